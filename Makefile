@@ -1,0 +1,47 @@
+# The two commands: `make demo` shows the main job on the example project, `make test` passes the tests.
+# Both set up a virtual environment of their own; nothing but Python 3.11+ is needed.
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8000
+BIN := $(VENV)/bin
+
+.PHONY: help demo test check format clean
+
+help:
+	@echo "make demo    set up the example project, back up its three tenants, serve their pages (PORT=$(PORT))"
+	@echo "make test    run the tests"
+	@echo "make check   lint, formatting, types, migrations"
+	@echo "make format  mend what the linter can mend"
+	@echo "make clean   remove the virtual environment and the example's data"
+
+# Made anew when the project's dependencies change.
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/python manage.py demo --port $(PORT)
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check --fail-level WARNING
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) var

@@ -1,0 +1,105 @@
+"""The app's settings: the dict `TENANT_BACKUP` of the Django settings, read when it is needed.
+
+Nothing is cached, so `override_settings` works. A wrong value raises `ImproperlyConfigured` with
+the sentence that the system check E002 prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, overload
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+
+
+@dataclass
+class Setting(Generic[T]):
+    """One key of `TENANT_BACKUP`: its default, which values are valid, and how to say so."""
+
+    default: T
+    expected: str
+    is_valid: Callable[[Any], bool]
+    key: str = ""
+
+    def __set_name__(self, owner: type[Conf], name: str) -> None:
+        self.key = name
+
+    @overload
+    def __get__(self, instance: None, owner: type[Conf]) -> Setting[T]: ...
+    @overload
+    def __get__(self, instance: Conf, owner: type[Conf]) -> T: ...
+    def __get__(self, instance: Conf | None, owner: type[Conf]) -> Setting[T] | T:
+        if instance is None:
+            return self
+        value: T = instance.raw().get(self.key, self.default)
+        if problem := self.problem(value):
+            raise ImproperlyConfigured(problem)
+        return value
+
+    def problem(self, value: object) -> str | None:
+        """A sentence that says what is wrong with the value, or None."""
+        if self.is_valid(value):
+            return None
+        return f"TENANT_BACKUP[{self.key!r}] must be {self.expected}, not {value!r}."
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_folder_name(value: object) -> bool:
+    return _is_name(value) and value not in {".", ".."} and not set(str(value)) & set("/\\\0")
+
+
+class Conf:
+    """Typed access to `TENANT_BACKUP`; use the instance `conf` of this module."""
+
+    TENANT_PROVIDER = Setting(
+        "tenant_backup.tenants.SingleTenant",
+        "the dotted path of a tenant provider class",
+        lambda value: _is_name(value) and "." in value,
+    )
+    CATALOG_DATABASE = Setting("default", "an alias of DATABASES", _is_name)
+    DIRECTORY_NAME = Setting("backups", "the name of one folder", _is_folder_name)
+    DEFAULT_SETTINGS: Setting[Mapping[str, Any]] = Setting(
+        {},
+        "a dict of field names and values of BackupSettings",
+        lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value),
+    )
+    VERIFY = Setting("full", '"full" or "quick"', lambda value: value in ("full", "quick"))
+    BUSY_TIMEOUT: Setting[float] = Setting(
+        30, "a number of seconds above 0", lambda value: _is_number(value) and value > 0
+    )
+    INLINE_MAX_BYTES = Setting(
+        32 * 1024 * 1024,
+        "a whole number of bytes, 0 or more",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+    )
+    CLUSTER: Setting[str | None] = Setting(
+        None, "the name of a django-q2 cluster, or None", lambda value: value is None or _is_name(value)
+    )
+    BACK_UP_BEFORE_MIGRATE = Setting(False, "True or False", lambda value: isinstance(value, bool))
+
+    @staticmethod
+    def raw() -> Mapping[str, Any]:
+        """The dict as the host wrote it; empty when there is none."""
+        value = getattr(settings, "TENANT_BACKUP", {})
+        if not isinstance(value, Mapping):
+            raise ImproperlyConfigured(f"TENANT_BACKUP must be a dict, not {value!r}.")
+        return value
+
+    @classmethod
+    def known(cls) -> Iterator[Setting[Any]]:
+        """Every setting that there is, in the order of this file."""
+        return (value for value in vars(cls).values() if isinstance(value, Setting))
+
+
+conf = Conf()

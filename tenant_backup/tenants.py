@@ -1,0 +1,193 @@
+"""Tenants, and the provider through which the host project tells us of them.
+
+This app assumes nothing about how a project does tenancy: it knows a tenant by its id and by the
+paths of its directory and its database. Paths, not aliases of `DATABASES`: an alias that was
+registered while a request was served does not exist in a worker or in a command.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.http import HttpRequest
+from django.http.request import split_domain_port
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext
+
+from tenant_backup.conf import conf
+from tenant_backup.exceptions import TenantNotFound
+
+__all__ = [
+    "DatabaseTenants",
+    "DirectoryTenants",
+    "SingleTenant",
+    "Tenant",
+    "TenantNotFound",
+    "TenantProvider",
+    "get_provider",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Whose data it is.
+
+    `id` is any text, stable, unique and never used again for another tenant. `root` is the
+    tenant's directory, which no other tenant shares; `database` is its SQLite file, often but not
+    always in `root`. Both are absolute. `time_zone` is an IANA name, or None for the project's.
+    """
+
+    id: str
+    name: str
+    root: Path
+    database: Path
+    time_zone: str | None = None
+
+
+class TenantProvider(ABC):
+    """What a host project tells about its tenants. Subclass it and name the class in the settings.
+
+    One instance serves a whole process, so keep no request's state on `self`.
+    """
+
+    @abstractmethod
+    def all_tenants(self) -> Iterable[Tenant]:
+        """Every tenant whose data is to be backed up."""
+
+    def get_tenant(self, tenant_id: str) -> Tenant:
+        """The tenant of this id; raises `TenantNotFound`. Override it where there is a faster way."""
+        for tenant in self.all_tenants():
+            if tenant.id == tenant_id:
+                return tenant
+        raise TenantNotFound(f"There is no tenant {tenant_id!r}.")
+
+    @abstractmethod
+    def tenant_for_request(self, request: HttpRequest) -> Tenant:
+        """The tenant whose page this request asks for; raises `TenantNotFound` (answered by 404)."""
+
+    def has_permission(self, request: HttpRequest, tenant: Tenant, action: str) -> bool:
+        """Whether the request's user may do this to this tenant's backups.
+
+        The actions are `view`, `create`, `delete` (pinning, too), `download` and `configure`.
+        Nobody may do anything until the host says otherwise.
+        """
+        return False
+
+
+@cache
+def _provider(dotted_path: str) -> TenantProvider:
+    provider: TenantProvider = import_string(dotted_path)()
+    return provider
+
+
+def get_provider() -> TenantProvider:
+    """The host's tenant provider; raises `ImportError` where the setting names no class."""
+    return _provider(conf.TENANT_PROVIDER)
+
+
+def _sqlite_file(alias: str) -> Path | None:
+    """The file of this alias of `DATABASES`, or None where it is in memory or not SQLite."""
+    if connections[alias].vendor != "sqlite":
+        return None
+    name = str(connections[alias].settings_dict["NAME"])
+    if name.startswith("file:"):
+        uri = urlsplit(name)
+        name = "" if "mode=memory" in uri.query else unquote(uri.path)
+    if name in {"", ":memory:"}:
+        return None
+    return Path(name).absolute()
+
+
+class SingleTenant(TenantProvider):
+    """The project itself is the one tenant: its default SQLite database, and that file's directory.
+
+    Django's model permissions on `Backup` and `BackupSettings` decide who may do what.
+    """
+
+    permissions = {
+        "view": "tenant_backup.view_backup",
+        "create": "tenant_backup.add_backup",
+        "delete": "tenant_backup.delete_backup",
+        "download": "tenant_backup.download_backup",
+        "configure": "tenant_backup.change_backupsettings",
+    }
+
+    def all_tenants(self) -> Iterable[Tenant]:
+        database = _sqlite_file("default")
+        if database is None:
+            raise ImproperlyConfigured(
+                "The tenant provider SingleTenant backs up the default database, which is not a "
+                "SQLite file here. Set TENANT_BACKUP['TENANT_PROVIDER'] to a provider of your own."
+            )
+        return [Tenant("default", gettext("This site"), database.parent, database)]
+
+    def tenant_for_request(self, request: HttpRequest) -> Tenant:
+        return self.get_tenant("default")
+
+    def has_permission(self, request: HttpRequest, tenant: Tenant, action: str) -> bool:
+        return action in self.permissions and request.user.has_perm(self.permissions[action])
+
+
+class HostNameTenants(TenantProvider):
+    """The tenant's id is the first label of the request's host name: `acme` in `acme.example.com`.
+
+    A host name says nothing of who belongs to the tenant, so only superusers are admitted;
+    override `has_permission` to admit the tenant's own people.
+    """
+
+    def tenant_for_request(self, request: HttpRequest) -> Tenant:
+        host, _port = split_domain_port(request.get_host())
+        try:
+            ipaddress.ip_address(host.strip("[]"))
+        except ValueError:
+            return self.get_tenant(host.split(".", 1)[0])
+        raise TenantNotFound(f"The address {host} names no tenant.")
+
+    def has_permission(self, request: HttpRequest, tenant: Tenant, action: str) -> bool:
+        return bool(request.user.is_active and request.user.is_superuser)
+
+
+class DirectoryTenants(HostNameTenants):
+    """One folder a tenant: each folder in `directory` is a tenant, and its name the tenant's id.
+
+    Hidden folders are passed over. A folder without a database is a tenant whose database is
+    missing, and its backup fails and says so: better a loud mistake than a tenant forgotten.
+    """
+
+    directory: Path | str
+    database_name = "db.sqlite3"
+
+    def all_tenants(self) -> Iterable[Tenant]:
+        folders = sorted(
+            folder
+            for folder in Path(self.directory).absolute().iterdir()
+            if folder.is_dir() and not folder.name.startswith(".")
+        )
+        return [
+            Tenant(folder.name, folder.name, folder, folder / self.database_name)
+            for folder in folders
+        ]
+
+
+class DatabaseTenants(HostNameTenants):
+    """Each SQLite alias of `DATABASES`, except the catalog's, is a tenant, and the alias its id.
+
+    Such projects often keep all files in one folder, so the root is a folder of the alias's name
+    beside the database.
+    """
+
+    def all_tenants(self) -> Iterable[Tenant]:
+        tenants = []
+        for alias in sorted(connections):
+            database = _sqlite_file(alias)
+            if database is not None and alias != conf.CATALOG_DATABASE:
+                tenants.append(Tenant(alias, alias, database.parent / alias, database))
+        return tenants
