@@ -84,7 +84,9 @@ class Conf:
         lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
     )
     CLUSTER: Setting[str | None] = Setting(
-        None, "the name of a django-q2 cluster, or None", lambda value: value is None or _is_name(value)
+        None,
+        "the name of a django-q2 cluster, or None",
+        lambda value: value is None or _is_name(value),
     )
     BACK_UP_BEFORE_MIGRATE = Setting(False, "True or False", lambda value: isinstance(value, bool))
 

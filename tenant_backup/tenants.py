@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.http import HttpRequest
@@ -51,6 +53,11 @@ class Tenant:
     database: Path
     time_zone: str | None = None
 
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone in which this tenant's days begin and end."""
+        return ZoneInfo(self.time_zone or settings.TIME_ZONE)
+
 
 class TenantProvider(ABC):
     """What a host project tells about its tenants. Subclass it and name the class in the settings.
@@ -63,7 +70,7 @@ class TenantProvider(ABC):
         """Every tenant whose data is to be backed up."""
 
     def get_tenant(self, tenant_id: str) -> Tenant:
-        """The tenant of this id; raises `TenantNotFound`. Override it where there is a faster way."""
+        """The tenant of this id; raises `TenantNotFound`. Override it where that can be faster."""
         for tenant in self.all_tenants():
             if tenant.id == tenant_id:
                 return tenant
@@ -71,7 +78,7 @@ class TenantProvider(ABC):
 
     @abstractmethod
     def tenant_for_request(self, request: HttpRequest) -> Tenant:
-        """The tenant whose page this request asks for; raises `TenantNotFound` (answered by 404)."""
+        """The tenant whose page is asked for; raises `TenantNotFound`, which is answered by 404."""
 
     def has_permission(self, request: HttpRequest, tenant: Tenant, action: str) -> bool:
         """Whether the request's user may do this to this tenant's backups.

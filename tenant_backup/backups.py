@@ -1,0 +1,438 @@
+"""The use cases: everything that can be done to a tenant's backups.
+
+The doors (page, admin, tasks, commands) call these and hold no logic of their own. Every failure
+is a `BackupError` whose text a person can act on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import DatabaseError, IntegrityError, transaction
+from django.utils import timezone
+
+from tenant_backup import lock, retention, sqlite
+from tenant_backup.conf import conf
+from tenant_backup.exceptions import BackupError, BackupInProgress, DatabaseDamaged
+from tenant_backup.files import SPACE_MARGIN, BackupDirectory, file_names
+from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
+from tenant_backup.retention import Decision
+from tenant_backup.signals import backup_completed, backup_deleted, backup_failed
+from tenant_backup.sqlite import Fingerprint, Progress
+from tenant_backup.tenants import Tenant
+
+logger = logging.getLogger("tenant_backup")
+
+INTERRUPTED = "Interrupted: the process that made this backup ended before it was finished."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is asked for: the fields of a catalog row that its asker decides."""
+
+    trigger: Trigger
+    label: str = ""
+    pinned: bool = False
+    requested_by: str = ""
+    slot_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long making a backup may take.
+
+    `lock_wait`: seconds to wait while another process is at work on the same tenant.
+    `busy_timeout`: seconds to wait for a locked database; None for the setting `BUSY_TIMEOUT`.
+    `deadline`: the time of `time.monotonic()` at which to give up; None for never.
+    """
+
+    lock_wait: float = 0
+    busy_timeout: float | None = None
+    deadline: float | None = None
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A backup that succeeded, and what retention then removed."""
+
+    backup: Backup
+    pruned: list[Decision[Backup]] = field(default_factory=list)
+    prune_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a backup would need, and what retention would remove after it. Sizes in bytes."""
+
+    bytes_needed: int
+    bytes_free: int
+    removals: list[Decision[Backup]]
+
+
+class _NothingToDo(BackupError):
+    """The backup that was to be made is not queued any more."""
+
+
+def directory_of(tenant: Tenant) -> BackupDirectory:
+    return BackupDirectory(tenant.root, conf.DIRECTORY_NAME)
+
+
+def request(tenant: Tenant, order: Order) -> Backup:
+    """Queue a backup, for `perform` to make later.
+
+    One that is queued already takes the new order on. Raises `BackupInProgress` where one is being
+    made; a row that a crash left `running` is mended first.
+    """
+    if Backup.objects.for_tenant(tenant.id).running().exists():
+        mend(tenant)
+    return _claim(tenant, order)
+
+
+def create(
+    tenant: Tenant,
+    order: Order,
+    *,
+    limits: Limits = NO_LIMITS,
+    progress: Progress | None = None,
+) -> Made:
+    """Make a backup now, in this process, then prune. A queued one is taken over.
+
+    Raises `BackupInProgress`, and leaves no row, where another process is at work on this tenant
+    for longer than `limits.lock_wait`; any other `BackupError` is the reason that the failed row
+    has, too.
+    """
+    return _perform(tenant, lambda: _claim(tenant, order), limits, progress)
+
+
+def perform(
+    tenant: Tenant,
+    backup_id: int,
+    *,
+    limits: Limits = NO_LIMITS,
+    progress: Progress | None = None,
+) -> Made | None:
+    """Make a queued backup, then prune. None where it is not queued any more: nothing is to do.
+
+    Raises as `create` does; after `BackupInProgress` the row is still queued.
+    """
+
+    def still_queued() -> Backup:
+        rows = Backup.objects.for_tenant(tenant.id).queued()
+        try:
+            return rows.get(pk=backup_id)
+        except Backup.DoesNotExist:
+            raise _NothingToDo from None
+
+    try:
+        return _perform(tenant, still_queued, limits, progress)
+    except _NothingToDo:
+        return None
+
+
+def preview(tenant: Tenant) -> Preview:
+    """What `create` would need and remove; changes nothing. Raises the `BackupError` it would."""
+    directory = directory_of(tenant)
+    with sqlite.snapshot(tenant.database, busy_timeout=conf.BUSY_TIMEOUT) as snapshot:
+        needed = snapshot.size + snapshot.wal_bytes
+    directory.require_writable()
+    directory.require_space(needed)
+    made = Backup(pk=0, tenant_id=tenant.id, status=Status.COMPLETE, trigger=Trigger.COMMAND)
+    removals = [decision for decision in _decide(tenant, made) if not decision.keep]
+    return Preview(needed + SPACE_MARGIN, directory.free_bytes(), removals)
+
+
+def mend(tenant: Tenant) -> None:
+    """Bring a row that a crash left `running` to its true state; no-op while somebody works.
+
+    Raises `NotWritable` where the tenant's lock cannot be taken.
+    """
+    directory_of(tenant).make()
+    with suppress(BackupInProgress), _at_work(tenant, wait=0):
+        pass
+
+
+def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
+    """Delete what the tenant's retention no longer keeps, and return those decisions.
+
+    One file that cannot be removed does not keep the others; the first such error is raised at the
+    end.
+    """
+    removals = [decision for decision in _decide(tenant) if not decision.keep]
+    failures: list[BackupError] = []
+    removed = []
+    for decision in removals:
+        try:
+            _delete(tenant, decision.backup, Action.PRUNED, actor, " ".join(decision.reasons))
+        except BackupError as error:
+            failures.append(error)
+        else:
+            removed.append(decision)
+    if failures:
+        raise failures[0]
+    return removed
+
+
+def delete(tenant: Tenant, backup: Backup, *, actor: str = "") -> None:
+    """Delete a backup: its file, then its row.
+
+    Raises `BackupError` where it is pinned, queued, running, gone or another tenant's, and
+    `NotWritable` where the file cannot be removed; the row stays then.
+    """
+    _delete(tenant, backup, Action.DELETED, actor)
+
+
+def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> None:
+    """Pin a backup, so that nothing removes it, or unpin it. Only a complete one can be pinned."""
+    with _catalog_transaction():
+        rows = Backup.objects.for_tenant(tenant.id).complete().filter(pk=backup.pk)
+        if not rows.update(pinned=pinned):
+            raise BackupError(f"Backup {backup.pk} is not complete, so it cannot be pinned.")
+        if backup.pinned != pinned:
+            backup.pinned = pinned
+            _record(Action.PINNED if pinned else Action.UNPINNED, backup, actor)
+
+
+def _perform(
+    tenant: Tenant,
+    claim: Callable[[], Backup],
+    limits: Limits,
+    progress: Progress | None,
+) -> Made:
+    backup = None
+    try:
+        _prepare(tenant, limits)
+        with _at_work(tenant, wait=limits.lock_wait) as settled:
+            backup = claim()
+            settled.append(backup)
+            _make(tenant, backup, limits, progress)
+    except (BackupInProgress, _NothingToDo):
+        raise
+    except BackupError as error:
+        if backup is None:
+            _record_failure(tenant, claim, error)
+        raise
+    try:
+        return Made(backup, prune(tenant, actor=backup.requested_by))
+    except BackupError as error:
+        logger.error("Pruning the backups of tenant %r failed: %s", tenant.id, error)
+        return Made(backup, prune_error=f"The backup is complete, but pruning failed: {error}")
+
+
+def _prepare(tenant: Tenant, limits: Limits) -> None:
+    """Make the backup directory, but not for a database that could not be copied anyway."""
+    directory = directory_of(tenant)
+    if not directory.path.is_dir():
+        with sqlite.snapshot(tenant.database, busy_timeout=_busy_timeout(limits)):
+            pass
+    directory.make()
+
+
+def _record_failure(tenant: Tenant, claim: Callable[[], Backup], reason: BackupError) -> None:
+    """Leave a failed row where not even the lock could be taken: no failure may be a silent one."""
+    with suppress(BackupError):
+        backup = claim()
+        _fail(backup, reason)
+        _announce(tenant, backup)
+
+
+@contextmanager
+def _at_work(tenant: Tenant, *, wait: float) -> Iterator[list[Backup]]:
+    """Hold the tenant's lock, with the rows mended that a crash left `running`.
+
+    The backups that the caller adds to the list are announced, as the mended ones are, when the
+    lock is free again: receivers of our signals may be slow, or ask for another backup.
+    """
+    settled: list[Backup] = []
+    try:
+        with lock.hold(directory_of(tenant), wait=wait):
+            for backup in Backup.objects.for_tenant(tenant.id).running():
+                logger.warning("Mending backup %s of tenant %r.", backup.pk, tenant.id)
+                _settle(directory_of(tenant), backup, BackupError(INTERRUPTED))
+                settled.append(backup)
+            yield settled
+    finally:
+        for backup in settled:
+            _announce(tenant, backup)
+
+
+def _claim(tenant: Tenant, order: Order) -> Backup:
+    """The queued row that answers this order: the one that is there, or a new one."""
+    rows = Backup.objects.for_tenant(tenant.id)
+    active = rows.active().first()
+    if active is None:
+        with suppress(IntegrityError), _catalog_transaction():
+            return rows.create(
+                tenant_id=tenant.id,
+                trigger=order.trigger,
+                label=order.label,
+                pinned=order.pinned,
+                requested_by=order.requested_by,
+                slot_at=order.slot_at,
+            )
+        # Somebody else was faster.
+        active = rows.active().first()
+    if active is None or active.status == Status.RUNNING:
+        raise BackupInProgress(f"A backup of {tenant.name} is being made at this moment.")
+    active.take_over(
+        trigger=order.trigger,
+        label=order.label,
+        pinned=order.pinned,
+        requested_by=order.requested_by,
+    )
+    return active
+
+
+def _make(tenant: Tenant, backup: Backup, limits: Limits, progress: Progress | None) -> None:
+    """Bring a queued row to `complete` with its file, or to `failed` with the reason raised."""
+    directory = directory_of(tenant)
+    backup.start(_free_name(tenant, directory))
+    try:
+        copy = _copy(tenant, directory, backup.file_name, limits, progress)
+        backup.record_copy(copy)
+        directory.publish(backup.file_name, copy.sha256)
+        _complete(backup)
+    except BaseException as error:
+        reason = _as_backup_error(error)
+        if isinstance(error, Exception) and error is not reason:
+            logger.exception("Making backup %s of tenant %r failed.", backup.pk, tenant.id)
+        try:
+            _settle(directory, backup, reason)
+        except (BackupError, DatabaseError):
+            logger.exception(
+                "Backup %s of tenant %r stays marked as running until the next one is asked for.",
+                backup.pk,
+                tenant.id,
+            )
+        if not isinstance(error, Exception):
+            raise
+        if backup.status != Status.COMPLETE:
+            raise reason from error
+
+
+def _copy(
+    tenant: Tenant,
+    directory: BackupDirectory,
+    file_name: str,
+    limits: Limits,
+    progress: Progress | None,
+) -> Fingerprint:
+    """Copy the database into the partial, verify it, and say what it is recognised by."""
+    # Between the snapshot and its end nothing is written to the catalog: where it lies in the very
+    # database that is copied, in rollback mode, we would be waiting for ourselves.
+    with sqlite.snapshot(tenant.database, busy_timeout=_busy_timeout(limits)) as snapshot:
+        directory.require_space(snapshot.size + snapshot.wal_bytes)
+        partial = directory.create_partial(file_name)
+        snapshot.copy_to(partial, progress=progress, deadline=limits.deadline)
+    try:
+        sqlite.check(partial, full=conf.VERIFY == "full", deadline=limits.deadline)
+    except DatabaseDamaged as error:
+        raise DatabaseDamaged(
+            f"The copy of {snapshot.database} is no sound database, so the database itself is "
+            f"probably damaged. SQLite says: {error}"
+        ) from error
+    return sqlite.fingerprint(partial)
+
+
+def _free_name(tenant: Tenant, directory: BackupDirectory) -> str:
+    """The first of the names for this moment that neither the disk nor the catalog knows."""
+    rows = Backup.objects.for_tenant(tenant.id)
+    return next(
+        name
+        for name in file_names(tenant.id, timezone.now())
+        if directory.is_free(name) and not rows.filter(file_name=name).exists()
+    )
+
+
+def _settle(directory: BackupDirectory, backup: Backup, reason: BackupError) -> None:
+    """Bring a `running` row to its true state: complete if its file is published, else failed."""
+    if backup.fingerprint and directory.holds(backup.file_name, backup.fingerprint):
+        directory.remove_partial(backup.file_name)
+        _complete(backup)
+    else:
+        directory.withdraw(backup.file_name, backup.sha256)
+        _fail(backup, reason)
+
+
+def _complete(backup: Backup) -> None:
+    with _catalog_transaction():
+        backup.complete()
+        _record(Action.COMPLETED, backup, backup.requested_by)
+
+
+def _fail(backup: Backup, reason: BackupError) -> None:
+    with _catalog_transaction():
+        backup.fail(str(reason))
+        _record(Action.FAILED, backup, backup.requested_by, str(reason))
+
+
+def _as_backup_error(error: BaseException) -> BackupError:
+    if isinstance(error, BackupError):
+        return error
+    if isinstance(error, Exception):
+        return BackupError(f"Unexpected error: {type(error).__name__}: {error}")
+    return BackupError(INTERRUPTED)
+
+
+def _delete(tenant: Tenant, backup: Backup, action: Action, actor: str, detail: str = "") -> None:
+    with _catalog_transaction():
+        rows = Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk)
+        # A write that changes nothing, for the row's lock: from here nobody can pin it or delete it
+        # at the same time.
+        if not rows.filter(pinned=False).exclude(Backup.ACTIVE).update(pinned=False):
+            raise BackupError(_why_not_deleted(rows.first(), backup.pk))
+        if backup.file_name:
+            directory_of(tenant).remove(backup.file_name)
+        rows.delete()
+        _record(action, backup, actor, detail)
+    backup_deleted.send_robust(Backup, tenant=tenant, backup=backup)
+
+
+def _why_not_deleted(backup: Backup | None, backup_id: int) -> str:
+    if backup is None:
+        return f"There is no backup {backup_id} any more."
+    if backup.is_active:
+        return f"Backup {backup_id} is {backup.get_status_display()} and cannot be deleted now."
+    return f"{backup} is pinned. Unpin it first."
+
+
+def _decide(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
+    rows = Backup.objects.for_tenant(tenant.id).complete()
+    policy = BackupSettings.objects.of(tenant.id).policy
+    return retention.decide([*rows, *more], policy, tenant.zone)
+
+
+def _record(action: Action, backup: Backup, actor: str, detail: str = "") -> None:
+    """Add a line to the history."""
+    Event.objects.create(
+        tenant_id=backup.tenant_id,
+        action=action,
+        backup_id=backup.pk,
+        file_name=backup.file_name,
+        actor=actor,
+        detail=detail,
+    )
+
+
+def _announce(tenant: Tenant, backup: Backup) -> None:
+    """Tell the log and the host what became of a backup."""
+    if backup.status == Status.COMPLETE:
+        logger.info("Backed up tenant %r: %s, %s bytes.", tenant.id, backup.file_name, backup.size)
+        backup_completed.send_robust(Backup, tenant=tenant, backup=backup)
+    elif backup.status == Status.FAILED:
+        logger.error("The backup of tenant %r failed: %s", tenant.id, backup.error)
+        backup_failed.send_robust(Backup, tenant=tenant, backup=backup)
+
+
+def _busy_timeout(limits: Limits) -> float:
+    return conf.BUSY_TIMEOUT if limits.busy_timeout is None else limits.busy_timeout
+
+
+def _catalog_transaction() -> transaction.Atomic:
+    return transaction.atomic(using=conf.CATALOG_DATABASE)

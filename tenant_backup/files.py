@@ -1,0 +1,243 @@
+"""The files in a tenant's backup directory: their names, their owner, and how they come and go.
+
+A backup is first made as `.<name>.partial` and gets its final name only when it is complete and
+verified. Files are found by the exact name that the catalog has, never by a pattern.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+from django.template.defaultfilters import filesizeformat
+from django.utils.text import slugify
+
+from tenant_backup.exceptions import BackupError, NotEnoughSpace, NotWritable
+from tenant_backup.sqlite import Fingerprint, fingerprint
+
+SPACE_MARGIN = 16 * 1024 * 1024
+"""Bytes that a backup must leave free, so that the tenant's own writes do not fail beside it."""
+
+SLUG_LENGTH = 100
+"""Characters of the tenant id in a file name; most file systems allow 255 bytes in all."""
+
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+"""How file systems without hard links, and those that forbid them, refuse to make one."""
+
+
+def file_names(tenant_id: str, at: datetime) -> Iterator[str]:
+    """The names that a backup made at this moment may get, in the order to try them."""
+    slug = slugify(tenant_id)[:SLUG_LENGTH] or "tenant"
+    stem = f"{slug}-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    yield f"{stem}.sqlite3"
+    for number in count(2):
+        yield f"{stem}-{number}.sqlite3"
+
+
+def size_in_words(size: int) -> str:
+    """A number of bytes as people write it, such as "1.5 MB"."""
+    return str(filesizeformat(size)).replace("\xa0", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class BackupDirectory:
+    """A tenant's backup directory. What root makes in it belongs to the owner of `root`."""
+
+    root: Path
+    name: str
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.name
+
+    def file(self, name: str) -> Path:
+        """The path of the file of this name; raises `BackupError` where it would lie elsewhere."""
+        if name in {"", ".", ".."} or set(name) & set("/\\\0"):
+            raise BackupError(f"{name!r} is not the name of a backup's file.")
+        return self.path / name
+
+    def partial(self, name: str) -> Path:
+        return self.file(f".{name}.partial")
+
+    def companion(self, name: str) -> Path:
+        return self.file(f"{name}.sha256")
+
+    def make(self) -> None:
+        """Make the directory, readable for its owner only, where there is none.
+
+        The tenant root is made, too, but not the path above it, which would hide a mistyped one.
+        """
+        for folder in (self.root, self.path):
+            if folder.is_dir():
+                continue
+            with _writing(folder):
+                try:
+                    folder.mkdir(mode=0o700)
+                except FileExistsError:  # a file, or a link that leads nowhere
+                    raise NotWritable(f"{folder} is not a directory.") from None
+                self._give_to_owner(folder, like=folder.parent if folder == self.root else None)
+
+    def free_bytes(self) -> int:
+        """Free bytes, for this process, on the disk that the directory is or would be on."""
+        return shutil.disk_usage(self._nearest()).free
+
+    def require_writable(self) -> None:
+        """Raise `NotWritable` where the permissions do not let us make files in the directory."""
+        with _writing(self.path):
+            if not os.access(self._nearest(), os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def require_space(self, needed: int) -> None:
+        """Raise `NotEnoughSpace` unless this many bytes, and the margin, are free."""
+        free = self.free_bytes()
+        if free < needed + SPACE_MARGIN:
+            raise NotEnoughSpace(
+                f"Not enough disk space in {self.path}: {size_in_words(needed + SPACE_MARGIN)} "
+                f"needed, {size_in_words(free)} free."
+            )
+
+    def _nearest(self) -> Path:
+        """The directory itself, or what of the path to it there is already."""
+        return next(folder for folder in (self.path, *self.path.parents) if folder.exists())
+
+    def is_free(self, name: str) -> bool:
+        """Whether nothing at all lies under this name or the names that go with it."""
+        return not any(
+            os.path.lexists(path)
+            for path in (self.file(name), self.partial(name), self.companion(name))
+        )
+
+    def create(self, path: Path) -> int:
+        """Create a file of the directory, for its owner only, and return its descriptor.
+
+        Raises `FileExistsError` where there is something of this name already.
+        """
+        with _writing(path):
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+            self._give_to_owner(descriptor)
+        return descriptor
+
+    def create_partial(self, name: str) -> Path:
+        """Create the empty file that the copy goes into."""
+        os.close(self.create(self.partial(name)))
+        return self.partial(name)
+
+    def publish(self, name: str, sha256: str) -> None:
+        """Give the verified partial its final name, durably and beside its checksum.
+
+        Raises `NotWritable` where something lies under the final name that was not there when the
+        name was chosen: nothing is ever overwritten.
+        """
+        partial, final = self.partial(name), self.file(name)
+        with _writing(partial):
+            _sync(partial)
+        # The companion comes first, so that what can fail for want of space fails before anything
+        # has the final name.
+        try:
+            self._write_companion(name, sha256)
+            with _writing(final):
+                _link(partial, final)
+        except FileExistsError as error:
+            raise NotWritable(
+                f"Somebody made {final} while the backup was made; nothing was overwritten."
+            ) from error
+        self.remove_partial(name)
+        with _writing(self.path):
+            _sync(self.path)
+
+    def holds(self, name: str, expected: Fingerprint) -> bool:
+        """Whether the published file of this name is exactly the expected one."""
+        file = self.file(name)
+        try:
+            return file.stat().st_size == expected.size and fingerprint(file) == expected
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
+
+    def withdraw(self, name: str, sha256: str) -> None:
+        """Remove what an attempt that did not publish has left behind."""
+        self.remove_partial(name)
+        companion = self.companion(name)
+        with suppress(FileNotFoundError):
+            # A crash may have cut it short. What does not begin as ours is not ours.
+            if sha256 and _companion_line(name, sha256).startswith(companion.read_bytes()):
+                _remove(companion)
+
+    def remove_partial(self, name: str) -> None:
+        _remove(self.partial(name))
+
+    def remove(self, name: str) -> None:
+        """Remove a published file and its companion. Files that are already gone are no error."""
+        _remove(self.companion(name))
+        _remove(self.file(name))
+
+    def _write_companion(self, name: str, sha256: str) -> None:
+        companion = self.companion(name)
+        with os.fdopen(self.create(companion), "wb") as stream, _writing(companion):
+            stream.write(_companion_line(name, sha256))
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def _give_to_owner(self, made: Path | int, like: Path | None = None) -> None:
+        """What root makes belongs to the tenant root's owner, lest the web server be locked out."""
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            owner = (like or self.root).stat()
+            os.chown(made, owner.st_uid, owner.st_gid)
+
+
+def _companion_line(name: str, sha256: str) -> bytes:
+    """One line as `sha256sum --check` reads it."""
+    return f"{sha256}  {name}\n".encode()
+
+
+def _link(partial: Path, final: Path) -> None:
+    try:
+        os.link(partial, final)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        # Nobody else publishes while we hold the tenant's lock, so look-then-rename will do.
+        if os.path.lexists(final):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final) from None
+        partial.rename(final)
+
+
+def _sync(path: Path) -> None:
+    """Make a file's content, or a directory's entries, survive a power failure."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows has no way to sync a directory.
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    with _writing(path):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write into words."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise NotEnoughSpace(f"{path} cannot be written: {error.strerror}.") from error
+        user = f" (user id {os.geteuid()})" if hasattr(os, "geteuid") else ""
+        raise NotWritable(
+            f"{path} cannot be written: {error.strerror}. The user that this process runs as{user} "
+            f"needs write permission in {path.parent}."
+        ) from error

@@ -1,0 +1,100 @@
+"""What the commands about tenants share: which tenants, the JSON answer, the exit status."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from tenant_backup.exceptions import TenantNotFound
+from tenant_backup.models import Backup
+from tenant_backup.tenants import Tenant, get_provider
+
+FAILED = 1
+USAGE_ERROR = 2
+
+
+def shown(text: str) -> str:
+    """Text from outside as it may be printed on a terminal: in quotes where it could do harm."""
+    return text if text.isprintable() and text else ascii(text)
+
+
+@dataclass
+class Report:
+    """What a command did; the object that `--json` prints."""
+
+    backups: list[Backup] = field(default_factory=list)
+    errors: list[tuple[str, str]] = field(default_factory=list)
+    tenants: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_json(self) -> str:
+        answer = {
+            "ok": not self.errors,
+            "backups": [_backup_as_dict(backup) for backup in self.backups],
+            "errors": [{"tenant": tenant, "message": message} for tenant, message in self.errors],
+            "tenants": self.tenants,
+        }
+        return json.dumps(answer, indent=2, ensure_ascii=False, default=_as_iso)
+
+
+class TenantCommand(BaseCommand):
+    """A command about the named tenants, or about all of them when none is named."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "tenants", nargs="*", metavar="TENANT", help="the id of a tenant; none means all"
+        )
+        parser.add_argument(
+            "--json", action="store_true", dest="as_json", help="print one JSON object"
+        )
+
+    def find_tenants(self, tenant_ids: Sequence[str], *, as_json: bool) -> list[Tenant]:
+        """The tenants of these ids, or all. Ends the command where one is unknown."""
+        provider = get_provider()
+        if not tenant_ids:
+            return list(provider.all_tenants())
+        tenants, unknown = [], []
+        for tenant_id in dict.fromkeys(tenant_ids):
+            try:
+                tenants.append(provider.get_tenant(tenant_id))
+            except TenantNotFound:
+                unknown.append(tenant_id)
+        self.refuse_unknown(unknown, as_json=as_json)
+        return tenants
+
+    def refuse_unknown(self, tenant_ids: Sequence[str], *, as_json: bool) -> None:
+        """End the command as a usage error where there are unknown tenants; nothing is done."""
+        if not tenant_ids:
+            return
+        if as_json:
+            report = Report(errors=[(id_, "There is no such tenant.") for id_ in tenant_ids])
+            self.stdout.write(report.as_json())
+        names = ", ".join(shown(tenant_id) for tenant_id in tenant_ids)
+        raise CommandError(f"There is no tenant {names}. Nothing was done.", returncode=USAGE_ERROR)
+
+
+def _backup_as_dict(backup: Backup) -> dict[str, Any]:
+    return {
+        "id": backup.pk,
+        "tenant": backup.tenant_id,
+        "status": backup.status,
+        "trigger": backup.trigger,
+        "label": backup.label,
+        "pinned": backup.pinned,
+        "file": backup.file_name or None,
+        "bytes": backup.size,
+        "sha256": backup.sha256 or None,
+        "created_at": backup.created_at,
+        "finished_at": backup.finished_at,
+        "error": backup.error or None,
+    }
+
+
+def _as_iso(value: Any) -> str:
+    """A time as ISO 8601 in UTC, whole seconds and a Z as in file names."""
+    return str(value.astimezone(UTC).isoformat(timespec="seconds")).replace("+00:00", "Z")

@@ -1,0 +1,80 @@
+"""`manage.py listbackups`: the catalog."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils import timezone
+
+from tenant_backup.exceptions import TenantNotFound
+from tenant_backup.files import size_in_words
+from tenant_backup.management.base import Report, TenantCommand, shown
+from tenant_backup.models import Backup
+from tenant_backup.tenants import get_provider
+
+TITLES = ["ID", "TENANT", "TIME", "SIZE", "STATUS", "TRIGGER", "FILE", "LABEL"]
+
+
+class Command(TenantCommand):
+    help = "List the backups of the named tenants, or of all, newest first."
+
+    def handle(self, *, tenants: list[str], as_json: bool, **options: Any) -> None:
+        rows = Backup.objects.newest_first().order_by("tenant_id", "-created_at", "-pk")
+        if tenants:
+            rows = rows.filter(tenant_id__in=tenants)
+        report = Report(backups=list(rows))
+        self.refuse_unknown(_unknown(tenants, report.backups), as_json=as_json)
+        if as_json:
+            report.tenants = [{"id": id_} for id_ in _tenant_ids(tenants, report.backups)]
+            self.stdout.write(report.as_json())
+        elif report.backups:
+            self.stdout.write(_table([TITLES, *map(_cells, report.backups)]))
+        else:
+            self.stdout.write("There are no backups yet. Make some: manage.py runbackup")
+
+
+def _unknown(tenant_ids: list[str], backups: list[Backup]) -> list[str]:
+    """The ids that neither the provider nor the catalog knows: backups may outlive their tenant."""
+    in_catalog = {backup.tenant_id for backup in backups}
+    unknown = []
+    for tenant_id in tenant_ids:
+        if tenant_id not in in_catalog:
+            try:
+                get_provider().get_tenant(tenant_id)
+            except TenantNotFound:
+                unknown.append(tenant_id)
+    return unknown
+
+
+def _tenant_ids(tenant_ids: list[str], backups: list[Backup]) -> list[str]:
+    return list(dict.fromkeys(tenant_ids or [backup.tenant_id for backup in backups]))
+
+
+def _cells(backup: Backup) -> list[str]:
+    marks = [
+        mark
+        for mark, is_set in (
+            ("pinned", backup.pinned),
+            ("missing", backup.missing_at),
+            ("damaged", backup.damaged_at),
+        )
+        if is_set
+    ]
+    return [
+        str(backup.pk),
+        shown(backup.tenant_id),
+        f"{timezone.localtime(backup.created_at):%Y-%m-%d %H:%M:%S}",
+        size_in_words(backup.size) if backup.size else "-",
+        ", ".join([backup.status, *marks]),
+        backup.trigger,
+        backup.file_name or shown(backup.error or "-"),
+        shown(backup.label) if backup.label else "",
+    ]
+
+
+def _table(rows: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,366 @@
+"""The records: each tenant's settings, the catalog of backups, automation's switch, the history.
+
+All live in the control database, not in the tenants': restoring a tenant must not undo its catalog.
+Tenants are known by their id alone, for the host keeps them as it likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import time
+from typing import Any
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from tenant_backup.conf import conf
+from tenant_backup.exceptions import BackupError
+from tenant_backup.retention import Policy
+from tenant_backup.sqlite import Fingerprint
+
+TENANT_ID_LENGTH = 255
+LABEL_LENGTH = 200
+
+
+class Interval(models.TextChoices):
+    HOURLY = "hourly", _("every hour")
+    SIX_HOURS = "6h", _("every 6 hours")
+    TWELVE_HOURS = "12h", _("every 12 hours")
+    DAILY = "daily", _("every day")
+    WEEKLY = "weekly", _("every week")
+    MONTHLY = "monthly", _("every month")
+
+
+class Weekday(models.IntegerChoices):
+    """Numbered as `datetime.date.weekday()` does."""
+
+    MONDAY = 0, _("Monday")
+    TUESDAY = 1, _("Tuesday")
+    WEDNESDAY = 2, _("Wednesday")
+    THURSDAY = 3, _("Thursday")
+    FRIDAY = 4, _("Friday")
+    SATURDAY = 5, _("Saturday")
+    SUNDAY = 6, _("Sunday")
+
+
+class Status(models.TextChoices):
+    QUEUED = "queued", _("queued")
+    RUNNING = "running", _("running")
+    COMPLETE = "complete", _("complete")
+    FAILED = "failed", _("failed")
+
+
+class Trigger(models.TextChoices):
+    """What asked for a backup."""
+
+    MANUAL = "manual", _("manual")
+    AUTOMATIC = "automatic", _("automatic")
+    COMMAND = "command", _("command")
+    MIGRATE = "migrate", _("before an update")
+    RESTORE = "restore", _("before a restore")
+    ADOPTED = "adopted", _("found on disk")
+
+
+class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
+    def of(self, tenant_id: str) -> BackupSettings:
+        """This tenant's settings; where there are none yet the initial ones, not saved."""
+        return self.filter(tenant_id=tenant_id).first() or BackupSettings.initial(tenant_id)
+
+    def ensure(self, tenant_ids: Iterable[str]) -> None:
+        """Save the initial settings for each of these tenants that has none yet."""
+        missing = set(tenant_ids) - set(self.values_list("tenant_id", flat=True))
+        self.bulk_create(
+            [BackupSettings.initial(tenant_id) for tenant_id in sorted(missing)],
+            ignore_conflicts=True,
+        )
+
+
+class BackupSettings(models.Model):
+    """When a tenant is backed up automatically, and which backups are kept."""
+
+    tenant_id = models.CharField(_("tenant"), max_length=TENANT_ID_LENGTH, unique=True)
+    automatic = models.BooleanField(_("automatic backup"), default=False)
+    interval = models.CharField(
+        _("interval"), max_length=10, choices=Interval.choices, default=Interval.DAILY
+    )
+    time_of_day = models.TimeField(_("time of day"), default=time(2, 0))
+    weekday = models.PositiveSmallIntegerField(
+        _("weekday"), choices=Weekday.choices, default=Weekday.SUNDAY
+    )
+    day_of_month = models.PositiveSmallIntegerField(
+        _("day of the month"),
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(31)],
+    )
+    keep_last = models.PositiveIntegerField(
+        _("maximum number"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(100_000)],
+    )
+    keep_days = models.PositiveIntegerField(
+        _("retention period in days"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(36_500)],
+    )
+    keep_daily = models.PositiveIntegerField(
+        _("days to keep one backup of"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(36_500)],
+    )
+    keep_weekly = models.PositiveIntegerField(
+        _("weeks to keep one backup of"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(5_200)],
+    )
+    keep_monthly = models.PositiveIntegerField(
+        _("months to keep one backup of"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(1_200)],
+    )
+    notify_email = models.EmailField(_("address for notices"), blank=True, default="")
+    next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
+
+    objects = BackupSettingsQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("backup settings")
+        verbose_name_plural = _("backup settings")
+        indexes = [models.Index(fields=["next_run_at"], name="tenant_backup_next_run")]
+
+    def __str__(self) -> str:
+        return self.tenant_id
+
+    @classmethod
+    def initial(cls, tenant_id: str) -> BackupSettings:
+        """The settings that a new tenant gets: the host's `DEFAULT_SETTINGS`, not saved."""
+        return cls(tenant_id=tenant_id, **conf.DEFAULT_SETTINGS)
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(
+            keep_last=self.keep_last,
+            keep_days=self.keep_days,
+            keep_daily=self.keep_daily,
+            keep_weekly=self.keep_weekly,
+            keep_monthly=self.keep_monthly,
+        )
+
+
+class BackupQuerySet(models.QuerySet["Backup"]):
+    def for_tenant(self, tenant_id: str) -> BackupQuerySet:
+        return self.filter(tenant_id=tenant_id)
+
+    def queued(self) -> BackupQuerySet:
+        return self.filter(status=Status.QUEUED)
+
+    def running(self) -> BackupQuerySet:
+        return self.filter(status=Status.RUNNING)
+
+    def active(self) -> BackupQuerySet:
+        """Asked for, and neither complete nor failed yet."""
+        return self.filter(Backup.ACTIVE)
+
+    def complete(self) -> BackupQuerySet:
+        return self.filter(status=Status.COMPLETE)
+
+    def failed(self) -> BackupQuerySet:
+        return self.filter(status=Status.FAILED)
+
+    def good(self) -> BackupQuerySet:
+        """Complete, its file present, not found damaged."""
+        return self.complete().filter(missing_at=None, damaged_at=None)
+
+    def newest_first(self) -> BackupQuerySet:
+        return self.order_by("-created_at", "-pk")
+
+
+class Backup(models.Model):
+    """One backup: asked for, being made, and at last one file, or the reason why there is none.
+
+    A row moves `queued → running → complete | failed` by the methods below, each of which saves
+    only its own fields and only if the row is still where it moves from.
+    """
+
+    ACTIVE = Q(status__in=[Status.QUEUED, Status.RUNNING])
+
+    tenant_id = models.CharField(_("tenant"), max_length=TENANT_ID_LENGTH)
+    status = models.CharField(
+        _("status"), max_length=10, choices=Status.choices, default=Status.QUEUED
+    )
+    trigger = models.CharField(_("trigger"), max_length=10, choices=Trigger.choices)
+    label = models.CharField(_("label"), max_length=LABEL_LENGTH, blank=True, default="")
+    pinned = models.BooleanField(_("pinned"), default=False)
+    file_name = models.CharField(_("file"), max_length=255, blank=True, default="")
+    size = models.PositiveBigIntegerField(_("size in bytes"), null=True, blank=True)
+    sha256 = models.CharField(_("SHA-256"), max_length=64, blank=True, default="")
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    started_at = models.DateTimeField(_("started"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    verified_at = models.DateTimeField(_("last verified"), null=True, blank=True)
+    missing_at = models.DateTimeField(_("found missing"), null=True, blank=True)
+    damaged_at = models.DateTimeField(_("found damaged"), null=True, blank=True)
+    error = models.TextField(_("error"), blank=True, default="")
+    requested_by = models.CharField(_("requested by"), max_length=255, blank=True, default="")
+    slot_at = models.DateTimeField(_("slot"), null=True, blank=True)
+    enqueued_at = models.DateTimeField(_("enqueued"), null=True, blank=True)
+
+    objects = BackupQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("backup")
+        verbose_name_plural = _("backups")
+        permissions = [("download_backup", _("Can download backup"))]
+        indexes = [
+            models.Index(F("tenant_id"), F("created_at").desc(), name="tenant_backup_by_tenant")
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id"],
+                condition=Q(status__in=["queued", "running"]),
+                name="tenant_backup_one_active",
+                violation_error_message=_("A backup of this tenant is queued or running."),
+            ),
+            # Two rows with one file would let the deletion of one take the other's file.
+            models.UniqueConstraint(
+                fields=["tenant_id", "file_name"],
+                condition=~Q(file_name=""),
+                name="tenant_backup_one_row_a_file",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.file_name or f"{self.tenant_id}: {self.get_status_display()}"
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in (Status.QUEUED, Status.RUNNING)
+
+    @property
+    def is_good(self) -> bool:
+        """What `BackupQuerySet.good()` asks of the database."""
+        return self.status == Status.COMPLETE and not self.missing_at and not self.damaged_at
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        """What the file is recognised by; None while there is no verified copy."""
+        return Fingerprint(self.size, self.sha256) if self.size and self.sha256 else None
+
+    def start(self, file_name: str) -> None:
+        """From now on somebody is at work, on a file that is to get this name."""
+        self._move(
+            [Status.QUEUED],
+            status=Status.RUNNING,
+            started_at=timezone.now(),
+            file_name=file_name,
+            error="",
+        )
+
+    def record_copy(self, copy: Fingerprint) -> None:
+        """The copy is verified and about to be published: from now on a crash can be mended."""
+        self._move([Status.RUNNING], size=copy.size, sha256=copy.sha256)
+
+    def complete(self) -> None:
+        """The verified copy has its final name."""
+        now = timezone.now()
+        self._move([Status.RUNNING], status=Status.COMPLETE, finished_at=now, verified_at=now)
+
+    def fail(self, error: str) -> None:
+        """There is no file, and this is why."""
+        self._move(
+            [Status.QUEUED, Status.RUNNING],
+            status=Status.FAILED,
+            finished_at=timezone.now(),
+            error=error,
+            file_name="",
+            size=None,
+            sha256="",
+        )
+
+    def take_over(self, *, trigger: Trigger, label: str, pinned: bool, requested_by: str) -> None:
+        """Let a queued backup answer another request, too, and lose nothing that either asked."""
+        # What a person asked for is kept by retention until a person deletes it.
+        asked_by_person = Trigger.MANUAL in (self.trigger, trigger)
+        labels = dict.fromkeys(text for text in (self.label, label) if text)
+        people = dict.fromkeys(text for text in (self.requested_by, requested_by) if text)
+        self._move(
+            [Status.QUEUED],
+            trigger=Trigger.MANUAL if asked_by_person else self.trigger,
+            label="; ".join(labels)[:LABEL_LENGTH],
+            pinned=self.pinned or pinned,
+            requested_by=", ".join(people)[:255],
+        )
+
+    def _move(self, sources: list[Status], **changes: Any) -> None:
+        row = Backup.objects.filter(pk=self.pk, status__in=sources)
+        if not row.update(**changes):
+            raise BackupError(
+                f"Backup {self.pk} of {self.tenant_id!r} was changed by another process meanwhile."
+            )
+        for field, value in changes.items():
+            setattr(self, field, value)
+
+
+class Automation(models.Model):
+    """The one row that holds automation's own state; its schedule belongs to django-q2."""
+
+    paused_at = models.DateTimeField(_("paused"), null=True, blank=True)
+    paused_by = models.CharField(_("paused by"), max_length=255, blank=True, default="")
+    last_tick_at = models.DateTimeField(_("last tick"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("automation")
+        verbose_name_plural = _("automation")
+        constraints = [
+            models.CheckConstraint(condition=Q(pk=1), name="tenant_backup_one_automation")
+        ]
+
+    def __str__(self) -> str:
+        return str(_("paused") if self.paused_at else _("enabled"))
+
+
+class Action(models.TextChoices):
+    """What can happen to a backup."""
+
+    COMPLETED = "completed", _("completed")
+    FAILED = "failed", _("failed")
+    DELETED = "deleted", _("deleted")
+    PRUNED = "pruned", _("pruned")
+    PINNED = "pinned", _("pinned")
+    UNPINNED = "unpinned", _("unpinned")
+
+
+class EventQuerySet(models.QuerySet["Event"]):
+    def for_tenant(self, tenant_id: str) -> EventQuerySet:
+        return self.filter(tenant_id=tenant_id)
+
+
+class Event(models.Model):
+    """One line of the history: who did what, and when. It outlives the backup that it is about."""
+
+    tenant_id = models.CharField(_("tenant"), max_length=TENANT_ID_LENGTH)
+    action = models.CharField(_("action"), max_length=20, choices=Action.choices)
+    backup_id = models.BigIntegerField(_("backup"), null=True, blank=True)
+    file_name = models.CharField(_("file"), max_length=255, blank=True, default="")
+    actor = models.CharField(_("by"), max_length=255, blank=True, default="")
+    detail = models.TextField(_("detail"), blank=True, default="")
+    created_at = models.DateTimeField(_("time"), default=timezone.now)
+
+    objects = EventQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        indexes = [
+            models.Index(F("tenant_id"), F("created_at").desc(), name="tenant_backup_events")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id}: {self.get_action_display()} {self.file_name}".rstrip()

@@ -1,0 +1,155 @@
+"""Retention: which backups a tenant's policy keeps, which it removes, and why.
+
+A pure function of its arguments. Pruning, its dry run and every display ask it, so they agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import Generic, Protocol, TypeVar
+
+from django.utils.translation import gettext, ngettext
+
+EXEMPT_TRIGGERS = frozenset({"manual", "adopted"})
+"""Backups that a person made or brought are that person's to delete."""
+
+
+class Candidate(Protocol):
+    """What retention needs to know of a backup; a catalog row is one."""
+
+    @property
+    def pk(self) -> int: ...
+    @property
+    def trigger(self) -> str: ...
+    @property
+    def pinned(self) -> bool: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def is_good(self) -> bool: ...
+
+
+C = TypeVar("C", bound=Candidate)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A tenant's rules. None means that a rule is not set; no rule at all keeps everything.
+
+    `keep_last` (a number) and `keep_days` (an age) are limits, and a backup beyond either goes,
+    unless a thinning rule keeps it as the newest of its day, ISO week or month, as many of those as
+    the rule says.
+    """
+
+    keep_last: int | None = None
+    keep_days: int | None = None
+    keep_daily: int | None = None
+    keep_weekly: int | None = None
+    keep_monthly: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[T]):
+    """What becomes of one backup, and why: short sentences for a person, at least one."""
+
+    backup: T
+    keep: bool
+    reasons: tuple[str, ...]
+
+
+def decide(backups: Sequence[C], policy: Policy, zone: tzinfo) -> list[Decision[C]]:
+    """Decide for each backup, newest first, whether it is kept.
+
+    Only good backups count. Exempt ones are always kept and use up no numbers; the newest good one
+    is always kept, too. Age is measured from the newest good backup, not from the clock: when
+    backups stop, history does not erode. Days, weeks and months are those of `zone`.
+    """
+    newest_first = sorted(backups, key=lambda backup: (backup.created_at, backup.pk), reverse=True)
+    newest_good = next((backup for backup in newest_first if backup.is_good), None)
+    counted = [backup for backup in newest_first if _exemption(backup) is None]
+    kept_by_thinning = _thin(counted, policy, zone)
+    positions = {backup.pk: position for position, backup in enumerate(counted, start=1)}
+    decisions = []
+    for backup in newest_first:
+        exemption = _exemption(backup)
+        if exemption:
+            decisions.append(Decision(backup, True, (exemption,)))
+            continue
+        assert newest_good is not None  # noqa: S101 - this backup is good itself
+        passed = _limits_passed(backup, newest_good, positions[backup.pk], policy)
+        kept_because = kept_by_thinning.get(backup.pk, [])
+        if backup is newest_good:
+            kept_because = [gettext("It is the newest good backup."), *kept_because]
+        if not passed:
+            kept_because = [gettext("It is within the limits."), *kept_because]
+        keep = bool(kept_because)
+        decisions.append(Decision(backup, keep, tuple(kept_because if keep else passed)))
+    return decisions
+
+
+def _exemption(backup: Candidate) -> str | None:
+    """Why no rule applies to this backup, or None where rules do."""
+    if not backup.is_good:
+        return gettext("It is not a good backup, so it counts for nothing and is left to you.")
+    if backup.pinned:
+        return gettext("It is pinned.")
+    if backup.trigger in EXEMPT_TRIGGERS:
+        return gettext("It was made by hand or found on disk, so it is yours to delete.")
+    return None
+
+
+def _limits_passed(
+    backup: Candidate, newest_good: Candidate, position: int, policy: Policy
+) -> list[str]:
+    """The limits that this backup, the n-th newest of those that count, lies beyond."""
+    passed = []
+    if policy.keep_last is not None and position > policy.keep_last:
+        passed.append(
+            ngettext(
+                "It is not the newest one.",
+                "It is not among the newest %(number)d.",
+                policy.keep_last,
+            )
+            % {"number": policy.keep_last}
+        )
+    if policy.keep_days is not None:
+        age = newest_good.created_at - backup.created_at
+        if age > timedelta(days=policy.keep_days):
+            passed.append(
+                ngettext(
+                    "It is more than %(days)d day older than the newest good backup.",
+                    "It is more than %(days)d days older than the newest good backup.",
+                    policy.keep_days,
+                )
+                % {"days": policy.keep_days}
+            )
+    return passed
+
+
+def _thin(newest_first: Sequence[Candidate], policy: Policy, zone: tzinfo) -> dict[int, list[str]]:
+    """The thinning rules' reasons to keep a backup, by its key."""
+    rules: list[tuple[int | None, Callable[[datetime], object], str]] = [
+        (policy.keep_daily, datetime.date, gettext("It is the newest of its day.")),
+        (policy.keep_weekly, _iso_week, gettext("It is the newest of its week.")),
+        (policy.keep_monthly, _month, gettext("It is the newest of its month.")),
+    ]
+    reasons: dict[int, list[str]] = {}
+    for number, period_of, reason in rules:
+        newest: dict[object, int] = {}
+        for backup in newest_first:
+            newest.setdefault(period_of(backup.created_at.astimezone(zone)), backup.pk)
+        for pk in list(newest.values())[: number or 0]:
+            reasons.setdefault(pk, []).append(reason)
+    return reasons
+
+
+def _iso_week(at: datetime) -> tuple[int, int]:
+    year, week, _weekday = at.isocalendar()
+    return year, week
+
+
+def _month(at: datetime) -> tuple[int, int]:
+    return at.year, at.month
