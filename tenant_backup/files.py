@@ -91,7 +91,8 @@ class BackupDirectory:
     def require_writable(self) -> None:
         """Raise `NotWritable` where the permissions do not let us make files in the directory."""
         with _writing(self.path):
-            if not os.access(self._nearest(), os.W_OK | os.X_OK):
+            effective = os.access in os.supports_effective_ids
+            if not os.access(self._nearest(), os.W_OK | os.X_OK, effective_ids=effective):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def require_space(self, needed: int) -> None:

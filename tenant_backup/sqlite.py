@@ -131,7 +131,9 @@ def snapshot(database: Path, *, busy_timeout: float) -> Iterator[Snapshot]:
         except sqlite3.Error as error:
             raise _not_readable(path, error, busy_timeout) from error
         if page_count == 0:
-            raise DatabaseDamaged(f"The database {path} is empty: it holds no data at all.")
+            # So SQLite takes a file that is shorter than its header.
+            what = "not a SQLite database" if path.stat().st_size else "empty: it holds no data"
+            raise DatabaseDamaged(f"The database {path} is {what}.")
         yield Snapshot(path, connection, page_size, page_count, journal_mode)
 
 

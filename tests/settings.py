@@ -1,7 +1,6 @@
 """Settings of the test suite: the smallest host that the app can live in.
 
-The provider is the tests' own, so that a test decides which tenants there are. The example
-project's apps are here for the type checker; its own tests run it as real processes.
+The provider is the tests' own, so that a test decides which tenants there are.
 """
 
 SECRET_KEY = "only for tests"
@@ -15,8 +14,26 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django_q",
     "tenant_backup",
-    "example_project.control",
-    "example_project.business",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
 ]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 TENANT_BACKUP = {"TENANT_PROVIDER": "tests.tenancy.Tenants"}

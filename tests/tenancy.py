@@ -1,9 +1,14 @@
-"""The tests' tenant provider: a test says which tenants there are."""
+"""The tests' tenant providers."""
 
-from tenant_backup.tenants import TenantProvider
+import os
+from pathlib import Path
+
+from tenant_backup.tenants import DirectoryTenants, TenantProvider
 
 
 class Tenants(TenantProvider):
+    """A test says which tenants there are."""
+
     tenants: list = []
 
     def all_tenants(self):
@@ -11,3 +16,9 @@ class Tenants(TenantProvider):
 
     def tenant_for_request(self, request):
         return self.get_tenant("acme")
+
+
+class Folders(DirectoryTenants):
+    """The tenants of a host that runs as real processes, see `tests.host_settings`."""
+
+    directory = Path(os.environ.get("TEST_HOST", "")) / "tenants"

@@ -76,7 +76,7 @@ class Command(TenantCommand):
                 if not isinstance(error, BackupError):
                     logger.exception("Backing up tenant %r failed.", tenant.id)
                 report.errors.append((tenant.id, str(error) or type(error).__name__))
-                self.stderr.write(f"{shown(tenant.id)}: {report.errors[-1][1]}")
+                self.stderr.write(f"{shown(tenant.id)}: FAILED: {report.errors[-1][1]}")
             else:
                 if not quiet:
                     self.stdout.write(line)

@@ -1,0 +1,104 @@
+"""The whole example in one go: data, a backup of every tenant, and the pages to look at."""
+
+import socket
+from argparse import ArgumentTypeError
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from example_project.control.management.commands.setup_example import PASSWORD, positive
+from example_project.control.models import Customer, Membership
+from example_project.tenancy import DOMAIN
+
+ADDRESS = "127.0.0.1"
+
+
+def port_number(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 65536:
+        raise ArgumentTypeError("must be from 1 to 65535")
+    return port
+
+
+class Command(BaseCommand):
+    help = "Set up the example, back up its tenants and serve their pages."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--port", type=port_number, default=8000, help="where to serve (default 8000)"
+        )
+        parser.add_argument("--no-serve", action="store_true", help="stop before serving")
+        parser.add_argument(
+            "--scale", type=positive, default=1.0, metavar="FACTOR", help="see setup_example"
+        )
+
+    def handle(self, *args: Any, port: int, no_serve: bool, scale: float, **options: Any) -> None:
+        if not no_serve:
+            check_port(port)
+        try:
+            self.step("Prepare the control database", "migrate", verbosity=0)
+            self.step("Make three tenants and their data", "setup_example", scale=scale)
+            self.step("Back up every tenant", "runbackup")
+            self.step("List the backups", "listbackups")
+            self.print_addresses(port)
+            if not no_serve:
+                self.serve(port)
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted. Run it again to go on.", returncode=130) from None
+
+    def step(self, heading: str, command: str, **options: Any) -> None:
+        self.heading(f"{heading}: manage.py {command}")
+        try:
+            call_command(command, stdout=self.stdout, stderr=self.stderr, **options)
+        except (CommandError, DatabaseError, OSError) as error:
+            raise CommandError(f"The demo stopped at {command}: {error}") from error
+
+    def heading(self, text: str) -> None:
+        self.stdout.write(self.style.MIGRATE_HEADING(f"\n== {text}"))
+        # What the step reports on standard error shall not come before its heading.
+        self.stdout.flush()
+
+    def print_addresses(self, port: int) -> None:
+        self.heading(f'Look at it (everybody\'s password is "{PASSWORD}")')
+        self.line(f"http://{DOMAIN}:{port}/", "all tenants", "operator (may do everything)")
+        for customer in Customer.objects.all():
+            logins = [
+                f"{membership.user.get_username()} ({membership.get_role_display().lower()})"
+                for membership in Membership.objects.filter(tenant=customer).select_related("user")
+            ]
+            address = f"http://{customer.slug}.{DOMAIN}:{port}/"
+            self.line(address, customer.name, ", ".join(logins) or "operator")
+        self.stdout.write(
+            f"\nA browser that does not find {DOMAIN}'s subdomains needs their names in its hosts "
+            f"file, as {ADDRESS}."
+        )
+
+    def line(self, address: str, what: str, logins: str) -> None:
+        self.stdout.write(f"{address:<33} {what:<18} {logins}")
+
+    def serve(self, port: int) -> None:
+        self.heading("Serve the pages until Ctrl-C")
+        call_command(
+            "runserver",
+            f"{ADDRESS}:{port}",
+            use_reloader=False,
+            skip_checks=True,
+            stdout=self.stdout,
+            stderr=self.stderr,
+            shutdown_message="\nStopped. The data is kept; run it again to go on.",
+        )
+
+
+def check_port(port: int) -> None:
+    """Learn now, not after all the work, that the pages cannot be served."""
+    with socket.socket() as listener:
+        # As the server does: without it, a port used a moment ago would seem to be in use.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((ADDRESS, port))
+        except OSError as error:
+            raise CommandError(
+                f"Port {port} cannot be used ({error.strerror}): choose another with PORT=<number>."
+            ) from None

@@ -1,0 +1,102 @@
+"""Settings of the example project: a demo for one's own machine, not for the internet."""
+
+import os
+from pathlib import Path
+
+BASE = Path(__file__).resolve().parent
+
+# Everything that the project writes: the control database and a directory for each tenant.
+DATA = Path(os.environ.get("EXAMPLE_DATA") or BASE.parent / "var").absolute()
+# SQLite makes files but no directories, and any command may be the first to open the database.
+DATA.mkdir(parents=True, exist_ok=True)
+
+DEBUG = True
+SECRET_KEY = "a demo has no secrets"  # noqa: S105
+ALLOWED_HOSTS = ["localhost", ".localhost", "127.0.0.1", "[::1]"]
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_q",
+    "tenant_backup",
+    "example_project.control",
+    "example_project.business",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "example_project.tenancy.TenantMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "example_project.urls"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "example_project.tenancy.tenant_in_templates",
+            ],
+        },
+    },
+]
+
+# The control database only: a tenant's database gets its alias, and these options, at run time.
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": DATA / "control.sqlite3",
+        # Without these, a web server and a cluster that write at the same time lose rows.
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    },
+}
+DATABASE_ROUTERS = [
+    "tenant_backup.routers.CatalogRouter",
+    "example_project.tenancy.TenantRouter",
+]
+
+USE_TZ = True
+TIME_ZONE = "Europe/Berlin"
+
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "home"
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE / "static"]
+
+Q_CLUSTER = {
+    "name": "example",
+    "orm": "default",
+    "workers": 2,
+    "timeout": 600,
+    # Workers claim tasks ahead of time, so a task must not be handed out again before three
+    # others can have run into their timeout.
+    "retry": 2000,
+    "max_attempts": 3,
+    "catch_up": False,
+}
+
+TENANT_BACKUP = {
+    "TENANT_PROVIDER": "example_project.tenancy.Tenants",
+    "DEFAULT_SETTINGS": {"keep_last": 7, "keep_monthly": 12},
+}

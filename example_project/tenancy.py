@@ -1,0 +1,128 @@
+"""Tenants by subdomain, each with a SQLite database of its own.
+
+Any project that uses `tenant_backup` brings something like this; only the class `Tenants`, at the
+end, is there for backups.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import Lock
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.http.request import split_domain_port
+from django.shortcuts import render
+from django.utils import timezone
+
+from example_project.control.access import is_administrator
+from example_project.control.models import Customer
+from tenant_backup.tenants import Tenant, TenantNotFound, TenantProvider
+
+DOMAIN = "localhost"
+ALIAS_PREFIX = "tenant_"
+
+_current: ContextVar[Tenant | None] = ContextVar("current_tenant", default=None)
+_registering = Lock()
+
+
+class NoTenantError(RuntimeError):
+    """A tenant's data was asked for where no tenant is set."""
+
+
+def current_tenant() -> Tenant | None:
+    """The tenant of the request, or None on the bare host and outside requests."""
+    return _current.get()
+
+
+@contextmanager
+def tenant_context(tenant: Tenant) -> Iterator[None]:
+    """Within this block the models of `business` are the tenant's."""
+    token = _current.set(tenant)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def tenant_in_templates(request: HttpRequest) -> dict[str, Tenant | None]:
+    """A context processor, for the name at the top of each page."""
+    return {"current_tenant": current_tenant()}
+
+
+def database_alias(tenant: Tenant) -> str:
+    """The alias of the tenant's database, registered when it is first asked for."""
+    alias = f"{ALIAS_PREFIX}{tenant.id}"
+    with _registering:
+        if alias not in connections.settings:
+            database = copy.deepcopy(connections.settings[DEFAULT_DB_ALIAS])
+            database["NAME"] = tenant.database
+            # A new dict: other threads walk over this one at the end of each request.
+            connections.settings = {**connections.settings, alias: database}
+    return alias
+
+
+class TenantRouter:
+    """Sends the models of `business` to the current tenant's database, and no others anywhere."""
+
+    app_label = "business"
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
+        if model._meta.app_label != self.app_label:
+            return None
+        tenant = current_tenant()
+        if tenant is None:
+            raise NoTenantError(
+                f"{model._meta.object_name} is in the tenants' databases, and no tenant is set. "
+                "Use tenant_context()."
+            )
+        return database_alias(tenant)
+
+    db_for_write = db_for_read
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return db.startswith(ALIAS_PREFIX) == (app_label == self.app_label)
+
+
+class TenantMiddleware:
+    """Sets the tenant that the host name's subdomain names, and its time zone, for the request."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        host, _port = split_domain_port(request.get_host())
+        subdomain = host.removesuffix(f".{DOMAIN}")
+        if subdomain == host:
+            return self.get_response(request)
+        try:
+            tenant = Customer.objects.get(slug=subdomain).tenant
+        except Customer.DoesNotExist:
+            return render(request, "example/unknown_tenant.html", {"name": subdomain}, status=404)
+        with tenant_context(tenant), timezone.override(tenant.time_zone):
+            return self.get_response(request)
+
+
+class Tenants(TenantProvider):
+    """What `tenant_backup` asks of this project."""
+
+    def all_tenants(self) -> Iterable[Tenant]:
+        return [customer.tenant for customer in Customer.objects.all()]
+
+    def get_tenant(self, tenant_id: str) -> Tenant:
+        try:
+            return Customer.objects.get(slug=tenant_id).tenant
+        except Customer.DoesNotExist:
+            raise TenantNotFound(f"There is no tenant {tenant_id!r}.") from None
+
+    def tenant_for_request(self, request: HttpRequest) -> Tenant:
+        tenant = current_tenant()
+        if tenant is None:
+            raise TenantNotFound(f"The address {request.get_host()} names no tenant.")
+        return tenant
+
+    def has_permission(self, request: HttpRequest, tenant: Tenant, action: str) -> bool:
+        return is_administrator(request.user, tenant)

@@ -1,0 +1,24 @@
+"""Settings of a host that runs as real processes: its files lie in the directory `TEST_HOST`."""
+
+import os
+from pathlib import Path
+
+from tests.settings import *  # noqa: F403
+
+HOST = Path(os.environ["TEST_HOST"])
+JOURNAL_MODE = os.environ.get("TEST_JOURNAL_MODE", "wal")
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": HOST / "control.sqlite3",
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": f"PRAGMA journal_mode={JOURNAL_MODE}; PRAGMA synchronous=NORMAL;",
+        },
+    }
+}
+TENANT_BACKUP = {
+    "TENANT_PROVIDER": os.environ.get("TEST_PROVIDER", "tests.tenancy.Folders"),
+    "BUSY_TIMEOUT": float(os.environ.get("TEST_BUSY_TIMEOUT", "30")),
+}

@@ -1,0 +1,806 @@
+"""The use cases, on real directories and databases."""
+
+import logging
+import os
+import sqlite3
+import subprocess
+import tempfile
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.db import DatabaseError
+from django.utils import timezone
+
+from tenant_backup import backups, files, lock
+from tenant_backup.exceptions import (
+    BackupError,
+    BackupInProgress,
+    DatabaseDamaged,
+    DatabaseLocked,
+    DeadlineExceeded,
+    NotEnoughSpace,
+    NotWritable,
+)
+from tenant_backup.models import Backup, BackupSettings, Event, Status, Trigger
+from tenant_backup.signals import backup_completed, backup_deleted, backup_failed
+from tenant_backup.tenants import Tenant
+from tests.conftest import (
+    AS_ROOT,
+    NOBODY,
+    assert_true_copy,
+    count_rows,
+    make_database,
+    names_in,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+COMMAND = backups.Order(trigger=Trigger.COMMAND)
+MANUAL = backups.Order(trigger=Trigger.MANUAL)
+
+
+@pytest.fixture
+def directory(tenant):
+    return backups.directory_of(tenant)
+
+
+@pytest.fixture
+def hear():
+    """Listen to a signal, and get the list of the (tenant, backup) that it was sent with."""
+    connected = []
+
+    def hear(sent):
+        heard = []
+
+        def receive(sender, *, tenant, backup, **kwargs):
+            assert sender is Backup
+            heard.append((tenant, backup))
+
+        sent.connect(receive)
+        connected.append((sent, receive))
+        return heard
+
+    yield hear
+    for sent, receiver in connected:
+        sent.disconnect(receiver)
+
+
+@contextmanager
+def small_disk(size):
+    """A file system of its own, in a directory of its own."""
+    if not AS_ROOT:
+        pytest.skip("Only root can mount a small disk.")
+    folder = tempfile.mkdtemp()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder],
+        capture_output=True,
+        text=True,
+    )
+    if mounted.returncode:
+        Path(folder).rmdir()
+        pytest.skip(f"This machine does not let root mount a disk: {mounted.stderr.strip()}")
+    try:
+        yield Path(folder)
+    finally:
+        subprocess.run(["umount", folder], check=True)
+        Path(folder).rmdir()
+
+
+@contextmanager
+def without_privileges():
+    """Within this block we are nobody, whom permissions bind."""
+    if AS_ROOT:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if AS_ROOT:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that nobody can reach; pytest's own folders only let their owner in."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        if AS_ROOT:
+            os.chown(path, NOBODY, NOBODY)
+        yield path
+
+
+def tenant_in(root, **options):
+    root.mkdir(exist_ok=True)
+    make_database(root / "db.sqlite3", **options)
+    return Tenant("acme", "Acme", root, root / "db.sqlite3")
+
+
+class TestCreate:
+    def test_makes_one_verified_file_and_one_complete_row(self, tenant, directory):
+        started = timezone.now()
+        backup = backups.create(tenant, COMMAND).backup
+        assert names_in(directory.path) == [backup.file_name, f"{backup.file_name}.sha256"]
+        assert_true_copy(directory.file(backup.file_name))
+        row = Backup.objects.get()
+        assert row.status == Status.COMPLETE
+        assert row.is_good
+        assert row.size == directory.file(row.file_name).stat().st_size
+        assert started <= row.created_at <= row.started_at <= row.finished_at <= timezone.now()
+        assert row.verified_at == row.finished_at
+        assert row.error == ""
+
+    def test_the_companion_is_what_sha256sum_reads(self, tenant, directory):
+        backup = backups.create(tenant, COMMAND).backup
+        subprocess.run(
+            ["sha256sum", "--check", "--strict", f"{backup.file_name}.sha256"],
+            cwd=directory.path,
+            check=True,
+            capture_output=True,
+        )
+
+    def test_the_name_has_the_tenant_and_the_time_in_utc(self, add_tenant, monkeypatch):
+        monkeypatch.setattr(
+            timezone, "now", lambda: datetime(2026, 3, 29, 1, 2, 3, 456, tzinfo=UTC)
+        )
+        tenant = add_tenant("Acme & Söhne")
+        assert backups.create(tenant, COMMAND).backup.file_name == (
+            "acme-sohne-20260329T010203Z.sqlite3"
+        )
+
+    def test_backups_of_the_same_second_get_names_of_their_own(self, tenant, monkeypatch):
+        monkeypatch.setattr(timezone, "now", lambda: datetime(2026, 1, 1, tzinfo=UTC))
+        names = [backups.create(tenant, COMMAND).backup.file_name for _ in range(3)]
+        assert names == [f"acme-20260101T000000Z{end}.sqlite3" for end in ("", "-2", "-3")]
+
+    @pytest.mark.parametrize(
+        "tenant_id", ["..", "a/b", "../../etc", "\0", "with space", "🚀", "x" * 255, "-rf", "~"]
+    )
+    def test_no_tenant_id_reaches_a_path(self, add_tenant, tmp_path, tenant_id):
+        tenant = add_tenant(tenant_id)
+        before = {path for path in tmp_path.rglob("*") if path.is_dir()}
+        backup = backups.create(tenant, COMMAND).backup
+        path = tenant.root / "backups" / backup.file_name
+        assert_true_copy(path)
+        assert {path for path in tmp_path.rglob("*") if path.is_dir()} - before == {path.parent}
+
+    def test_is_private_to_the_owner(self, tenant, directory):
+        backups.create(tenant, COMMAND)
+        assert directory.path.stat().st_mode & 0o777 == 0o700
+        assert {path.stat().st_mode & 0o777 for path in directory.path.iterdir()} == {0o600}
+
+    @pytest.mark.skipif(not AS_ROOT, reason="Only root can give files to another owner.")
+    def test_as_root_everything_gets_the_owner_of_the_root(self, tenant, directory):
+        os.chown(tenant.root, NOBODY, NOBODY)
+        os.chown(tenant.database, NOBODY, NOBODY)
+        with closing(sqlite3.connect(tenant.database)):
+            backups.create(tenant, COMMAND)
+        made = [path for path in tenant.root.rglob("*") if path != tenant.database]
+        assert len(made) >= 4
+        assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(NOBODY, NOBODY)}
+
+    def test_a_root_elsewhere_than_the_database(self, add_tenant, tmp_path):
+        database = make_database(tmp_path / "flat.sqlite3")
+        tenant = Tenant("flat", "Flat", tmp_path / "flat", database)
+        backup = backups.create(tenant, COMMAND).backup
+        assert_true_copy(tmp_path / "flat" / "backups" / backup.file_name)
+
+    def test_says_so_in_the_history_and_by_a_signal_with_the_lock_free(
+        self, tenant, directory, hear
+    ):
+        heard = hear(backup_completed)
+
+        def receive(sender, **kwargs):
+            with lock.hold(directory, wait=0):
+                heard.append("free")
+
+        backup_completed.connect(receive)
+        try:
+            order = backups.Order(trigger=Trigger.COMMAND, requested_by="ada")
+            backup = backups.create(tenant, order).backup
+        finally:
+            backup_completed.disconnect(receive)
+        assert heard == [(tenant, backup), "free"]
+        event = Event.objects.get()
+        assert (event.action, event.actor, event.backup_id) == ("completed", "ada", backup.pk)
+        assert event.file_name == backup.file_name
+
+    def test_a_receiver_that_raises_is_logged_and_breaks_nothing(self, tenant, caplog):
+        def receive(sender, **kwargs):
+            raise ValueError("the receiver's own trouble")
+
+        backup_completed.connect(receive)
+        try:
+            assert backups.create(tenant, COMMAND).backup.status == Status.COMPLETE
+        finally:
+            backup_completed.disconnect(receive)
+        assert "the receiver's own trouble" in caplog.text
+
+    def test_takes_over_a_queued_backup(self, tenant):
+        queued = backups.request(
+            tenant, backups.Order(trigger=Trigger.MANUAL, label="before", requested_by="ada")
+        )
+        order = backups.Order(trigger=Trigger.COMMAND, label="nightly", requested_by="root")
+        made = backups.create(tenant, order).backup
+        assert made.pk == queued.pk
+        row = Backup.objects.get()
+        assert row.status == Status.COMPLETE
+        assert (row.trigger, row.label) == ("manual", "before; nightly")
+        assert row.requested_by == "ada, root"
+
+    def test_writes_nothing_to_the_catalog_while_the_snapshot_lasts(
+        self, tenant, django_assert_num_queries
+    ):
+        seen = []
+
+        def progress(done, total):
+            with django_assert_num_queries(0):
+                seen.append(done)
+
+        backups.create(tenant, COMMAND, progress=progress)
+        assert seen
+
+
+class TestCreateFails:
+    """Each failure: a sentence with the path, a failed row, nothing left behind."""
+
+    def assert_failed(self, tenant, kind, match, *, left=(), order=COMMAND):
+        with pytest.raises(kind, match=match) as caught:
+            backups.create(tenant, order, limits=backups.Limits(busy_timeout=0.1, deadline=None))
+        row = Backup.objects.newest_first()[0]
+        assert row.status == Status.FAILED
+        assert row.error == str(caught.value)
+        assert row.file_name == ""
+        assert row.size is None
+        assert row.finished_at is not None
+        assert Event.objects.latest("pk").action == "failed"
+        directory = backups.directory_of(tenant)
+        if directory.path.is_dir():
+            assert names_in(directory.path) == sorted(left)
+        assert not Backup.objects.active().exists()
+
+    def test_a_missing_database(self, add_tenant):
+        tenant = add_tenant(database=False)
+        self.assert_failed(tenant, BackupError, rf"{tenant.database} does not exist")
+        assert list(tenant.root.iterdir()) == []
+
+    def test_a_missing_root(self, tmp_path):
+        tenant = Tenant("gone", "Gone", tmp_path / "gone", tmp_path / "gone" / "db.sqlite3")
+        self.assert_failed(tenant, BackupError, rf"{tenant.database} does not exist")
+        assert not tenant.root.exists()
+
+    def test_a_root_whose_parent_is_missing_too(self, tmp_path):
+        database = make_database(tmp_path / "db.sqlite3")
+        tenant = Tenant("typo", "Typo", tmp_path / "typo" / "root", database)
+        self.assert_failed(tenant, NotWritable, rf"{tenant.root} cannot be written: No such file")
+        assert not (tmp_path / "typo").exists()
+
+    @pytest.mark.parametrize(
+        ("content", "match"),
+        [(b"not a database" * 100, "is not a SQLite database"), (b"", "is empty")],
+    )
+    def test_a_file_that_is_no_database(self, add_tenant, content, match):
+        tenant = add_tenant(database=False)
+        tenant.database.write_bytes(content)
+        self.assert_failed(tenant, DatabaseDamaged, rf"{tenant.database} {match}")
+        assert list(tenant.root.iterdir()) == [tenant.database]
+
+    def test_a_directory_for_a_database(self, add_tenant):
+        tenant = add_tenant(database=False)
+        tenant.database.mkdir()
+        self.assert_failed(tenant, BackupError, rf"{tenant.database} is a directory")
+        assert list(tenant.root.iterdir()) == [tenant.database]
+
+    def test_a_damaged_database_is_said_to_be_damaged_and_older_backups_stay(
+        self, tenant, directory
+    ):
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
+        older = backups.create(tenant, COMMAND).backup
+        with closing(sqlite3.connect(tenant.database)) as connection:
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute(
+                "UPDATE sqlite_master SET sql = replace(sql, '(amount)', '(id)') "
+                "WHERE name = 'credits_amount'"
+            )
+            connection.commit()
+        self.assert_failed(
+            tenant,
+            DatabaseDamaged,
+            f"{tenant.database} is no sound database, so the database itself",
+            left=[older.file_name, f"{older.file_name}.sha256"],
+        )
+
+    def test_a_locked_database(self, add_tenant):
+        tenant = add_tenant(journal_mode="delete")
+        with closing(sqlite3.connect(tenant.database, isolation_level=None)) as writer:
+            writer.execute("BEGIN EXCLUSIVE")
+            self.assert_failed(tenant, DatabaseLocked, rf"{tenant.database} was locked .* 0\.1 sec")
+
+    def test_a_backup_directory_that_is_not_writable(self, open_folder):
+        with without_privileges():
+            tenant = tenant_in(open_folder / "acme")
+            directory = backups.directory_of(tenant)
+            made = backups.create(tenant, COMMAND).backup
+            kept = [made.file_name, f"{made.file_name}.sha256"]
+            directory.path.chmod(0o500)
+            try:
+                self.assert_failed(
+                    tenant,
+                    NotWritable,
+                    rf"{directory.path}/\.acme.*\.partial cannot be written: Permission denied",
+                    left=kept,
+                )
+                # Not even the lock can be made. It is a failure all the same, and recorded.
+                directory.path.chmod(0o700)
+                (directory.path / ".lock").unlink()
+                directory.path.chmod(0o500)
+                self.assert_failed(
+                    tenant,
+                    NotWritable,
+                    rf"{directory.path}/\.lock cannot be written: Permission denied",
+                    left=kept,
+                )
+            finally:
+                directory.path.chmod(0o700)
+
+    def test_a_root_that_is_not_writable(self, open_folder):
+        with without_privileges():
+            tenant = tenant_in(open_folder / "acme", journal_mode="delete")
+            tenant.root.chmod(0o500)
+            try:
+                self.assert_failed(
+                    tenant, NotWritable, rf"{tenant.root}/backups cannot be written: Permission"
+                )
+            finally:
+                tenant.root.chmod(0o700)
+
+    def test_a_file_in_the_place_of_the_directory(self, tenant, directory):
+        directory.path.write_text("mine")
+        self.assert_failed(tenant, NotWritable, f"{directory.path} is not a directory")
+        assert directory.path.read_text() == "mine"
+
+    def test_too_little_space(self):
+        with small_disk("12m") as disk:
+            tenant = tenant_in(disk / "acme")
+            directory = backups.directory_of(tenant)
+            self.assert_failed(
+                tenant,
+                NotEnoughSpace,
+                rf"disk space in {directory.path}: 16\.\d MB needed, 1[12]\.\d MB free",
+            )
+
+    def test_a_disk_that_becomes_full_during_the_copy(self):
+        with small_disk("60m") as disk:
+            tenant = tenant_in(disk / "acme", rows=1000, body=10_000)
+            directory = backups.directory_of(tenant)
+
+            def fill(done, total):
+                with suppress(OSError), (disk / "other").open("ab", buffering=0) as stream:
+                    while True:
+                        stream.write(b"x" * 65536)
+
+            with pytest.raises(NotEnoughSpace, match=r"became full while .*db\.sqlite3"):
+                backups.create(tenant, COMMAND, progress=fill)
+            assert names_in(directory.path) == []
+            assert Backup.objects.get().status == Status.FAILED
+
+    def test_a_deadline(self, tenant, directory):
+        with pytest.raises(DeadlineExceeded):
+            backups.create(tenant, COMMAND, limits=backups.Limits(deadline=0))
+        assert names_in(directory.path) == []
+        assert Backup.objects.get().status == Status.FAILED
+
+    @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+    def test_what_ends_the_process_ends_the_backup_and_passes_on(self, tenant, directory, kind):
+        """A task's timeout in django-q2 derives from SystemExit."""
+
+        def stop(done, total):
+            raise kind
+
+        with pytest.raises(kind):
+            backups.create(tenant, COMMAND, progress=stop)
+        assert names_in(directory.path) == []
+        row = Backup.objects.get()
+        assert (row.status, row.error) == (Status.FAILED, backups.INTERRUPTED)
+
+    def test_an_error_that_nobody_foresaw_is_said_and_logged(self, tenant, directory, caplog):
+        def stop(done, total):
+            raise ZeroDivisionError("of all things")
+
+        with pytest.raises(BackupError, match="ZeroDivisionError: of all things"):
+            backups.create(tenant, COMMAND, progress=stop)
+        assert names_in(directory.path) == []
+        assert Backup.objects.get().status == Status.FAILED
+        assert any(record.exc_info for record in caplog.records)
+
+    def test_a_file_that_appears_under_the_final_name_is_left_alone(
+        self, tenant, directory, monkeypatch
+    ):
+        link = os.link
+
+        def be_faster(source, target):
+            Path(target).write_text("not yours")
+            link(source, target)
+
+        monkeypatch.setattr(files.os, "link", be_faster)
+        with pytest.raises(NotWritable, match="nothing was overwritten"):
+            backups.create(tenant, COMMAND)
+        (name,) = names_in(directory.path)
+        assert directory.file(name).read_text() == "not yours"
+        assert Backup.objects.get().status == Status.FAILED
+
+    def test_a_catalog_that_fails_after_the_file_is_there_does_not_lose_it(
+        self, tenant, directory, monkeypatch
+    ):
+        complete = Backup.complete
+        calls = []
+
+        def fail_once(self):
+            calls.append(self)
+            if len(calls) == 1:
+                raise DatabaseError("database is locked")
+            complete(self)
+
+        monkeypatch.setattr(Backup, "complete", fail_once)
+        backup = backups.create(tenant, COMMAND).backup
+        assert backup.status == Status.COMPLETE
+        assert Backup.objects.get().status == Status.COMPLETE
+        assert directory.file(backup.file_name).exists()
+
+    def test_says_so_by_a_signal_and_in_the_log(self, add_tenant, hear, caplog):
+        heard = hear(backup_failed)
+        tenant = add_tenant(database=False)
+        self.assert_failed(tenant, BackupError, "does not exist")
+        assert [(t, b.status) for t, b in heard] == [(tenant, Status.FAILED)]
+        (record,) = [r for r in caplog.records if r.name == "tenant_backup"]
+        assert record.levelno == logging.ERROR
+        assert "does not exist" in record.getMessage()
+
+
+class TestInProgress:
+    def test_another_process_at_work_is_said_and_leaves_no_row(self, tenant, directory):
+        directory.make()
+        with (
+            lock.hold(directory, wait=0),
+            pytest.raises(BackupInProgress, match=f"at work on the backups in {directory.path}"),
+        ):
+            backups.create(tenant, COMMAND)
+        assert not Backup.objects.exists()
+        backups.create(tenant, COMMAND)
+
+    def test_a_queued_one_is_still_queued_then(self, tenant, directory):
+        queued = backups.request(tenant, MANUAL)
+        directory.make()
+        with lock.hold(directory, wait=0), pytest.raises(BackupInProgress):
+            backups.perform(tenant, queued.pk)
+        assert Backup.objects.get().status == Status.QUEUED
+
+    def test_another_tenant_is_not_in_the_way(self, add_tenant):
+        acme, acme2 = add_tenant("acme"), add_tenant("acme2")
+        directory = backups.directory_of(acme)
+        directory.make()
+        with lock.hold(directory, wait=0):
+            backups.create(acme2, COMMAND)
+
+    def test_a_request_while_one_is_made_is_refused(self, tenant, directory):
+        directory.make()
+        with lock.hold(directory, wait=0):
+            backups.request(tenant, MANUAL).start("x.sqlite3")
+            with pytest.raises(BackupInProgress, match=f"A backup of {tenant.name} is being made"):
+                backups.request(tenant, MANUAL)
+        assert Backup.objects.count() == 1
+
+
+class TestPerform:
+    def test_makes_a_queued_backup(self, tenant, directory):
+        queued = backups.request(tenant, MANUAL)
+        made = backups.perform(tenant, queued.pk)
+        assert made.backup.pk == queued.pk
+        assert_true_copy(directory.file(made.backup.file_name))
+
+    def test_a_second_delivery_does_nothing(self, tenant):
+        queued = backups.request(tenant, MANUAL)
+        backups.perform(tenant, queued.pk)
+        assert backups.perform(tenant, queued.pk) is None
+        assert Backup.objects.count() == 1
+        assert Event.objects.count() == 1
+
+    def test_the_row_of_another_tenant_is_not_made(self, add_tenant):
+        acme, globex = add_tenant("acme"), add_tenant("globex")
+        queued = backups.request(acme, MANUAL)
+        assert backups.perform(globex, queued.pk) is None
+        assert Backup.objects.get().status == Status.QUEUED
+
+    def test_a_deleted_row_does_nothing(self, tenant):
+        assert backups.perform(tenant, 4711) is None
+
+    def test_a_second_request_joins_the_first(self, tenant):
+        first = backups.request(tenant, backups.Order(trigger=Trigger.AUTOMATIC))
+        second = backups.request(tenant, backups.Order(trigger=Trigger.MANUAL, label="now"))
+        assert first.pk == second.pk
+        assert Backup.objects.get().trigger == Trigger.MANUAL
+
+
+class TestMend:
+    """What a crash left is made in the tests of the commands, by real crashes."""
+
+    @pytest.fixture
+    def running(self, tenant, directory):
+        directory.make()
+        backup = backups.request(tenant, MANUAL)
+        backup.start("acme-1.sqlite3")
+        return backup
+
+    def test_a_row_without_a_file_becomes_failed(self, tenant, directory, running, hear):
+        heard = hear(backup_failed)
+        directory.create_partial(running.file_name)
+        backups.mend(tenant)
+        running.refresh_from_db()
+        assert (running.status, running.error) == (Status.FAILED, backups.INTERRUPTED)
+        assert names_in(directory.path) == []
+        assert len(heard) == 1
+
+    def test_a_row_with_its_file_becomes_complete(self, tenant, directory, running):
+        made = make_database(directory.file(running.file_name), journal_mode="delete")
+        running.record_copy(backups.sqlite.fingerprint(made))
+        directory.create_partial(running.file_name)
+        backups.mend(tenant)
+        running.refresh_from_db()
+        assert running.status == Status.COMPLETE
+        assert names_in(directory.path) == [running.file_name]
+
+    def test_a_file_that_does_not_match_is_not_taken_for_it_and_left_alone(
+        self, tenant, directory, running
+    ):
+        running.record_copy(backups.sqlite.Fingerprint(3, "00" * 32))
+        directory.file(running.file_name).write_bytes(b"abc")
+        backups.mend(tenant)
+        running.refresh_from_db()
+        assert running.status == Status.FAILED
+        assert directory.file("acme-1.sqlite3").read_bytes() == b"abc"
+
+    def test_while_somebody_is_at_work_nothing_is_mended(self, tenant, directory, running):
+        with lock.hold(directory, wait=0):
+            backups.mend(tenant)
+        running.refresh_from_db()
+        assert running.status == Status.RUNNING
+
+    def test_another_tenants_row_is_not_mended(self, add_tenant, running):
+        backups.mend(add_tenant("other"))
+        running.refresh_from_db()
+        assert running.status == Status.RUNNING
+
+    def test_a_stale_row_does_not_block_the_next_request(self, tenant, running):
+        backups.request(tenant, MANUAL)
+        running.refresh_from_db()
+        assert running.status == Status.FAILED
+
+
+class TestDelete:
+    @pytest.fixture
+    def backup(self, tenant):
+        return backups.create(tenant, COMMAND).backup
+
+    @pytest.fixture
+    def file(self, directory, backup):
+        return directory.file(backup.file_name)
+
+    def test_a_pinned_one_is_refused(self, tenant, backup, file):
+        backups.pin(tenant, backup, pinned=True)
+        with pytest.raises(BackupError, match=r"is pinned\. Unpin it first"):
+            backups.delete(tenant, backup)
+        assert file.exists()
+        assert Backup.objects.filter(pk=backup.pk).exists()
+
+    def test_one_that_was_pinned_meanwhile_is_refused(self, tenant, backup, file):
+        backups.pin(tenant, Backup.objects.get(pk=backup.pk), pinned=True)
+        assert not backup.pinned  # as the caller still has it
+        with pytest.raises(BackupError, match="is pinned"):
+            backups.delete(tenant, backup)
+        assert file.exists()
+
+    @pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
+    def test_an_active_one_is_refused(self, tenant, status):
+        active = backups.request(tenant, MANUAL)
+        if status == Status.RUNNING:
+            active.start("x.sqlite3")
+        with pytest.raises(BackupError, match=f"is {status} and cannot be deleted"):
+            backups.delete(tenant, active)
+        assert Backup.objects.filter(pk=active.pk).exists()
+
+    def test_one_of_another_tenant_is_refused(self, add_tenant, tenant, backup, file):
+        with pytest.raises(BackupError, match="There is no backup"):
+            backups.delete(add_tenant("acme2"), backup)
+        assert file.exists()
+
+    def test_file_row_and_companion_are_gone(self, tenant, directory, backup, hear):
+        heard = hear(backup_deleted)
+        backups.delete(tenant, backup, actor="ada")
+        assert names_in(directory.path) == []
+        assert not Backup.objects.exists()
+        event = Event.objects.latest("pk")
+        assert (event.action, event.actor) == ("deleted", "ada")
+        assert event.file_name == backup.file_name
+        assert heard == [(tenant, backup)]
+
+    def test_a_failed_row_may_be_deleted(self, add_tenant):
+        tenant = add_tenant(database=False)
+        with pytest.raises(BackupError):
+            backups.create(tenant, COMMAND)
+        backups.delete(tenant, Backup.objects.get())
+        assert not Backup.objects.exists()
+
+    def test_one_whose_file_is_gone_already(self, tenant, backup, file):
+        file.unlink()
+        backups.delete(tenant, backup)
+        assert not Backup.objects.exists()
+
+    def test_neighbours_in_the_directory_stay(self, tenant, directory, backup):
+        foreign = [f"{backup.file_name}-old", f"x{backup.file_name}", "acme-notes.sqlite3"]
+        for name in foreign:
+            directory.file(name).write_text("foreign")
+        other = backups.create(tenant, COMMAND).backup
+        backups.delete(tenant, backup)
+        assert names_in(directory.path) == sorted(
+            [*foreign, other.file_name, f"{other.file_name}.sha256"]
+        )
+
+    def test_a_file_that_cannot_be_removed_keeps_its_row(self, open_folder):
+        with without_privileges():
+            tenant = tenant_in(open_folder / "acme")
+            directory = backups.directory_of(tenant)
+            backup = backups.create(tenant, COMMAND).backup
+            directory.path.chmod(0o500)
+            try:
+                with pytest.raises(NotWritable, match="cannot be written: Permission denied"):
+                    backups.delete(tenant, backup)
+            finally:
+                directory.path.chmod(0o700)
+            assert directory.file(backup.file_name).exists()
+            backups.delete(tenant, Backup.objects.get())
+
+    def test_a_name_in_the_catalog_that_leads_elsewhere_is_refused(self, tenant, backup):
+        Backup.objects.update(file_name="../db.sqlite3")
+        with pytest.raises(BackupError, match="not the name of a backup's file"):
+            backups.delete(tenant, Backup.objects.get())
+        assert tenant.database.exists()
+
+
+class TestPin:
+    def test_only_a_complete_one(self, tenant):
+        queued = backups.request(tenant, MANUAL)
+        with pytest.raises(BackupError, match="is not complete"):
+            backups.pin(tenant, queued, pinned=True)
+
+    def test_not_another_tenants(self, add_tenant, tenant):
+        backup = backups.create(tenant, COMMAND).backup
+        with pytest.raises(BackupError):
+            backups.pin(add_tenant("other"), backup, pinned=True)
+        backup.refresh_from_db()
+        assert not backup.pinned
+
+    def test_is_recorded_once(self, tenant):
+        backup = backups.create(tenant, COMMAND).backup
+        for pinned in (True, True, False):
+            backups.pin(tenant, backup, pinned=pinned, actor="ada")
+        assert list(Event.objects.order_by("pk").values_list("action", flat=True)) == [
+            "completed",
+            "pinned",
+            "unpinned",
+        ]
+
+
+class TestPrune:
+    def age(self, backup, days):
+        Backup.objects.filter(pk=backup.pk).update(created_at=timezone.now() - timedelta(days))
+
+    def test_keeps_the_maximum_number_and_counts_no_failures(self, tenant, directory, hear):
+        deleted = hear(backup_deleted)
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=2)
+        made = [backups.create(tenant, COMMAND) for _ in range(3)]
+        for _ in range(3):
+            with pytest.raises(DeadlineExceeded):
+                backups.create(tenant, COMMAND, limits=backups.Limits(deadline=0))
+        assert [decision.backup.pk for decision in made[2].pruned] == [made[0].backup.pk]
+        kept = [result.backup.file_name for result in made[1:]]
+        assert names_in(directory.path) == sorted([*kept, *(f"{name}.sha256" for name in kept)])
+        assert Backup.objects.good().count() == 2
+        assert len(deleted) == 1
+        event = Event.objects.get(action="pruned")
+        assert event.detail == "It is not among the newest 2."
+
+    def test_happens_only_after_a_success(self, tenant):
+        made = [backups.create(tenant, COMMAND).backup for _ in range(3)]
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
+        with pytest.raises(DeadlineExceeded):
+            backups.create(tenant, COMMAND, limits=backups.Limits(deadline=0))
+        assert Backup.objects.good().count() == len(made)
+
+    def test_age_counts_from_the_newest_good_backup(self, tenant):
+        made = [backups.create(tenant, COMMAND).backup for _ in range(3)]
+        for backup, days in zip(made, (40, 32, 30), strict=True):
+            self.age(backup, days)
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_days=7)
+        backups.prune(tenant)
+        assert list(Backup.objects.order_by("pk")) == made[1:]
+
+    def test_pinned_and_manual_ones_stay_and_use_up_no_numbers(self, tenant):
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
+        manual = backups.create(tenant, MANUAL).backup
+        pinned = backups.create(tenant, backups.Order(trigger=Trigger.COMMAND, pinned=True)).backup
+        newest = [backups.create(tenant, COMMAND).backup for _ in range(2)][-1]
+        assert set(Backup.objects.all()) == {manual, pinned, newest}
+
+    def test_never_touches_the_neighbour(self, add_tenant):
+        acme, acme2 = add_tenant("acme"), add_tenant("acme2")
+        BackupSettings.objects.create(tenant_id="acme", keep_last=1)
+        for _ in range(3):
+            backups.create(acme2, COMMAND)
+            backups.create(acme, COMMAND)
+        assert Backup.objects.for_tenant("acme").count() == 1
+        assert Backup.objects.for_tenant("acme2").count() == 3
+        assert len(names_in(backups.directory_of(acme2).path)) == 6
+
+    def test_without_rules_everything_stays(self, tenant):
+        for _ in range(3):
+            backups.create(tenant, COMMAND)
+        assert backups.prune(tenant) == []
+        assert Backup.objects.count() == 3
+
+    def test_a_failing_prune_does_not_fail_the_backup_and_is_said(self, tenant, caplog):
+        first = backups.create(tenant, COMMAND).backup
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
+        Backup.objects.filter(pk=first.pk).update(file_name="../db.sqlite3")
+        made = backups.create(tenant, COMMAND)
+        assert made.backup.status == Status.COMPLETE
+        assert "pruning failed" in made.prune_error
+        assert tenant.database.exists()
+        assert "Pruning" in caplog.text
+
+
+class TestPreview:
+    def test_changes_nothing(self, tenant, tmp_path):
+        before = sorted(tmp_path.rglob("*"))
+        preview = backups.preview(tenant)
+        assert preview.bytes_needed > tenant.database.stat().st_size
+        assert preview.bytes_free > preview.bytes_needed
+        assert sorted(tmp_path.rglob("*")) == before
+        assert not Backup.objects.exists()
+        assert not BackupSettings.objects.exists()
+
+    def test_says_what_the_next_backup_would_remove(self, tenant):
+        made = [backups.create(tenant, COMMAND).backup for _ in range(2)]
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
+        removals = backups.preview(tenant).removals
+        assert {decision.backup.pk for decision in removals} == {backup.pk for backup in made}
+        assert Backup.objects.count() == 2
+
+    def test_refuses_what_create_would(self, add_tenant):
+        with pytest.raises(BackupError, match="does not exist"):
+            backups.preview(add_tenant(database=False))
+
+    def test_refuses_a_directory_that_is_not_writable(self, open_folder):
+        with without_privileges():
+            tenant = tenant_in(open_folder / "acme", journal_mode="delete")
+            tenant.root.chmod(0o500)
+            try:
+                with pytest.raises(NotWritable, match="backups cannot be written"):
+                    backups.preview(tenant)
+            finally:
+                tenant.root.chmod(0o700)
+
+
+def test_the_size_of_the_log_counts_as_needed(tenant):
+    with closing(sqlite3.connect(tenant.database)) as writer:
+        writer.execute("PRAGMA wal_autocheckpoint = 0")
+        with writer:
+            writer.executemany(
+                "INSERT INTO credits (amount, body) VALUES (0, ?)", [(os.urandom(5000),)] * 200
+            )
+        wal = tenant.database.with_name("db.sqlite3-wal").stat().st_size
+        assert wal > 1_000_000
+        needed = backups.preview(tenant).bytes_needed
+        backup = backups.create(tenant, COMMAND).backup
+    assert needed == backup.size + wal + files.SPACE_MARGIN
+    assert count_rows(backups.directory_of(tenant).file(backup.file_name)) == 300

@@ -1,0 +1,585 @@
+"""The system checks, as a host meets them: through Django, never by a call of ours.
+
+Every message has an id, names what is wrong, and says what to do.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from importlib.machinery import ModuleSpec
+from io import StringIO
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from django.core import checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.db import connections
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+import tenant_backup.checks
+from tenant_backup.conf import Conf
+from tenant_backup.routers import CatalogRouter
+from tenant_backup.tenants import Tenant, TenantProvider
+from tests.tenancy import Tenants
+from tests.test_conf import DEFAULTS, WRONG
+
+SOURCE = Path(tenant_backup.checks.__file__)
+KEYS = [setting.key for setting in Conf.known()]
+
+
+class Incomplete(TenantProvider):
+    """A provider whose author forgot a method."""
+
+    def all_tenants(self):
+        return []
+
+
+class Unrelated:
+    """A class that is no provider at all."""
+
+
+class Fussy(Tenants):
+    """A provider that cannot be made as we make it."""
+
+    def __init__(self, connection):
+        raise AssertionError("nobody gets here")
+
+
+class Broken(Tenants):
+    """A provider that fails when it is asked."""
+
+    def all_tenants(self):
+        raise LookupError("no such table: customers")
+
+
+class OtherRouter:
+    """A host's own router."""
+
+
+def path_of(thing):
+    return f"{__name__}.{thing.__name__}"
+
+
+def a_function():
+    """Something that is no class."""
+
+
+an_instance = Tenants()
+
+
+def run(databases=("default",), tags=("tenant_backup",)):
+    """All messages of ours, as (id, sentence); each must have a hint."""
+    messages = [
+        message
+        for message in checks.run_checks(tags=tags, databases=databases)
+        if (message.id or "").startswith("tenant_backup.")
+    ]
+    for message in messages:
+        assert message.hint, f"{message.id} has no hint"
+        assert message.level == (checks.ERROR if ".E" in message.id else checks.WARNING)
+    return [(message.id.removeprefix("tenant_backup."), message.msg) for message in messages]
+
+
+def run_without_database():
+    """As `runserver`, `test` and `check` without `--database` do."""
+    return run(databases=None)
+
+
+def tenants(monkeypatch, *several):
+    monkeypatch.setattr(Tenants, "tenants", list(several))
+
+
+@pytest.fixture
+def another_database():
+    """The alias `control` in `DATABASES`, for the length of a test."""
+    added = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "settings", {**connections.settings, "control": added})
+        connections.configure_settings(connections.settings)
+        yield "control"
+        connections["control"].close()
+        del connections["control"]
+
+
+# The settings
+
+
+@pytest.mark.parametrize("wrong", [None, "SingleTenant", ["VERIFY"], 0], ids=repr)
+def test_e001_settings_that_are_no_dict(settings, wrong):
+    settings.TENANT_BACKUP = wrong
+    assert run_without_database() == [("E001", f"TENANT_BACKUP must be a dict, not {wrong!r}.")]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_e001_every_way_to_mistype_a_key(settings, key):
+    typos = {key.lower(), key[:-1], key[1:], f"{key}S", f"{key} ", f"_{key}", key.title()}
+    for typo in typos - set(KEYS):
+        settings.TENANT_BACKUP = {typo: DEFAULTS[key]}
+        assert run_without_database() == [("E001", f"TENANT_BACKUP has an unknown key {typo!r}.")]
+
+
+@examples(max_examples=50, deadline=None)
+@given(key=st.text().filter(lambda key: key not in KEYS) | st.integers() | st.none())
+def test_e001_any_key_that_is_not_known(key):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("django.conf.settings.TENANT_BACKUP", {key: 1})
+        assert run_without_database() == [("E001", f"TENANT_BACKUP has an unknown key {key!r}.")]
+
+
+def test_e001_names_every_unknown_key_and_its_hint_every_known_one(settings):
+    settings.TENANT_BACKUP = {"VERYFY": "full", "CLUSTERS": None}
+    messages = checks.run_checks(tags=["tenant_backup"])
+    assert [message.id for message in messages] == ["tenant_backup.E001"] * 2
+    assert "'VERYFY'" in messages[0].msg
+    assert "'CLUSTERS'" in messages[1].msg
+    assert all(key in message.hint for key in KEYS for message in messages)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_e002_a_value_of_the_wrong_kind(settings, key):
+    for wrong in WRONG[key]:
+        settings.TENANT_BACKUP = {key: wrong}
+        ((id_, sentence),) = run_without_database()
+        assert id_ == "E002"
+        assert f"TENANT_BACKUP[{key!r}]" in sentence
+        assert sentence.endswith(f"not {wrong!r}.")
+
+
+def test_e002_a_control_database_that_is_not_in_databases(settings):
+    settings.TENANT_BACKUP = {"CATALOG_DATABASE": "contorl"}
+    assert run_without_database() == [
+        (
+            "E002",
+            "TENANT_BACKUP['CATALOG_DATABASE'] is 'contorl', which is not in DATABASES.",
+        )
+    ]
+
+
+def test_e001_and_e002_are_told_at_once(settings):
+    settings.TENANT_BACKUP = {"VERYFY": "full", "BUSY_TIMEOUT": 0, "CLUSTER": ""}
+    assert [id_ for id_, _ in run_without_database()] == ["E001", "E002", "E002"]
+
+
+@pytest.mark.parametrize(
+    ("defaults", "named"),
+    [
+        ({"keep_lst": 3}, "'keep_lst'"),
+        ({"tenant_id": "acme"}, "'tenant_id'"),
+        ({"id": 1}, "'id'"),
+        ({"next_run_at": None}, "'next_run_at'"),
+        ({"policy": None}, "'policy'"),
+        ({"keep_last": 0}, "keep_last"),
+        ({"keep_last": -1}, "keep_last"),
+        ({"keep_days": "many"}, "keep_days"),
+        ({"keep_monthly": 10**6}, "keep_monthly"),
+        ({"interval": "yearly"}, "interval"),
+        ({"weekday": 7}, "weekday"),
+        ({"day_of_month": 32}, "day_of_month"),
+        ({"time_of_day": "25:00"}, "time_of_day"),
+        ({"automatic": None}, "automatic"),
+        ({"automatic": "sometimes"}, "automatic"),
+        ({"notify_email": "nobody"}, "notify_email"),
+    ],
+    ids=str,
+)
+def test_e003_initial_settings_that_no_tenant_could_have(settings, defaults, named):
+    settings.TENANT_BACKUP = {"DEFAULT_SETTINGS": defaults}
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "E003"
+    assert sentence.startswith("TENANT_BACKUP['DEFAULT_SETTINGS'] is not valid: ")
+    assert named in sentence
+
+
+def test_e003_names_every_field_that_is_wrong(settings):
+    settings.TENANT_BACKUP = {"DEFAULT_SETTINGS": {"keep_last": 0, "interval": "yearly"}}
+    assert [id_ for id_, _ in run_without_database()] == ["E003", "E003"]
+    assert {"keep_last", "interval"} == {
+        sentence.split(": ")[1] for _, sentence in run_without_database()
+    }
+
+
+# The tenant provider
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["no_such_module.Tenants", "tests.no_such_module.Tenants", "tests.tenancy.NoSuchClass"],
+)
+def test_e004_a_provider_that_cannot_be_imported(settings, path):
+    settings.TENANT_BACKUP = {"TENANT_PROVIDER": path}
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "E004"
+    assert sentence.startswith(f"The tenant provider {path!r} cannot be imported: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("Incomplete", "lacks tenant_for_request."),
+        ("Unrelated", "lacks all_tenants, get_tenant, tenant_for_request, has_permission."),
+        (
+            "a_function",
+            "lacks all_tenants, get_tenant, tenant_for_request, has_permission.",
+        ),
+        ("an_instance", "is not a class."),
+        ("Fussy", "cannot be made: TypeError: "),
+    ],
+)
+def test_e005_a_provider_that_is_none(settings, name, problem):
+    path = f"{__name__}.{name}"
+    settings.TENANT_BACKUP = {"TENANT_PROVIDER": path}
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "E005"
+    assert sentence.startswith(f"The tenant provider {path!r} {problem}")
+
+
+def test_e005_the_base_class_itself_is_no_provider(settings):
+    settings.TENANT_BACKUP = {"TENANT_PROVIDER": "tenant_backup.tenants.TenantProvider"}
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "E005"
+    assert sentence.endswith("lacks all_tenants, tenant_for_request.")
+
+
+# The host's other settings
+
+
+@pytest.mark.parametrize(
+    "routers",
+    [
+        [f"{__name__}.OtherRouter"],
+        [f"{__name__}.OtherRouter", "tenant_backup.routers.CatalogRouter"],
+    ],
+    ids=["missing", "second"],
+)
+def test_e006_the_catalogs_router_is_not_the_first(settings, routers):
+    settings.DATABASE_ROUTERS = routers
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "E006"
+    assert "DATABASE_ROUTERS" in sentence
+
+
+def test_e006_no_router_where_there_is_more_than_one_database(settings, another_database):
+    settings.DATABASE_ROUTERS = []
+    assert [id_ for id_, _ in run_without_database()] == ["E006"]
+
+
+class HostsCatalogRouter(CatalogRouter):
+    """A host may refine the router."""
+
+
+@pytest.mark.parametrize("first", [CatalogRouter, HostsCatalogRouter])
+def test_a_router_of_ours_in_the_first_place_is_right(settings, another_database, first):
+    settings.DATABASE_ROUTERS = [
+        f"{first.__module__}.{first.__qualname__}",
+        f"{__name__}.OtherRouter",
+    ]
+    assert run_without_database() == []
+
+
+def test_one_database_needs_no_router(settings):
+    settings.DATABASE_ROUTERS = []
+    assert run_without_database() == []
+
+
+def test_e007_times_without_a_zone(settings):
+    settings.USE_TZ = False
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "E007"
+    assert "USE_TZ is False" in sentence
+
+
+def test_w001_django_q2_is_not_installed(settings):
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "W001"
+    assert "django_q is not in INSTALLED_APPS" in sentence
+
+
+@pytest.mark.parametrize("cluster", [None, {}, [], "default"], ids=repr)
+def test_w001_there_is_no_cluster(settings, cluster):
+    settings.Q_CLUSTER = cluster
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "W001"
+    assert "there is no setting Q_CLUSTER" in sentence
+
+
+def test_w001_the_setting_is_missing(settings):
+    del settings.Q_CLUSTER
+    assert [id_ for id_, _ in run_without_database()] == ["W001"]
+
+
+def test_w001_the_cluster_is_in_a_database_that_there_is_not(settings):
+    settings.Q_CLUSTER = {"orm": "queue"}
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "W001"
+    assert "Q_CLUSTER['orm'] is 'queue', which is not in DATABASES" in sentence
+
+
+def test_w001_no_broker_and_no_redis(settings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "redis", None)
+    settings.Q_CLUSTER = {"name": "host", "workers": 1}
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "W001"
+    assert "Q_CLUSTER names no broker" in sentence
+
+
+@pytest.mark.parametrize("key", ["broker_class", "iron_mq", "sqs", "mongo"])
+def test_another_broker_is_the_hosts_choice(settings, monkeypatch, key):
+    monkeypatch.setitem(sys.modules, "redis", None)
+    settings.Q_CLUSTER = {key: {"anything": "true"}}
+    assert run_without_database() == []
+
+
+def test_redis_is_a_broker_where_it_is_installed(settings, monkeypatch):
+    redis = ModuleType("redis")
+    redis.__spec__ = ModuleSpec("redis", None)
+    monkeypatch.setitem(sys.modules, "redis", redis)
+    settings.Q_CLUSTER = {"name": "host"}
+    assert run_without_database() == []
+
+
+def test_the_hints_name_the_control_database(settings, another_database):
+    settings.TENANT_BACKUP = {"CATALOG_DATABASE": another_database}
+    settings.DATABASE_ROUTERS = ["tenant_backup.routers.CatalogRouter"]
+    settings.Q_CLUSTER = {}
+    (message,) = checks.run_checks(tags=["tenant_backup"])
+    assert f'{{"orm": "{another_database}"}}' in message.hint
+
+
+# The tenants
+
+
+@pytest.mark.django_db
+def test_w002_a_provider_that_cannot_list_the_tenants(settings):
+    settings.TENANT_BACKUP = {"TENANT_PROVIDER": path_of(Broken)}
+    ((id_, sentence),) = run()
+    assert id_ == "W002"
+    assert sentence.endswith("cannot list the tenants: LookupError: no such table: customers")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("what", ["root", "database"])
+def test_e008_a_relative_path(monkeypatch, tmp_path, what):
+    paths = {"root": tmp_path, "database": tmp_path / "db.sqlite3", what: Path("data/acme")}
+    tenants(monkeypatch, Tenant("acme", "Acme", **paths))
+    assert run() == [("E008", f"The {what} of tenant 'acme' is the relative path 'data/acme'.")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("way", ["same", "dotted", "link"])
+def test_e009_one_root_for_two_tenants(monkeypatch, tmp_path, way):
+    root = tmp_path / "one"
+    root.mkdir()
+    (tmp_path / "link").symlink_to(root)
+    other = {"same": root, "dotted": root / ".." / "one", "link": tmp_path / "link"}[way]
+    tenants(
+        monkeypatch,
+        Tenant("acme", "Acme", root, root / "a.sqlite3"),
+        Tenant("apart", "Apart", tmp_path / "two", root / "c.sqlite3"),
+        Tenant("bolt", "Bolt", other, root / "b.sqlite3"),
+    )
+    assert run() == [("E009", f"The tenants 'acme', 'bolt' share the root {root}.")]
+
+
+@pytest.mark.django_db
+def test_e010_one_id_for_two_tenants(monkeypatch, tmp_path):
+    tenants(
+        monkeypatch,
+        *(Tenant("acme", name, tmp_path / name, tmp_path / "db") for name in ("one", "two")),
+        Tenant("bolt", "Bolt", tmp_path / "three", tmp_path / "db"),
+    )
+    assert run() == [("E010", "The tenant id 'acme' is given to more than one tenant.")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("length", [0, 256])
+def test_e010_an_id_that_is_empty_or_too_long(monkeypatch, tmp_path, length):
+    tenants(monkeypatch, Tenant("a" * length, "Acme", tmp_path, tmp_path / "db"))
+    assert run() == [
+        ("E010", f"The tenant id {'a' * length!r} must have from 1 to 255 characters.")
+    ]
+
+
+@pytest.mark.django_db
+def test_all_that_is_wrong_with_the_tenants_is_told_at_once(monkeypatch, tmp_path):
+    tenants(
+        monkeypatch,
+        Tenant("acme", "Acme", tmp_path, Path("acme.sqlite3")),
+        Tenant("acme", "Acme", tmp_path, tmp_path / "db"),
+        Tenant("", "Nobody", tmp_path / "x", tmp_path / "db"),
+    )
+    assert [id_ for id_, _ in run()] == ["E008", "E009", "E010", "E010"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("id_", ["a", "a" * 255, "Käse & Söhne", "🍕", "../../etc", "a b\n"])
+def test_any_other_text_is_a_tenants_id(monkeypatch, tmp_path, id_):
+    tenants(monkeypatch, Tenant(id_, "Acme", tmp_path, tmp_path / "db"))
+    assert run() == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("databases", [None, [], ["other"]], ids=repr)
+def test_the_tenants_are_asked_for_only_where_the_control_database_may_be(settings, databases):
+    settings.TENANT_BACKUP = {"TENANT_PROVIDER": path_of(Broken)}
+    assert run(databases=databases) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("wrong", [{"VERYFY": "full"}, {"TENANT_PROVIDER": "no.such.Tenants"}])
+def test_the_tenants_are_not_asked_for_while_the_settings_are_wrong(settings, wrong):
+    settings.TENANT_BACKUP = {"TENANT_PROVIDER": path_of(Broken)} | wrong
+    assert [id_ for id_, _ in run()] == [{"VERYFY": "E001"}.get(next(iter(wrong)), "E004")]
+
+
+def test_the_tenants_are_not_asked_for_before_the_first_migrate(
+    settings, another_database, django_db_blocker
+):
+    settings.TENANT_BACKUP = {
+        "TENANT_PROVIDER": path_of(Broken),
+        "CATALOG_DATABASE": another_database,
+    }
+    settings.DATABASE_ROUTERS = ["tenant_backup.routers.CatalogRouter"]
+    with django_db_blocker.unblock():
+        assert run(databases=[another_database]) == []
+        # What tells the two apart is the catalog's table, and nothing else.
+        with connections[another_database].cursor() as cursor:
+            cursor.execute("CREATE TABLE tenant_backup_backup (id INTEGER PRIMARY KEY)")
+        assert [id_ for id_, _ in run(databases=[another_database])] == ["W002"]
+
+
+# What is right, and how it all reaches people
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("configuration", [{}, DEFAULTS], ids=["nothing set", "defaults written"])
+def test_a_clean_configuration_gives_no_message(settings, monkeypatch, tmp_path, configuration):
+    settings.TENANT_BACKUP = configuration | {"TENANT_PROVIDER": "tests.tenancy.Tenants"}
+    tenants(
+        monkeypatch,
+        *(Tenant(name, name, tmp_path / name, tmp_path / name / "db") for name in "abc"),
+    )
+    assert run() == []
+
+
+def test_no_setting_at_all_is_a_clean_configuration(settings):
+    del settings.TENANT_BACKUP
+    assert run_without_database() == []
+
+
+@pytest.mark.django_db
+def test_a_host_without_tenants_is_clean(monkeypatch):
+    tenants(monkeypatch)
+    assert run() == []
+
+
+def test_the_checks_are_among_those_that_django_runs_untagged(settings):
+    settings.TENANT_BACKUP = {"VERYFY": "full"}
+    assert [id_ for id_, _ in run(databases=None, tags=None)] == ["E001"]
+
+
+@pytest.mark.django_db
+def test_the_checks_of_the_tenants_are_among_those_of_the_database(monkeypatch, tmp_path):
+    tenants(monkeypatch, Tenant("", "Nobody", tmp_path, tmp_path / "db"))
+    assert [id_ for id_, _ in run(tags=[checks.Tags.database])] == ["E010"]
+
+
+@pytest.mark.django_db
+def test_the_check_command_fails_and_prints_the_sentence_and_the_hint(monkeypatch, tmp_path):
+    tenants(monkeypatch, Tenant("", "Nobody", tmp_path, tmp_path / "db"))
+    with pytest.raises(SystemCheckError) as refusal:
+        call_command("check", "--tag", "tenant_backup", "--database", "default")
+    assert "(tenant_backup.E010) The tenant id '' must have" in str(refusal.value)
+    assert "HINT: Let the provider give each tenant a stable, unique id." in str(refusal.value)
+
+
+@pytest.mark.django_db
+def test_the_check_command_is_content_with_a_clean_configuration(monkeypatch):
+    tenants(monkeypatch)
+    output = StringIO()
+    call_command("check", "--tag", "tenant_backup", "--database", "default", stdout=output)
+    assert "no issues" in output.getvalue()
+
+
+HOST = """
+from pathlib import Path
+
+DEBUG = False
+SECRET_KEY = "only for this test"
+USE_TZ = True
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django_q",
+    "tenant_backup",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": Path(__file__).with_name("db.sqlite3")}}
+ROOT_URLCONF = "host_urls"
+Q_CLUSTER = {"orm": "default", "timeout": 60, "retry": 300}
+"""
+
+URLS = """
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [path("admin/", admin.site.urls)]
+"""
+
+
+@pytest.mark.parametrize("configuration", [{}, {"DIRECTORY_NAMES": "backups"}], ids=repr)
+def test_a_real_hosts_check_exits_as_its_configuration_deserves(tmp_path, configuration):
+    (tmp_path / "host_settings.py").write_text(f"{HOST}TENANT_BACKUP = {configuration!r}\n")
+    (tmp_path / "host_urls.py").write_text(URLS)
+    arguments = ["check", "--database", "default", "--settings", "host_settings"]
+    result = subprocess.run(
+        [sys.executable, "-m", "django", *arguments],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{SOURCE.parent.parent}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    if configuration:
+        assert result.returncode == 1
+        assert "(tenant_backup.E001)" in result.stderr
+        assert "unknown key 'DIRECTORY_NAMES'" in result.stderr
+        assert "DIRECTORY_NAME," in result.stderr  # the hint
+    else:
+        assert result.returncode == 0, result.stderr
+        assert "no issues" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_every_id_has_its_tests_here():
+    declared = set(re.findall(r'"tenant_backup\.([EW]\d{3})"', SOURCE.read_text()))
+    tests = Path(__file__).read_text()
+    asserted = set(re.findall(r'"([EW]\d{3})"', tests))
+    named = {id_.upper() for id_ in re.findall(r"^def test_([ew]\d{3})_", tests, re.MULTILINE)}
+    assert declared == asserted == named
+    assert len(declared) >= 12

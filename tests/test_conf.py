@@ -1,0 +1,128 @@
+"""The settings: what is refused, what holds when nothing is set, and when a change counts."""
+
+from pathlib import Path
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from tenant_backup.conf import Conf, conf
+from tenant_backup.tenants import SingleTenant
+
+DEFAULTS = {
+    "TENANT_PROVIDER": "tenant_backup.tenants.SingleTenant",
+    "CATALOG_DATABASE": "default",
+    "DIRECTORY_NAME": "backups",
+    "DEFAULT_SETTINGS": {},
+    "VERIFY": "full",
+    "BUSY_TIMEOUT": 30,
+    "INLINE_MAX_BYTES": 33_554_432,
+    "CLUSTER": None,
+    "BACK_UP_BEFORE_MIGRATE": False,
+}
+
+WRONG = {
+    "TENANT_PROVIDER": [None, "", "SingleTenant", 7, SingleTenant, ["a.b"]],
+    "CATALOG_DATABASE": [None, "", 0, True, ["default"]],
+    "DIRECTORY_NAME": [
+        *(None, "", ".", "..", "/", "a/b", "/backups", "backups/", "../backups", "a\\b", "a\0b"),
+        *(5, True, Path("backups")),
+    ],
+    "DEFAULT_SETTINGS": [None, "", "keep_last", 1, ["keep_last"], {1: 2}, {None: 2}],
+    "VERIFY": [None, "", "Full", "none", True, False, 1, ["full"]],
+    "BUSY_TIMEOUT": [None, "", "30", 0, 0.0, -1, -0.5, True, False, float("nan"), [30]],
+    "INLINE_MAX_BYTES": [None, "", "1024", -1, 1.5, 1024.0, True, False],
+    "CLUSTER": ["", 0, 1, True, False, ["long"]],
+    "BACK_UP_BEFORE_MIGRATE": [None, "", "True", "no", 0, 1],
+}
+
+RIGHT = {
+    "TENANT_PROVIDER": ["myproject.tenancy.Tenants"],
+    "CATALOG_DATABASE": ["control"],
+    "DIRECTORY_NAME": ["my backups", ".backups", "...", "Sicherungen", "💾"],
+    "DEFAULT_SETTINGS": [{"automatic": True, "keep_last": 14}],
+    "VERIFY": ["full", "quick"],
+    "BUSY_TIMEOUT": [0.5, 1, 600],
+    "INLINE_MAX_BYTES": [0, 1, 10**12],
+    "CLUSTER": [None, "long"],
+    "BACK_UP_BEFORE_MIGRATE": [True, False],
+}
+
+
+def cases(values):
+    return [
+        pytest.param(key, value, id=f"{key}={value!r}".replace("\0", "NUL"))
+        for key, several in values.items()
+        for value in several
+    ]
+
+
+@pytest.mark.parametrize("wrong", [None, "", 0, "SingleTenant", ["TENANT_PROVIDER"], True, set()])
+def test_settings_that_are_no_dict_are_refused(settings, wrong):
+    settings.TENANT_BACKUP = wrong
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        conf.CATALOG_DATABASE  # noqa: B018
+    assert str(refusal.value) == f"TENANT_BACKUP must be a dict, not {wrong!r}."
+
+
+@pytest.mark.parametrize(("key", "wrong"), cases(WRONG))
+def test_a_wrong_value_is_refused_in_a_sentence_with_its_key(settings, key, wrong):
+    settings.TENANT_BACKUP = {key: wrong}
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        getattr(conf, key)
+    sentence = str(refusal.value)
+    assert sentence.startswith(f"TENANT_BACKUP['{key}'] must be ")
+    assert sentence.endswith(f", not {wrong!r}.")
+
+
+def test_a_wrong_value_spoils_no_other_setting(settings):
+    settings.TENANT_BACKUP = {"VERIFY": "none", "DIRECTORY_NAME": "copies"}
+    assert conf.DIRECTORY_NAME == "copies"
+    assert conf.CATALOG_DATABASE == "default"
+
+
+@pytest.mark.parametrize("values", [WRONG, RIGHT], ids=["wrong", "right"])
+def test_no_setting_is_left_out_of_these_tests(values):
+    assert values.keys() == DEFAULTS.keys()
+
+
+@pytest.mark.parametrize(("key", "right"), cases(RIGHT))
+def test_a_right_value_is_taken_as_it_is(settings, key, right):
+    settings.TENANT_BACKUP = {key: right}
+    assert getattr(conf, key) is right
+
+
+def test_there_are_these_settings_and_no_others():
+    assert [setting.key for setting in Conf.known()] == list(DEFAULTS)
+
+
+@pytest.mark.parametrize("key", DEFAULTS)
+@pytest.mark.parametrize("without", ["setting", "key"])
+def test_what_is_not_set_has_its_default(settings, key, without):
+    if without == "setting":
+        del settings.TENANT_BACKUP
+    else:
+        settings.TENANT_BACKUP = {}
+    value = getattr(conf, key)
+    assert value == DEFAULTS[key]
+    assert type(value) is type(DEFAULTS[key])
+
+
+@pytest.mark.parametrize("key", DEFAULTS)
+def test_a_default_is_itself_a_valid_value(settings, key):
+    settings.TENANT_BACKUP = {key: DEFAULTS[key]}
+    assert getattr(conf, key) == DEFAULTS[key]
+
+
+def test_a_change_of_the_settings_takes_effect_at_once_and_ends_with_them():
+    assert conf.DIRECTORY_NAME == "backups"
+    with override_settings(TENANT_BACKUP={"DIRECTORY_NAME": "outer"}):
+        assert conf.DIRECTORY_NAME == "outer"
+        with override_settings(TENANT_BACKUP={"DIRECTORY_NAME": "inner"}):
+            assert conf.DIRECTORY_NAME == "inner"
+        assert conf.DIRECTORY_NAME == "outer"
+        # Even where somebody changes the dict itself.
+        django_settings.TENANT_BACKUP["DIRECTORY_NAME"] = "changed"
+        assert conf.DIRECTORY_NAME == "changed"
+    assert conf.DIRECTORY_NAME == "backups"

@@ -1,0 +1,369 @@
+"""The example project as its user meets it: commands and a server in processes of their own."""
+
+import http.cookiejar
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOP = Path(__file__).resolve().parent.parent
+SCALE = "0.02"
+TENANTS = ["acme", "globex", "initech"]
+
+
+@dataclass
+class Project:
+    """The example project with a data directory of its own."""
+
+    data: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        ours = {
+            "EXAMPLE_DATA": str(self.data),
+            "DJANGO_SETTINGS_MODULE": "example_project.settings",
+        }
+        return os.environ | ours | {"PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"}
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=TOP,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def manage(self, *arguments: str) -> str:
+        """Run a command that must succeed, and return what it printed."""
+        done = self.python("manage.py", *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            cwd=TOP,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def database(self, tenant: str) -> Path:
+        return self.data / "tenants" / tenant / "db.sqlite3"
+
+    def rows(self, tenant: str, table: str) -> list[Any]:
+        # By name, so that a database that is not there is an error, not made anew.
+        with closing(
+            sqlite3.connect(f"file:{self.database(tenant)}?mode=rw", uri=True)
+        ) as database:
+            return database.execute(f"SELECT * FROM business_{table} ORDER BY id").fetchall()
+
+
+@dataclass
+class Answer:
+    status: int
+    text: str
+    location: str | None
+
+
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args):
+        return None
+
+
+@dataclass
+class Browser:
+    """Somebody who looks at one tenant's pages, by its host name."""
+
+    port: int
+    subdomain: str
+    opener: urllib.request.OpenerDirector = field(
+        default_factory=lambda: urllib.request.build_opener(
+            NoRedirects, urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+        )
+    )
+
+    def open(self, path: str, form: dict[str, str] | None = None) -> Answer:
+        body = None if form is None else urllib.parse.urlencode(form).encode()
+        host = f"{self.subdomain}localhost:{self.port}"
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body)
+        request.add_header("Host", host)
+        try:
+            with self.opener.open(request, timeout=30) as response:
+                return Answer(response.status, response.read().decode(), None)
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.read().decode(), error.headers["Location"])
+
+    def submit(self, page: str, path: str, **form: str) -> Answer:
+        """Send a form with the token that the page with the form brought."""
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.open(page).text)
+        assert token is not None
+        return self.open(path, {"csrfmiddlewaretoken": token[1], **form})
+
+    def log_in(self, user: str) -> Answer:
+        return self.submit("/login", "/login", username=user, password="demo", next="/")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Project:
+    project = Project(tmp_path_factory.mktemp("example"))
+    project.manage("setup_example", "--scale", SCALE)
+    return project
+
+
+@pytest.fixture(scope="module")
+def port(project) -> Iterator[int]:
+    port = free_port()
+    with project.running("runserver", "--noreload", f"127.0.0.1:{port}") as server:
+        wait_until_served(port, server)
+        yield port
+
+
+@pytest.fixture
+def visit(port):
+    def visit(tenant: str, user: str | None = None) -> Browser:
+        browser = Browser(port, f"{tenant}." if tenant else "")
+        if user:
+            assert browser.log_in(user).location == "/"
+        return browser
+
+    return visit
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until_served(port: int, server: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert server.poll() is None, "the server has ended"
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    pytest.fail("the server does not answer")
+
+
+# Commands
+
+
+def test_the_project_has_no_problems_and_all_its_migrations(project):
+    assert "no issues" in project.manage("check", "--fail-level", "WARNING")
+    assert "No changes" in project.manage("makemigrations", "--check", "--dry-run")
+
+
+def test_each_database_has_only_its_own_tables(project):
+    def tables(path: Path) -> set[str]:
+        with closing(sqlite3.connect(path)) as database:
+            rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            return {name.split("_")[0] for (name,) in rows}
+
+    assert tables(project.database("acme")) == {"business", "django", "sqlite"}
+    assert "business" not in tables(project.data / "control.sqlite3")
+
+
+def test_setup_keeps_what_exists(project):
+    before = [project.rows(tenant, "ticket") for tenant in TENANTS]
+
+    printed = project.manage("setup_example", "--scale", "0.05")
+
+    assert printed.count("exists and is kept") == 3
+    assert "The users exist and are kept." in printed
+    assert [project.rows(tenant, "ticket") for tenant in TENANTS] == before
+
+
+def test_setup_that_was_killed_halfway_is_completed_with_the_same_data(project, tmp_path):
+    other = Project(tmp_path)
+    killed = other.python(
+        "-c",
+        f"""
+import os, signal
+import django
+django.setup()
+from django.core.management import call_command
+from example_project.business.sample_data import SampleData
+# Partners, contracts and tickets are in the database by then.
+SampleData.item = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+call_command("setup_example", scale={SCALE})
+""",
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert other.rows("acme", "partner") == []
+
+    other.manage("setup_example", "--scale", SCALE)
+
+    for tenant in ["acme", "globex"]:
+        for table in ["partner", "contract", "ticket", "inventoryitem"]:
+            assert other.rows(tenant, table) == project.rows(tenant, table) != []
+
+
+def test_without_a_tenant_its_models_are_refused_rather_than_looked_for_elsewhere(project):
+    done = project.python(
+        "-c",
+        "import django; django.setup(); "
+        "from example_project.business.models import Ticket; Ticket.objects.count()",
+    )
+
+    assert "NoTenantError: Ticket is in the tenants' databases, and no tenant is set" in done.stderr
+
+
+# Pages
+
+
+def test_the_bare_host_leads_to_the_tenants(visit, port):
+    index = visit("").open("/")
+
+    assert index.status == 200
+    for tenant in TENANTS:
+        assert f'href="http://{tenant}.localhost:{port}/"' in index.text
+
+
+@pytest.mark.parametrize("path", ["/", "/admin/", "/login"])
+def test_an_unknown_subdomain_is_not_found(visit, path):
+    answer = visit("nobody").open(path)
+
+    assert answer.status == 404
+    assert "No such tenant" in answer.text
+
+
+def test_a_strange_host_name_is_refused(port):
+    browser = Browser(port, "acme.example.com/")
+
+    assert browser.open("/").status == 400
+
+
+def test_the_home_page_asks_for_a_login(visit):
+    assert visit("acme").open("/").location == "/login?next=/"
+
+
+def test_the_home_page_shows_the_tenants_own_data(visit, project):
+    newest = max(project.rows("globex", "ticket"), key=lambda row: row[1])
+
+    page = visit("globex", "george").open("/").text
+
+    assert "<title>Globex</title>" in page
+    assert f"<dd>{len(project.rows('globex', 'ticket'))}</dd>" in page
+    assert newest[2] in page.replace("&#x27;", "'")
+    assert "Delete all contracts" in page
+
+
+def test_a_member_sees_the_home_page_without_the_accident(visit):
+    browser = visit("acme", "mike")
+
+    assert "Delete all contracts" not in browser.open("/").text
+    assert browser.submit("/", "/accident").status == 403
+
+
+def test_the_operator_may_look_at_every_tenant(visit):
+    for tenant in TENANTS:
+        assert visit(tenant, "operator").open("/").status == 200
+
+
+def test_another_tenants_administrator_is_refused(visit):
+    browser = visit("acme", "george")
+
+    assert browser.open("/").status == 403
+    assert browser.submit("/", "/accident").status == 403
+    assert browser.open("/admin/business/ticket/").status == 403
+
+
+def test_the_admin_shows_the_tenants_tables_to_its_administrator_only(visit):
+    assert visit("acme", "anna").open("/admin/business/ticket/").status == 200
+    assert visit("acme", "mike").open("/admin/business/ticket/").status == 302
+    assert visit("", "anna").open("/admin/business/ticket/").status == 403
+
+
+def test_the_admin_shows_the_control_database_to_the_operator_only(visit):
+    assert visit("", "operator").open("/admin/control/customer/").status == 200
+    assert visit("acme", "anna").open("/admin/control/customer/").status == 403
+
+
+def test_the_accident_deletes_this_tenants_contracts_and_tickets(visit, project):
+    browser = visit("initech", "operator")
+    assert browser.open("/accident").status == 405
+    assert browser.open("/accident", {}).status == 403, "no CSRF token"
+    contracts = len(project.rows("initech", "contract"))
+    others = project.rows("globex", "contract")
+
+    assert browser.submit("/", "/accident").location == "/"
+
+    assert f"All {contracts} contracts of Initech are gone" in browser.open("/").text
+    assert project.rows("initech", "contract") == project.rows("initech", "ticket") == []
+    assert project.rows("initech", "inventoryitem") != []
+    assert project.rows("globex", "contract") == others
+
+
+# The demo
+
+
+def test_the_demo_backs_up_every_tenant_serves_and_ends_on_ctrl_c(tmp_path):
+    project = Project(tmp_path)
+    port = free_port()
+    with project.running("demo", "--scale", SCALE, "--port", str(port)) as demo:
+        wait_until_served(port, demo)
+        assert Browser(port, "acme.").log_in("anna").location == "/"
+        demo.send_signal(signal.SIGINT)
+        printed, _ = demo.communicate(timeout=30)
+
+    assert demo.returncode == 0
+    assert "Stopped." in printed
+    for tenant in TENANTS:
+        assert f"http://{tenant}.localhost:{port}/" in printed
+        [backup] = project.database(tenant).parent.glob("backups/*.sqlite3")
+        assert backup.name in printed
+
+
+def test_the_demo_says_at_once_that_its_port_is_in_use(tmp_path):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+
+        done = Project(tmp_path).python("manage.py", "demo", "--port", str(port))
+
+    assert done.returncode == 1
+    assert f"Port {port} cannot be used" in done.stderr
+    assert "choose another with PORT=" in done.stderr
+    assert not (tmp_path / "tenants").exists()
+
+
+def test_the_demo_names_the_step_that_failed(tmp_path):
+    project = Project(tmp_path)
+    # Where the tenant's backups go, there is a file instead of a directory.
+    root = project.database("acme").parent
+    root.mkdir(parents=True)
+    (root / "backups").touch()
+
+    done = project.python("manage.py", "demo", "--no-serve", "--scale", SCALE)
+
+    assert done.returncode == 1
+    assert "The demo stopped at runbackup" in done.stderr
