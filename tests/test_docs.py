@@ -1,0 +1,134 @@
+"""The documentation: what it shows runs, and it leaves nothing out."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+import pytest
+from django.core.management import load_command_class
+from django.core.management.base import BaseCommand
+
+from tenant_backup import checks, signals
+from tenant_backup.conf import Conf
+from tenant_backup.management import commands
+from tests.conftest import REPOSITORY, make_database, names_in
+
+DOCS = REPOSITORY / "docs"
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+COMMANDS = [module.name for module in iter_modules(commands.__path__)]
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("setting", list(Conf.known()), ids=lambda setting: setting.key)
+def test_every_setting_is_documented_with_its_default(setting):
+    default = setting.default
+    words = f'"{default}"' if isinstance(default, str) else repr(default)
+    assert f"| `{setting.key}` | `{words}` |" in (DOCS / "settings.md").read_text()
+
+
+def test_every_check_is_documented_and_no_other():
+    ids = set(re.findall(r"tenant_backup\.[EW]\d+", (DOCS / "checks.md").read_text()))
+    assert ids == set(re.findall(r"tenant_backup\.[EW]\d+", Path(checks.__file__).read_text()))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_documented_with_its_options(name):
+    text = (DOCS / "commands.md").read_text()
+    section = re.search(rf"^## `{name}`$(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    assert section, f"docs/commands.md has no section on {name}"
+    parser = load_command_class("tenant_backup", name).create_parser("manage.py", name)
+    django = BaseCommand().create_parser("manage.py", name)
+    options = {
+        option
+        for action in parser._actions
+        for option in action.option_strings
+        if option.startswith("--") and option not in django._option_string_actions
+    }
+    for option in options:
+        assert f"`{option}" in section[1], f"{name} {option} is not documented"
+    for option in re.findall(r"^\| `(--[a-z-]+)", section[1], re.MULTILINE):
+        assert option in options, f"{name} has no {option}"
+
+
+def test_every_signal_is_documented():
+    text = (DOCS / "settings.md").read_text()
+    for name in vars(signals):
+        if name.startswith("backup_"):
+            assert f"`{name}`" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_python_of_the_settings_page_runs():
+    provider, receiver = (run_block(code) for code in blocks(DOCS / "settings.md", "python"))
+    try:
+        assert provider["Tenants"]().get_tenant("acme").root.is_absolute()
+    finally:
+        assert signals.backup_completed.disconnect(receiver["copy_elsewhere"])
+
+
+def run_block(code):
+    names = {"__name__": "docs"}
+    exec(compile(code, "docs/settings.md", "exec"), names)  # noqa: S102
+    return names
+
+
+def test_what_the_readme_says_to_install_works(tmp_path):
+    """A new project, the README's own blocks in its files, the README's own commands in a shell."""
+    text = (REPOSITORY / "README.md").read_text()
+    guide = text[text.index("## Five minutes") : text.index("### Other kinds")]
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
+        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONWARNINGS": "error",
+    }
+
+    def run(*command):
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    started = run(sys.executable, "-m", "django", "startproject", "mysite", ".")
+    assert started.returncode == 0, started.stderr
+    for name in ("acme", "globex"):
+        (tmp_path / "customers" / name).mkdir(parents=True)
+        make_database(tmp_path / "customers" / name / "db.sqlite3")
+    files = re.findall(r"In `(\S+)`:\n\n```python\n(.*?)```", guide, re.DOTALL)
+    assert [file for file, _ in files] == ["mysite/settings.py", "mysite/tenancy.py"]
+    for file, code in files:
+        with (tmp_path / file).open("a") as stream:
+            stream.write(code)
+    lines = re.findall(r"^\$ python (.+)$", guide, re.MULTILINE)
+    assert len(lines) >= 4
+    for line in lines:
+        result = run(sys.executable, *line.split())
+        assert result.returncode == 0, f"{line}: {result.stderr}"
+        if "check" in line:
+            assert result.stdout == "System check identified no issues (0 silenced).\n"
+    for name in ("acme", "globex"):
+        assert len(names_in(tmp_path / "customers" / name / "backups")) == 2
+        assert name in result.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_help(name):
+    module = import_module(f"tenant_backup.management.commands.{name}")
+    assert module.Command.help
+
+
+def test_the_readmes_make_targets_exist():
+    makefile = (REPOSITORY / "Makefile").read_text()
+    for target in re.findall(r"`?make ([a-z]+)`?", (REPOSITORY / "README.md").read_text()):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
