@@ -1,4 +1,5 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -11,3 +12,12 @@ class TenantBackupConfig(AppConfig):
         from tenant_backup import checks
 
         checks.register_all()
+        if apps.is_installed("django_q"):
+            from tenant_backup import automation, signals
+
+            post_migrate.connect(
+                automation.set_up_after_migrate, dispatch_uid="tenant_backup.set_up"
+            )
+            signals.backup_failed.connect(
+                automation.retry_after_failure, dispatch_uid="tenant_backup.retry"
+            )

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import BinaryIO
 
 from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
@@ -158,6 +159,16 @@ def mend(tenant: Tenant) -> None:
         pass
 
 
+def last_progress_at(tenant: Tenant, backup: Backup) -> datetime:
+    """When a running backup was last seen to move: its partial, or else its row, tells."""
+    started_at = backup.started_at or backup.created_at
+    try:
+        changed = directory_of(tenant).partial(backup.file_name).stat().st_mtime
+    except (OSError, BackupError):
+        return started_at
+    return max(started_at, datetime.fromtimestamp(changed, UTC))
+
+
 def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
     """Delete what the tenant's retention no longer keeps, and return those decisions.
 
@@ -197,6 +208,27 @@ def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> Non
         if backup.pinned != pinned:
             backup.pinned = pinned
             _record(Action.PINNED if pinned else Action.UNPINNED, backup, actor)
+
+
+def configure(tenant: Tenant, settings: BackupSettings, *, actor: str = "") -> None:
+    """Save a tenant's changed settings; the next run follows them at once."""
+    with _catalog_transaction():
+        settings.next_run_at = settings.slot_after(timezone.now(), tenant.zone)
+        settings.save()
+        Event.objects.create(tenant_id=tenant.id, action=Action.CONFIGURED, actor=actor)
+
+
+def open_file(tenant: Tenant, backup: Backup, *, actor: str = "") -> BinaryIO:
+    """Open a complete backup's file to be downloaded, and record that it was.
+
+    Raises `BackupError` where there is no file.
+    """
+    rows = Backup.objects.for_tenant(tenant.id).complete().filter(pk=backup.pk)
+    if not rows.exists():
+        raise BackupError(f"Backup {backup.pk} has no file.")
+    stream = directory_of(tenant).open(backup.file_name)
+    _record(Action.DOWNLOADED, backup, actor)
+    return stream
 
 
 def _perform(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
 from django.template.defaultfilters import filesizeformat
 from django.utils.text import slugify
@@ -160,6 +161,16 @@ class BackupDirectory:
             return file.stat().st_size == expected.size and fingerprint(file) == expected
         except FileNotFoundError:
             return False
+        except OSError as error:
+            raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a published file for reading."""
+        file = self.file(name)
+        try:
+            return file.open("rb")
+        except FileNotFoundError:
+            raise BackupError(f"The file {name} is not there any more.") from None
         except OSError as error:
             raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
 

@@ -7,8 +7,9 @@ Tenants are known by their id alone, for the host keeps them as it likes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import time
+from datetime import datetime, time
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -19,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
 from tenant_backup.retention import Policy
+from tenant_backup.schedule import Rule, next_slot
 from tenant_backup.sqlite import Fingerprint
 
 TENANT_ID_LENGTH = 255
@@ -142,6 +144,26 @@ class BackupSettings(models.Model):
     def initial(cls, tenant_id: str) -> BackupSettings:
         """The settings that a new tenant gets: the host's `DEFAULT_SETTINGS`, not saved."""
         return cls(tenant_id=tenant_id, **conf.DEFAULT_SETTINGS)
+
+    @property
+    def rule(self) -> Rule:
+        return Rule(self.interval, self.time_of_day, self.weekday, self.day_of_month)
+
+    def slot_after(self, now: datetime, zone: ZoneInfo) -> datetime | None:
+        """The next slot after now, or None where automatic backup is off."""
+        return next_slot(self.rule, self.tenant_id, zone, now) if self.automatic else None
+
+    def reschedule(self, zone: ZoneInfo, now: datetime) -> bool:
+        """Set the next slot after now, or none where automatic backup is off.
+
+        False, and nothing is changed, where another process has set it since this row was read.
+        """
+        next_run_at = self.slot_after(now, zone)
+        row = BackupSettings.objects.filter(pk=self.pk, next_run_at=self.next_run_at)
+        if not row.update(next_run_at=next_run_at):
+            return False
+        self.next_run_at = next_run_at
+        return True
 
     @property
     def policy(self) -> Policy:
@@ -325,9 +347,13 @@ class Automation(models.Model):
     def __str__(self) -> str:
         return str(_("paused") if self.paused_at else _("enabled"))
 
+    @classmethod
+    def load(cls) -> Automation:
+        return cls.objects.get_or_create(pk=1)[0]
+
 
 class Action(models.TextChoices):
-    """What can happen to a backup."""
+    """What can happen to a backup, or to a tenant's settings."""
 
     COMPLETED = "completed", _("completed")
     FAILED = "failed", _("failed")
@@ -335,6 +361,8 @@ class Action(models.TextChoices):
     PRUNED = "pruned", _("pruned")
     PINNED = "pinned", _("pinned")
     UNPINNED = "unpinned", _("unpinned")
+    DOWNLOADED = "downloaded", _("downloaded")
+    CONFIGURED = "configured", _("settings changed")
 
 
 class EventQuerySet(models.QuerySet["Event"]):

@@ -1,0 +1,290 @@
+"""Automation: what makes automatic backups happen. The only module that knows django-q2.
+
+One `Schedule` of django-q2 runs the tick every minute. The tick finds what is due and hands it to
+the workers. What is due and what is done stands in our own rows; django-q2 only carries ids, and
+may carry them twice.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, connections, transaction
+from django.db.models import Q
+from django.utils import timezone
+from django_q.conf import Conf as ClusterConf
+from django_q.models import Schedule
+from django_q.tasks import async_task
+
+from tenant_backup import backups
+from tenant_backup.conf import conf
+from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
+from tenant_backup.models import Automation, Backup, BackupSettings, Trigger
+from tenant_backup.tenants import Tenant, get_provider
+
+logger = logging.getLogger("tenant_backup")
+
+SCHEDULE_NAME = "tenant_backup"
+TICK = "tenant_backup.tasks.tick"
+MAKE = "tenant_backup.tasks.make"
+
+STALLED_AFTER = timedelta(minutes=3)
+"""Without a tick for this long automation counts as stalled."""
+
+TICKS_APART = timedelta(seconds=30)
+"""Ticks that follow each other faster than this do nothing: after an outage many come at once."""
+
+FIRST_RETRY = timedelta(minutes=15)
+LONGEST_RETRY = timedelta(hours=6)
+"""A failed automatic backup is tried again after the first delay, which doubles up to this."""
+
+ENQUEUE_AGAIN_AFTER = timedelta(minutes=5)
+FEW = 10
+"""A queued backup that no worker has started is handed over again after the delay, which doubles,
+and only while few are queued; otherwise the workers are merely busy, and copies would pile up."""
+
+SPARE_SECONDS = 10
+"""A backup is given up so long before its task's timeout, to end in words and not by a kill."""
+
+
+class State(enum.Enum):
+    NOT_SET_UP = "not set up"
+    PAUSED = "paused"
+    STALLED = "stalled"
+    RUNNING = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where automation stands."""
+
+    state: State
+    last_tick_at: datetime | None
+    paused_at: datetime | None
+    paused_by: str
+
+
+def standing(now: datetime | None = None) -> Standing:
+    """Whether automatic backups happen at present, and if not, why."""
+    now = now or timezone.now()
+    row = Automation.load()
+    if not _schedules().exists():
+        state = State.NOT_SET_UP
+    elif row.paused_at:
+        state = State.PAUSED
+    elif _is_alive(row, now):
+        state = State.RUNNING
+    else:
+        state = State.STALLED
+    return Standing(state, row.last_tick_at, row.paused_at, row.paused_by)
+
+
+def set_up() -> None:
+    """Make the schedule row, or put it right: there is one, every minute, on our cluster."""
+    wanted = {
+        "func": TICK,
+        "schedule_type": Schedule.MINUTES,
+        "minutes": 1,
+        "repeats": -1,
+        "cluster": conf.CLUSTER,
+    }
+    with transaction.atomic(using=conf.CATALOG_DATABASE):
+        schedule = Schedule.objects.filter(name=SCHEDULE_NAME).order_by("pk").first()
+        if schedule is None:
+            Schedule.objects.create(name=SCHEDULE_NAME, next_run=timezone.now(), **wanted)
+            return
+        # The name is not unique in django-q2's table; a second row would only tick twice.
+        Schedule.objects.filter(name=SCHEDULE_NAME).exclude(pk=schedule.pk).delete()
+        Schedule.objects.filter(pk=schedule.pk).update(**wanted)
+
+
+def set_up_after_migrate(*, using: str, **kwargs: Any) -> None:
+    """Receiver of `post_migrate`, which comes for each app and alias, in any order."""
+    if using != conf.CATALOG_DATABASE:
+        return
+    tables = connections[using].introspection.table_names()
+    if {Schedule._meta.db_table, Automation._meta.db_table} <= set(tables):
+        set_up()
+
+
+def pause(by: str) -> None:
+    """Start nothing automatic until `resume`, not even what is queued already."""
+    Automation.load()
+    Automation.objects.filter(paused_at=None).update(paused_at=timezone.now(), paused_by=by)
+
+
+def resume() -> None:
+    """Take automatic backups up again."""
+    Automation.objects.update(paused_at=None, paused_by="")
+    # What was queued meanwhile shall not wait for its turn to be handed over again.
+    Backup.objects.queued().update(enqueued_at=None)
+
+
+def is_paused() -> bool:
+    return Automation.load().paused_at is not None
+
+
+def tick(now: datetime | None = None) -> None:
+    """What the schedule runs every minute: mend what crashed, claim what is due, hand it over."""
+    now = now or timezone.now()
+    row = Automation.load()
+    just_ran = Q(last_tick_at__gt=now - TICKS_APART, last_tick_at__lte=now)
+    if not Automation.objects.exclude(just_ran).update(last_tick_at=now):
+        return
+    if _ten_minutes(row.last_tick_at) != _ten_minutes(now):
+        BackupSettings.objects.ensure(tenant.id for tenant in get_provider().all_tenants())
+    claim_due(now)
+    for backup in Backup.objects.queued().order_by("created_at"):
+        if not (row.paused_at and backup.trigger == Trigger.AUTOMATIC):
+            _enqueue_when_waiting(backup, now)
+
+
+def claim_due(now: datetime) -> None:
+    """Queue a backup for each tenant whose slot has come, exactly once a slot.
+
+    Several processes may do this at once. Whatever goes wrong with one tenant is logged and keeps
+    no other from its backup. Mends first, for a row that a crash left `running` is in the way.
+    """
+    _mend_all()
+    if is_paused():
+        return
+    for settings in BackupSettings.objects.filter(automatic=True, next_run_at=None):
+        if tenant := _tenant(settings.tenant_id):
+            settings.reschedule(tenant.zone, now)
+    for settings in BackupSettings.objects.filter(automatic=True, next_run_at__lte=now):
+        if tenant := _tenant(settings.tenant_id):
+            _claim_slot(settings, tenant, now)
+
+
+def note_tick(now: datetime) -> None:
+    """Record that somebody looks for what is due: `runbackup --due` counts as a tick, too."""
+    Automation.load()
+    Automation.objects.update(last_tick_at=now)
+
+
+def enqueue(backup: Backup) -> None:
+    """Hand a queued backup to the workers. Where that is not possible, the tick will.
+
+    django-q2's ORM broker closes connections whose alias is in autocommit, and with them a
+    transaction that the host has open on another alias. So inside any transaction it is left.
+    """
+    if any(connection.in_atomic_block for connection in connections.all(initialized_only=True)):
+        return
+    now = timezone.now()
+    row = Backup.objects.queued().filter(pk=backup.pk, enqueued_at=backup.enqueued_at)
+    if not row.update(enqueued_at=now, error=""):
+        return
+    backup.enqueued_at = now
+    try:
+        async_task(
+            MAKE,
+            backup.pk,
+            q_options={"cluster": conf.CLUSTER, "group": SCHEDULE_NAME, "ack_failure": True},
+        )
+    except Exception as error:
+        # Whatever the host's broker raises: the row stays queued and says why.
+        logger.exception("Backup %s cannot be handed to a worker.", backup.pk)
+        reason = f"It cannot be handed to a worker: {type(error).__name__}: {error}"
+        Backup.objects.queued().filter(pk=backup.pk).update(error=reason, enqueued_at=None)
+
+
+def make(backup_id: int) -> str:
+    """What a worker does with a queued backup; may be called twice. Returns what came of it."""
+    backup = Backup.objects.queued().filter(pk=backup_id).first()
+    if backup is None:
+        return "nothing to do"
+    if backup.trigger == Trigger.AUTOMATIC and is_paused():
+        return "paused"
+    try:
+        made = backups.perform(
+            get_provider().get_tenant(backup.tenant_id), backup_id, limits=_task_limits()
+        )
+    except BackupInProgress:
+        return "another process is at work; the tick asks again"
+    return str(made.backup) if made else "nothing to do"
+
+
+def retry_after_failure(*, tenant: Tenant, backup: Backup, **kwargs: Any) -> None:
+    """Receiver of `backup_failed`: try an automatic backup again, but never past its next slot."""
+    if backup.trigger != Trigger.AUTOMATIC:
+        return
+    rows = Backup.objects.for_tenant(tenant.id)
+    newest_good = rows.good().newest_first().first()
+    failures = rows.failed().filter(trigger=Trigger.AUTOMATIC)
+    if newest_good:
+        failures = failures.filter(created_at__gt=newest_good.created_at)
+    delay = min(FIRST_RETRY * 2 ** min(failures.count() - 1, 10), LONGEST_RETRY)
+    again_at = timezone.now() + delay
+    BackupSettings.objects.filter(
+        tenant_id=tenant.id, automatic=True, next_run_at__gt=again_at
+    ).update(next_run_at=again_at)
+
+
+def _schedules() -> Any:
+    # repeats=0 is how django-q2 marks a schedule as exhausted.
+    return Schedule.objects.filter(name=SCHEDULE_NAME).exclude(repeats=0)
+
+
+def _is_alive(row: Automation, now: datetime) -> bool:
+    if row.last_tick_at and row.last_tick_at > now - STALLED_AFTER:
+        return True
+    # A single worker that makes a long backup cannot tick meanwhile.
+    return any(
+        backups.last_progress_at(tenant, backup) > now - STALLED_AFTER
+        for backup in Backup.objects.running()
+        if (tenant := _tenant(backup.tenant_id))
+    )
+
+
+def _ten_minutes(at: datetime | None) -> int | None:
+    return None if at is None else int(at.timestamp()) // 600
+
+
+def _tenant(tenant_id: str) -> Tenant | None:
+    """The tenant, or None where the provider does not know it any more: then it is left alone."""
+    try:
+        return get_provider().get_tenant(tenant_id)
+    except TenantNotFound:
+        return None
+
+
+def _mend_all() -> None:
+    for backup in Backup.objects.running():
+        if tenant := _tenant(backup.tenant_id):
+            try:
+                backups.mend(tenant)
+            except BackupError as error:
+                logger.error("Mending the backups of tenant %r failed: %s", tenant.id, error)
+
+
+def _claim_slot(settings: BackupSettings, tenant: Tenant, now: datetime) -> None:
+    slot_at = settings.next_run_at
+    try:
+        with transaction.atomic(using=conf.CATALOG_DATABASE):
+            if not settings.reschedule(tenant.zone, now):
+                return  # another process was faster
+            Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC, slot_at=slot_at)
+    except IntegrityError:
+        # A backup of this tenant is queued or running. The slot waits for the next tick.
+        logger.info("The slot %s of tenant %r waits for an active backup.", slot_at, tenant.id)
+
+
+def _enqueue_when_waiting(backup: Backup, now: datetime) -> None:
+    if backup.enqueued_at is not None:
+        waited = now - backup.enqueued_at
+        doubled = backup.enqueued_at - backup.created_at
+        if waited < max(ENQUEUE_AGAIN_AFTER, doubled) or Backup.objects.queued().count() > FEW:
+            return
+    enqueue(backup)
+
+
+def _task_limits() -> backups.Limits:
+    timeout = ClusterConf.TIMEOUT
+    if not timeout:
+        return backups.NO_LIMITS
+    return backups.Limits(deadline=time.monotonic() + max(timeout - SPARE_SECONDS, timeout / 2))

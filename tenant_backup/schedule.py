@@ -1,0 +1,81 @@
+"""Slots: the moments at which a tenant's settings ask for an automatic backup.
+
+Pure functions: the current time is an argument. Slots are local times of the tenant's zone. A local
+time that a change of the clocks skips runs once, as much later as the clocks jump; one that it
+doubles runs once, the first time.
+"""
+
+from __future__ import annotations
+
+import calendar
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import count
+from zoneinfo import ZoneInfo
+
+HOURS_BETWEEN = {"hourly": 1, "6h": 6, "12h": 12}
+"""The intervals that have several slots a day."""
+
+SPREAD = {"hourly": timedelta(minutes=10)}
+WIDEST_SPREAD = timedelta(minutes=30)
+"""Within this time after the local time that is set the tenants' slots are spread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When a tenant's automatic backups are due; the fields of `BackupSettings` of these names."""
+
+    interval: str
+    time_of_day: time
+    weekday: int
+    day_of_month: int
+
+
+def next_slot(rule: Rule, tenant_id: str, zone: ZoneInfo, after: datetime) -> datetime:
+    """The first slot strictly later than `after`, in UTC."""
+    delay = spread(rule.interval, tenant_id)
+    # A day earlier than need be: a slot of yesterday evening may be spread into today.
+    first = (after - delay).astimezone(zone).date() - timedelta(days=1)
+    return next(
+        at + delay
+        for day in _days_from(first)
+        if _has_slots(rule, day)
+        for at in _moments(rule, day, zone)
+        if at + delay > after
+    )
+
+
+def spread(interval: str, tenant_id: str) -> timedelta:
+    """How much later than its local time this tenant's slot is, in whole minutes.
+
+    By a hash of the id, so that it is the same every time and in every process, and hundreds of
+    tenants that all chose 02:00 do not start in the same minute.
+    """
+    minutes = SPREAD.get(interval, WIDEST_SPREAD) // timedelta(minutes=1)
+    digest = hashlib.sha256(tenant_id.encode(errors="surrogatepass")).digest()
+    return timedelta(minutes=int.from_bytes(digest[:8], "big") % minutes)
+
+
+def _days_from(first: date) -> Iterator[date]:
+    return (first + timedelta(days=number) for number in count())
+
+
+def _has_slots(rule: Rule, day: date) -> bool:
+    if rule.interval == "weekly":
+        return day.weekday() == rule.weekday
+    if rule.interval == "monthly":
+        # The last day, where the month is shorter.
+        return day.day == min(rule.day_of_month, calendar.monthrange(day.year, day.month)[1])
+    return True
+
+
+def _moments(rule: Rule, day: date, zone: ZoneInfo) -> Iterator[datetime]:
+    """The moments of this day's local times, in order, in UTC."""
+    step = HOURS_BETWEEN.get(rule.interval, 24)
+    for hour in range(rule.time_of_day.hour % step, 24, step):
+        # fold=0 is the first of two equal local times; for a skipped one it is the offset of before
+        # the change, which makes it as much later as the clocks jump.
+        local = datetime.combine(day, rule.time_of_day.replace(hour=hour, fold=0), zone)
+        yield local.astimezone(UTC)

@@ -1,0 +1,11 @@
+"""The tasks that django-q2 runs, by these names. They hold no logic."""
+
+from tenant_backup import automation
+
+
+def tick() -> None:
+    automation.tick()
+
+
+def make(backup_id: int) -> str:
+    return automation.make(backup_id)
