@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,7 +25,14 @@ from django_q.tasks import async_task
 from tenant_backup import backups
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
-from tenant_backup.models import Automation, Backup, BackupSettings, Trigger
+from tenant_backup.models import (
+    Automation,
+    Backup,
+    BackupQuerySet,
+    BackupSettings,
+    BackupSettingsQuerySet,
+    Trigger,
+)
 from tenant_backup.tenants import Tenant, get_provider
 
 logger = logging.getLogger("tenant_backup")
@@ -138,33 +146,29 @@ def tick(now: datetime | None = None) -> None:
         return
     if _ten_minutes(row.last_tick_at) != _ten_minutes(now):
         BackupSettings.objects.ensure(tenant.id for tenant in get_provider().all_tenants())
-    claim_due(now)
-    for backup in Backup.objects.queued().order_by("created_at"):
-        if not (row.paused_at and backup.trigger == Trigger.AUTOMATIC):
-            _enqueue_when_waiting(backup, now)
+    _mend_and_claim(now, BackupSettings.objects.all())
+    for backup in _waiting().order_by("created_at"):
+        _enqueue_when_waiting(backup, now)
 
 
-def claim_due(now: datetime) -> None:
-    """Queue a backup for each tenant whose slot has come, exactly once a slot.
+def is_due(tenant: Tenant, now: datetime) -> bool:
+    """Whether `take_due` would find something to do for this tenant."""
+    settings = BackupSettings.objects.of(tenant.id)
+    slot_has_come = settings.automatic and settings.next_run_at and settings.next_run_at <= now
+    return bool(slot_has_come and not is_paused()) or _waiting().for_tenant(tenant.id).exists()
 
-    Several processes may do this at once. Whatever goes wrong with one tenant is logged and keeps
-    no other from its backup. Mends first, for a row that a crash left `running` is in the way.
+
+def take_due(tenants: Sequence[Tenant], now: datetime) -> list[tuple[Tenant, Backup]]:
+    """What there is to do for these tenants without a cluster: what is due, and what is queued.
+
+    Counts as a tick: somebody looks after automatic backups.
     """
-    _mend_all()
-    if is_paused():
-        return
-    for settings in BackupSettings.objects.filter(automatic=True, next_run_at=None):
-        if tenant := _tenant(settings.tenant_id):
-            settings.reschedule(tenant.zone, now)
-    for settings in BackupSettings.objects.filter(automatic=True, next_run_at__lte=now):
-        if tenant := _tenant(settings.tenant_id):
-            _claim_slot(settings, tenant, now)
-
-
-def note_tick(now: datetime) -> None:
-    """Record that somebody looks for what is due: `runbackup --due` counts as a tick, too."""
     Automation.load()
     Automation.objects.update(last_tick_at=now)
+    by_id = {tenant.id: tenant for tenant in tenants}
+    _mend_and_claim(now, BackupSettings.objects.filter(tenant_id__in=by_id))
+    waiting = _waiting().filter(tenant_id__in=by_id).order_by("created_at")
+    return [(by_id[backup.tenant_id], backup) for backup in waiting]
 
 
 def enqueue(backup: Backup) -> None:
@@ -253,13 +257,32 @@ def _tenant(tenant_id: str) -> Tenant | None:
         return None
 
 
-def _mend_all() -> None:
+def _waiting() -> BackupQuerySet:
+    """What is queued and may be made now: nothing automatic while automation is paused."""
+    queued = Backup.objects.queued()
+    return queued.exclude(trigger=Trigger.AUTOMATIC) if is_paused() else queued
+
+
+def _mend_and_claim(now: datetime, settings: BackupSettingsQuerySet) -> None:
+    """Queue a backup for each tenant whose slot has come, exactly once a slot.
+
+    Several processes may do this at once. A row that a crash left `running` would be in the way, so
+    those are mended first.
+    """
     for backup in Backup.objects.running():
         if tenant := _tenant(backup.tenant_id):
             try:
                 backups.mend(tenant)
             except BackupError as error:
                 logger.error("Mending the backups of tenant %r failed: %s", tenant.id, error)
+    if is_paused():
+        return
+    for row in settings.filter(automatic=True, next_run_at=None):
+        if tenant := _tenant(row.tenant_id):
+            row.reschedule(tenant.zone, now)
+    for row in settings.filter(automatic=True, next_run_at__lte=now):
+        if tenant := _tenant(row.tenant_id):
+            _claim_slot(row, tenant, now)
 
 
 def _claim_slot(settings: BackupSettings, tenant: Tenant, now: datetime) -> None:

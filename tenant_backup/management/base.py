@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -24,6 +25,14 @@ def shown(text: str) -> str:
     return text if text.isprintable() and text else ascii(text)
 
 
+def user() -> str:
+    """Who runs the command, as the operating system knows it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without an entry in the system's list
+        return ""
+
+
 @dataclass
 class Report:
     """What a command did; the object that `--json` prints."""
@@ -39,7 +48,7 @@ class Report:
             "errors": [{"tenant": tenant, "message": message} for tenant, message in self.errors],
             "tenants": self.tenants,
         }
-        return json.dumps(answer, indent=2, ensure_ascii=False, default=_as_iso)
+        return json.dumps(answer, indent=2, ensure_ascii=False, default=as_iso)
 
 
 class TenantCommand(BaseCommand):
@@ -95,6 +104,6 @@ def _backup_as_dict(backup: Backup) -> dict[str, Any]:
     }
 
 
-def _as_iso(value: Any) -> str:
+def as_iso(value: Any) -> str:
     """A time as ISO 8601 in UTC, whole seconds and a Z as in file names."""
     return str(value.astimezone(UTC).isoformat(timespec="seconds")).replace("+00:00", "Z")

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.utils import timezone
 from tqdm import tqdm
 
-from tenant_backup import backups
+from tenant_backup import automation, backups
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import size_in_words
-from tenant_backup.management.base import FAILED, Report, TenantCommand, shown
+from tenant_backup.management.base import FAILED, USAGE_ERROR, Report, TenantCommand, shown, user
 from tenant_backup.models import LABEL_LENGTH, BackupSettings, Trigger
 from tenant_backup.sqlite import Progress
 from tenant_backup.tenants import Tenant
 
 logger = logging.getLogger("tenant_backup")
+
+Work = Callable[[Report], str]
+"""Does something for one tenant, adds to the report, and says in a line what it did."""
 
 
 def label(text: str) -> str:
@@ -38,6 +42,11 @@ class Command(TenantCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
+        parser.add_argument(
+            "--due",
+            action="store_true",
+            help="only what the schedule would make now; for hosts with cron and no cluster",
+        )
         parser.add_argument("--label", type=label, default="", help="a note to find it by later")
         parser.add_argument(
             "--pin", action="store_true", help="keep the backups until they are unpinned"
@@ -50,6 +59,7 @@ class Command(TenantCommand):
         self,
         *,
         tenants: list[str],
+        due: bool,
         label: str,
         pin: bool,
         dry_run: bool,
@@ -57,78 +67,110 @@ class Command(TenantCommand):
         verbosity: int,
         **options: Any,
     ) -> None:
+        if due and (label or pin):
+            raise CommandError(
+                "--label and --pin are for backups that you ask for, not for those that are due.",
+                returncode=USAGE_ERROR,
+            )
         found = self.find_tenants(tenants, as_json=as_json)
-        quiet = as_json or verbosity == 0
-        order = backups.Order(
-            trigger=Trigger.COMMAND, label=label, pinned=pin, requested_by=_user()
-        )
+        order = backups.Order(trigger=Trigger.COMMAND, label=label, pinned=pin, requested_by=user())
+        work = _previews(found, due=due) if dry_run else _work(found, order, due=due)
         report = Report()
-        if not dry_run:
-            BackupSettings.objects.ensure(tenant.id for tenant in found)
-        for tenant in found:
-            try:
-                if dry_run:
-                    line = self._preview(tenant, report)
-                else:
-                    line = self._back_up(tenant, order, report)
-            except Exception as error:
-                # One tenant's failure never stops the rest.
-                if not isinstance(error, BackupError):
-                    logger.exception("Backing up tenant %r failed.", tenant.id)
-                report.errors.append((tenant.id, str(error) or type(error).__name__))
-                self.stderr.write(f"{shown(tenant.id)}: FAILED: {report.errors[-1][1]}")
-            else:
-                if not quiet:
-                    self.stdout.write(line)
-        self._finish(report, len(found), as_json, quiet, "would fail" if dry_run else "failed")
-
-    def _back_up(self, tenant: Tenant, order: backups.Order, report: Report) -> str:
-        limits = backups.Limits(lock_wait=conf.BUSY_TIMEOUT)
-        with _progress_bar(shown(tenant.id)) as progress:
-            made = backups.create(tenant, order, limits=limits, progress=progress)
-        report.backups.append(made.backup)
-        report.tenants.append(
-            _about(tenant) | {"pruned": [decision.backup.pk for decision in made.pruned]}
-        )
-        if made.prune_error:
-            raise BackupError(made.prune_error)
-        line = (
-            f"{shown(tenant.id)}: {made.backup} ({size_in_words(made.backup.size or 0)}, verified)"
-        )
-        if made.pruned:
-            line += f", {len(made.pruned)} older removed"
-        return line
-
-    def _preview(self, tenant: Tenant, report: Report) -> str:
-        preview = backups.preview(tenant)
-        report.tenants.append(
-            _about(tenant)
-            | {
-                "bytes_needed": preview.bytes_needed,
-                "bytes_free": preview.bytes_free,
-                "would_prune": [decision.backup.pk for decision in preview.removals],
-            }
-        )
-        lines = [
-            f"{shown(tenant.id)}: would back up {tenant.database}; needs "
-            f"{size_in_words(preview.bytes_needed)}, {size_in_words(preview.bytes_free)} are free"
-        ]
-        lines += [
-            f"  would remove {decision.backup}: {' '.join(decision.reasons)}"
-            for decision in preview.removals
-        ]
-        return "\n".join(lines)
-
-    def _finish(self, report: Report, total: int, as_json: bool, quiet: bool, failed: str) -> None:
+        quiet = as_json or verbosity == 0
+        for tenant, do in work:
+            line = self._try(tenant, do, report)
+            if line and not quiet:
+                self.stdout.write(line)
         if as_json:
             self.stdout.write(report.as_json())
-        elif not total and not quiet:
-            self.stdout.write("There are no tenants, so there is nothing to back up.")
+        elif not work and not quiet:
+            self.stdout.write(_why_nothing(found))
         if report.errors:
             raise CommandError(
-                f"{len({tenant for tenant, _ in report.errors})} of {total} {failed}.",
+                f"{len(report.errors)} of {len(work)} {'would fail' if dry_run else 'failed'}.",
                 returncode=FAILED,
             )
+
+    def _try(self, tenant: Tenant, do: Work, report: Report) -> str | None:
+        """Do one tenant's work. Its failure is reported, and never stops the others'."""
+        try:
+            return do(report)
+        except Exception as error:
+            if not isinstance(error, BackupError):
+                logger.exception("Backing up tenant %r failed.", tenant.id)
+            message = str(error) or type(error).__name__
+            report.errors.append((tenant.id, message))
+            self.stderr.write(f"{shown(tenant.id)}: FAILED: {message}")
+            return None
+
+
+def _work(
+    tenants: Sequence[Tenant], order: backups.Order, *, due: bool
+) -> list[tuple[Tenant, Work]]:
+    """A backup of each tenant, or what is due for them."""
+    BackupSettings.objects.ensure(tenant.id for tenant in tenants)
+    if due:
+        return [
+            (tenant, partial(_make, tenant, partial(backups.perform, tenant, backup.pk)))
+            for tenant, backup in automation.take_due(tenants, timezone.now())
+        ]
+    return [
+        (tenant, partial(_make, tenant, partial(backups.create, tenant, order)))
+        for tenant in tenants
+    ]
+
+
+def _previews(tenants: Sequence[Tenant], *, due: bool) -> list[tuple[Tenant, Work]]:
+    now = timezone.now()
+    return [
+        (tenant, partial(_preview, tenant))
+        for tenant in tenants
+        if not due or automation.is_due(tenant, now)
+    ]
+
+
+def _make(tenant: Tenant, make: Callable[..., backups.Made | None], report: Report) -> str:
+    limits = backups.Limits(lock_wait=conf.BUSY_TIMEOUT)
+    with _progress_bar(shown(tenant.id)) as progress:
+        made = make(limits=limits, progress=progress)
+    if made is None:
+        return f"{shown(tenant.id)}: another process has made it meanwhile"
+    report.backups.append(made.backup)
+    report.tenants.append(
+        _about(tenant) | {"pruned": [decision.backup.pk for decision in made.pruned]}
+    )
+    if made.prune_error:
+        raise BackupError(made.prune_error)
+    size = size_in_words(made.backup.size or 0)
+    line = f"{shown(tenant.id)}: {made.backup} ({size}, verified)"
+    return f"{line}, {len(made.pruned)} older removed" if made.pruned else line
+
+
+def _preview(tenant: Tenant, report: Report) -> str:
+    preview = backups.preview(tenant)
+    report.tenants.append(
+        _about(tenant)
+        | {
+            "bytes_needed": preview.bytes_needed,
+            "bytes_free": preview.bytes_free,
+            "would_prune": [decision.backup.pk for decision in preview.removals],
+        }
+    )
+    lines = [
+        f"{shown(tenant.id)}: would back up {tenant.database}; needs "
+        f"{size_in_words(preview.bytes_needed)}, {size_in_words(preview.bytes_free)} are free"
+    ]
+    lines += [
+        f"  would remove {decision.backup}: {' '.join(decision.reasons)}"
+        for decision in preview.removals
+    ]
+    return "\n".join(lines)
+
+
+def _why_nothing(tenants: Sequence[Tenant]) -> str:
+    if not tenants:
+        return "There are no tenants, so there is nothing to back up."
+    return f"Nothing is due. Automation is {automation.standing().state.value}."
 
 
 @contextmanager
@@ -156,11 +198,3 @@ def _about(tenant: Tenant) -> dict[str, Any]:
         "database": str(tenant.database),
         "directory": str(backups.directory_of(tenant).path),
     }
-
-
-def _user() -> str:
-    """Who runs the command, as the operating system knows it."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without an entry in the system's list
-        return ""
