@@ -7,7 +7,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,7 @@ class Host:
             "COLUMNS": "200",
         }
         self.processes = []
+        self.clusters = []
 
     def add_tenant(self, name="acme", **options):
         root = self.tenants / name
@@ -165,6 +167,39 @@ class Host:
             timeout=120,
         )
 
+    def start_cluster(self):
+        """Start a real `qcluster`, with all its children in a process group of its own."""
+        cluster = subprocess.Popen(
+            [sys.executable, "-m", "django", "qcluster"],
+            # django-q2 itself is not free of warnings.
+            env=self.environment | {"PYTHONWARNINGS": "ignore"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.clusters.append(cluster)
+        return cluster
+
+    def query(self, sql, *parameters):
+        """Ask the control database, or change it, behind the application's back."""
+        database = sqlite3.connect(self.directory / "control.sqlite3", timeout=20)
+        with closing(database), database:
+            return database.execute(sql, parameters).fetchall()
+
+    def wait_for(self, sql, *parameters, seconds=60):
+        """Poll the control database, which no process of ours can wait on, for a first row."""
+        give_up_at = time.monotonic() + seconds
+        while not (rows := self.query(sql, *parameters)):
+            assert time.monotonic() < give_up_at, f"never came: {sql}"
+            time.sleep(0.05)
+        return rows
+
+    def end(self):
+        for process in self.processes:
+            process.end()
+        for cluster in self.clusters:
+            stop_cluster(cluster)
+
     def catalog(self):
         """The catalog's rows, newest first, as `listbackups` gives them to programs."""
         return json.loads(self.run("listbackups", "--json").stdout)["backups"]
@@ -172,6 +207,13 @@ class Host:
     def assert_killed(self, process):
         _, errors = process.communicate(timeout=120)
         assert process.returncode == -signal.SIGKILL, errors
+
+
+def stop_cluster(cluster, how=signal.SIGKILL):
+    """End a cluster and all its children; they are the only ones in their process group."""
+    with suppress(ProcessLookupError):
+        os.killpg(cluster.pid, how)
+    cluster.wait(timeout=30)
 
 
 @pytest.fixture(scope="session")
@@ -188,5 +230,4 @@ def host(tmp_path, migrated_catalog):
     host = Host(tmp_path)
     shutil.copy(migrated_catalog, tmp_path / "control.sqlite3")
     yield host
-    for process in host.processes:
-        process.end()
+    host.end()

@@ -18,6 +18,15 @@ DATABASES = {
         },
     }
 }
+Q_CLUSTER = {
+    "orm": "default",
+    "workers": 2,
+    "timeout": 60,
+    "retry": 300,
+    "poll": 0.05,
+    # The cluster looks at its schedules when it has slept for 30 seconds: so at its very start.
+    "guard_cycle": 30,
+}
 TENANT_BACKUP = {
     "TENANT_PROVIDER": os.environ.get("TEST_PROVIDER", "tests.tenancy.Folders"),
     "BUSY_TIMEOUT": float(os.environ.get("TEST_BUSY_TIMEOUT", "30")),

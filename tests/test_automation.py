@@ -1,0 +1,440 @@
+"""Automation: what a tick claims and hands over, and what automation says of itself."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.utils import timezone
+from django_q.models import OrmQ, Schedule
+
+from tenant_backup import automation, backups, lock
+from tenant_backup.automation import State
+from tenant_backup.exceptions import BackupError
+from tenant_backup.models import Automation, Backup, BackupSettings, Event, Status, Trigger
+from tests.conftest import count_rows
+from tests.tenancy import Tenants
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+MANUAL = backups.Order(trigger=Trigger.MANUAL)
+
+
+@pytest.fixture(autouse=True)
+def schedule():
+    automation.set_up()
+
+
+# A host's transaction on a tenant's alias, within which a backup is handed to the workers.
+IN_A_TRANSACTION = """
+from django.db import connections, transaction
+from tenant_backup import automation, backups
+from tenant_backup.models import Trigger
+from tenant_backup.tenants import get_provider
+connections.settings["acme"] = {{**connections.settings["default"], "NAME": sys.argv[1]}}
+order = backups.Order(trigger=Trigger.MANUAL)
+backup = backups.request(get_provider().get_tenant("acme"), order)
+with transaction.atomic(using="acme"):
+    connections["acme"].cursor().execute("INSERT INTO credits (amount) VALUES (0)")
+    {hand_over}
+"""
+NAIVELY = "automation.async_task(automation.MAKE, backup.pk)"
+OURS = "automation.enqueue(backup)"
+
+
+def make_due(tenant, at=NOW - timedelta(minutes=1), **fields):
+    return BackupSettings.objects.update_or_create(
+        tenant_id=tenant.id, defaults={"automatic": True, "next_run_at": at, **fields}
+    )[0]
+
+
+def minutes(number):
+    return NOW + timedelta(minutes=number)
+
+
+class TestSchedule:
+    def test_is_made_by_migrate_and_only_once(self):
+        Schedule.objects.all().delete()
+        for _ in range(2):
+            call_command("migrate", verbosity=0)
+        schedule = Schedule.objects.get()
+        assert (schedule.name, schedule.func) == ("tenant_backup", "tenant_backup.tasks.tick")
+        assert (schedule.schedule_type, schedule.minutes, schedule.repeats) == ("I", 1, -1)
+        assert schedule.cluster is None
+
+    def test_is_put_right(self, settings):
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "CLUSTER": "long"}
+        Schedule.objects.update(repeats=0, minutes=5)
+        Schedule.objects.create(name="tenant_backup", func="x")
+        other = Schedule.objects.create(name="tenant_backup2", func="x")
+        automation.set_up()
+        schedule = Schedule.objects.get(name="tenant_backup")
+        assert (schedule.repeats, schedule.minutes, schedule.cluster) == (-1, 1, "long")
+        other.refresh_from_db()
+        assert other.func == "x"
+
+    def test_the_migration_of_another_database_makes_none(self):
+        Schedule.objects.all().delete()
+        automation.set_up_after_migrate(using="other")
+        assert not Schedule.objects.exists()
+
+    def test_before_django_q2_has_tables_none_is_made(self, monkeypatch):
+        Schedule.objects.all().delete()
+        names = [name for name in connection.introspection.table_names() if "django_q" not in name]
+        monkeypatch.setattr(connection.introspection, "table_names", lambda: names)
+        automation.set_up_after_migrate(using="default")
+        assert not Schedule.objects.exists()
+
+
+class TestTick:
+    def test_a_slot_that_has_come_is_claimed_once(self, tenant):
+        row = make_due(tenant)
+        slot_at = row.next_run_at
+        automation.tick(NOW)
+        automation.tick(minutes(1))
+        backup = Backup.objects.get()
+        assert (backup.status, backup.trigger) == (Status.QUEUED, Trigger.AUTOMATIC)
+        assert backup.slot_at == slot_at
+        row.refresh_from_db()
+        assert row.next_run_at > NOW
+        assert OrmQ.objects.count() == 1
+
+    def test_what_is_not_due_is_left(self, add_tenant):
+        make_due(add_tenant("later"), minutes(1))
+        off = make_due(add_tenant("off"))
+        BackupSettings.objects.filter(pk=off.pk).update(automatic=False)
+        automation.tick(NOW)
+        assert not Backup.objects.exists()
+
+    def test_a_slot_claimed_by_another_process_meanwhile_is_not_claimed_again(self, tenant):
+        row = make_due(tenant)
+        seen_before = BackupSettings.objects.get(pk=row.pk)
+        automation._claim_slot(row, tenant, NOW)
+        Backup.objects.all().delete()
+        automation._claim_slot(seen_before, tenant, NOW)
+        assert not Backup.objects.exists()
+
+    def test_a_slot_waits_while_a_backup_of_the_tenant_is_queued(self, tenant):
+        row = make_due(tenant)
+        manual = backups.request(tenant, MANUAL)
+        automation.tick(NOW)
+        assert Backup.objects.get() == manual
+        row.refresh_from_db()
+        assert row.next_run_at == NOW - timedelta(minutes=1)
+        backups.perform(tenant, manual.pk)
+        automation.tick(minutes(1))
+        assert Backup.objects.queued().get().trigger == Trigger.AUTOMATIC
+
+    def test_an_outage_is_followed_by_one_backup(self, tenant):
+        row = make_due(tenant, NOW - timedelta(hours=12), interval="hourly")
+        for now in (NOW, NOW + timedelta(seconds=31)):
+            automation.tick(now)
+            for backup in Backup.objects.queued():
+                automation.make(backup.pk)
+        assert Backup.objects.count() == 1
+        row.refresh_from_db()
+        assert NOW < row.next_run_at <= NOW + timedelta(hours=1, minutes=10)
+
+    def test_settings_without_a_next_run_get_one(self, tenant):
+        BackupSettings.objects.create(tenant_id=tenant.id, automatic=True)
+        automation.tick(NOW)
+        assert BackupSettings.objects.get().next_run_at > NOW
+        assert not Backup.objects.exists()
+
+    def test_makes_settings_for_tenants_that_have_none(self, add_tenant, settings):
+        settings.TENANT_BACKUP = {
+            **settings.TENANT_BACKUP,
+            "DEFAULT_SETTINGS": {"automatic": True, "keep_last": 3},
+        }
+        add_tenant("new")
+        automation.tick(NOW)
+        row = BackupSettings.objects.get()
+        assert (row.tenant_id, row.keep_last) == ("new", 3)
+        assert row.next_run_at > NOW
+
+    def test_a_tenant_that_is_gone_is_left_alone(self, tenant):
+        make_due(tenant)
+        Tenants.tenants.clear()
+        automation.tick(NOW)
+        assert not Backup.objects.exists()
+        assert BackupSettings.objects.exists()
+
+    def test_ticks_that_come_all_at_once_run_once(self, tenant):
+        automation.tick(NOW)
+        make_due(tenant)
+        automation.tick(NOW + timedelta(seconds=1))
+        assert not Backup.objects.exists()
+        automation.tick(minutes(1))
+        assert Backup.objects.exists()
+
+    def test_a_clock_that_was_set_back_stops_nothing(self, tenant):
+        automation.tick(NOW)
+        make_due(tenant, NOW - timedelta(hours=3))
+        automation.tick(NOW - timedelta(hours=2))
+        assert Backup.objects.exists()
+
+    def test_mends_what_a_killed_worker_left(self, tenant):
+        make_due(tenant)
+        backups.directory_of(tenant).make()
+        killed = backups.request(tenant, backups.Order(trigger=Trigger.AUTOMATIC))
+        killed.start("acme-1.sqlite3")
+        automation.tick(NOW)
+        killed.refresh_from_db()
+        assert killed.status == Status.FAILED
+        assert "Interrupted" in killed.error
+        assert Backup.objects.queued().count() == 1
+
+
+class TestPause:
+    def test_nothing_automatic_starts_nor_what_was_queued_before(self, add_tenant):
+        queued, due = add_tenant("queued"), add_tenant("due")
+        make_due(queued)
+        automation.tick(NOW)
+        automation.pause("ada")
+        make_due(due)
+        automation.tick(minutes(1))
+        backup = Backup.objects.get()
+        assert backup.tenant_id == "queued"
+        assert automation.make(backup.pk) == "paused"
+        assert Backup.objects.get().status == Status.QUEUED
+        automation.resume()
+        automation.tick(minutes(2))
+        assert automation.make(backup.pk).startswith("queued-")
+        assert Backup.objects.queued().get().tenant_id == "due"
+
+    def test_what_a_person_asked_for_is_made_all_the_same(self, tenant):
+        automation.pause("ada")
+        backup = backups.request(tenant, MANUAL)
+        automation.enqueue(backup)
+        assert OrmQ.objects.count() == 1
+        assert automation.make(backup.pk) != "paused"
+        assert Backup.objects.get().status == Status.COMPLETE
+
+    def test_the_first_pause_stands(self):
+        automation.pause("ada")
+        automation.pause("ben")
+        assert automation.standing().paused_by == "ada"
+
+
+class TestEnqueue:
+    def test_carries_the_id_alone(self, tenant):
+        backup = backups.request(tenant, MANUAL)
+        automation.enqueue(backup)
+        task = OrmQ.objects.get().task
+        assert (task["func"], task["args"]) == ("tenant_backup.tasks.make", (backup.pk,))
+        assert Backup.objects.get().enqueued_at is not None
+
+    def test_goes_to_the_configured_cluster(self, tenant, settings):
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "CLUSTER": "long"}
+        automation.enqueue(backups.request(tenant, MANUAL))
+        assert OrmQ.objects.get().key == "long"
+
+    def test_two_processes_hand_it_over_once(self, tenant):
+        backup = backups.request(tenant, MANUAL)
+        same = Backup.objects.get()
+        automation.enqueue(backup)
+        automation.enqueue(same)
+        assert OrmQ.objects.count() == 1
+
+    def test_within_a_transaction_it_is_left_to_the_tick(self, tenant):
+        backup = backups.request(tenant, MANUAL)
+        with transaction.atomic():
+            automation.enqueue(backup)
+        assert not OrmQ.objects.exists()
+        automation.tick(timezone.now())
+        assert OrmQ.objects.count() == 1
+
+    @pytest.mark.parametrize(("hand_over", "rows"), [(NAIVELY, 100), (OURS, 101)])
+    def test_a_hosts_transaction_on_another_alias_survives(self, host, hand_over, rows):
+        """The trap first: django-q2's broker closes connections that have a transaction open."""
+        database = host.add_tenant() / "db.sqlite3"
+        process = host.start(IN_A_TRANSACTION.format(hand_over=hand_over), database)
+        process.communicate()
+        assert count_rows(database) == rows
+        assert host.query("SELECT count(*) FROM tenant_backup_backup") == [(1,)]
+
+    def test_a_broker_that_fails_leaves_it_queued_with_the_reason(self, tenant, monkeypatch):
+        def fail(*args, **kwargs):
+            raise ConnectionError("no broker today")
+
+        monkeypatch.setattr(automation, "async_task", fail)
+        automation.enqueue(backups.request(tenant, MANUAL))
+        row = Backup.objects.get()
+        assert (row.status, row.enqueued_at) == (Status.QUEUED, None)
+        assert row.error.endswith("ConnectionError: no broker today")
+
+    def test_what_no_worker_started_is_handed_over_again_with_growing_delay(self, tenant):
+        row = make_due(tenant)
+        BackupSettings.objects.filter(pk=row.pk).update(next_run_at=NOW)
+        Automation.load()
+        handed_over = []
+        Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.MANUAL, created_at=NOW)
+        for minute in range(90):
+            before = OrmQ.objects.count()
+            self.tick_at(minutes(minute))
+            if OrmQ.objects.count() > before:
+                handed_over.append(minute)
+        assert handed_over == [0, 5, 10, 20, 40, 80]
+
+    def tick_at(self, now):
+        original = timezone.now
+        timezone.now = lambda: now
+        try:
+            automation.tick(now)
+        finally:
+            timezone.now = original
+
+    def test_not_again_while_many_are_queued(self, add_tenant):
+        for number in range(automation.FEW + 1):
+            tenant = add_tenant(f"t{number}", database=False)
+            Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.MANUAL, created_at=NOW)
+        self.tick_at(NOW)
+        self.tick_at(minutes(30))
+        assert OrmQ.objects.count() == automation.FEW + 1
+
+
+class TestMake:
+    def test_makes_the_backup_and_prunes(self, tenant):
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
+        for _ in range(2):
+            backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC)
+            assert automation.make(backup.pk) == Backup.objects.get(pk=backup.pk).file_name
+        assert Backup.objects.count() == 1
+
+    def test_a_second_delivery_does_nothing(self, tenant):
+        backup = backups.request(tenant, MANUAL)
+        automation.make(backup.pk)
+        assert automation.make(backup.pk) == "nothing to do"
+        assert Event.objects.count() == 1
+
+    def test_while_another_process_is_at_work_it_stays_queued(self, tenant):
+        backup = backups.request(tenant, MANUAL)
+        backups.directory_of(tenant).make()
+        with lock.hold(backups.directory_of(tenant), wait=0):
+            assert "another process is at work" in automation.make(backup.pk)
+        assert Backup.objects.get().status == Status.QUEUED
+
+    def test_gives_up_before_the_tasks_timeout(self):
+        deadline = automation._task_limits().deadline
+        assert 40 < deadline - automation.time.monotonic() <= 50  # of 60 seconds
+
+
+class TestRetry:
+    def test_a_failed_automatic_backup_is_tried_again_with_growing_delay(self, add_tenant):
+        tenant = add_tenant(database=False)
+        row = make_due(tenant, timezone.now(), interval="monthly")
+        delays = []
+        for _ in range(8):
+            BackupSettings.objects.update(next_run_at=timezone.now() + timedelta(days=9))
+            backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC)
+            with pytest.raises(BackupError):
+                automation.make(backup.pk)
+            row.refresh_from_db()
+            delays.append(round((row.next_run_at - timezone.now()).total_seconds() / 60))
+        assert delays == [15, 30, 60, 120, 240, 360, 360, 360]
+
+    def test_never_past_the_next_slot(self, add_tenant):
+        tenant = add_tenant(database=False)
+        soon = timezone.now() + timedelta(minutes=3)
+        row = make_due(tenant, soon)
+        backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC)
+        with pytest.raises(BackupError):
+            automation.make(backup.pk)
+        row.refresh_from_db()
+        assert row.next_run_at == soon
+
+    def test_a_failed_manual_one_is_not_tried_again(self, add_tenant):
+        tenant = add_tenant(database=False)
+        later = timezone.now() + timedelta(days=3)
+        row = make_due(tenant, later)
+        with pytest.raises(BackupError):
+            backups.create(tenant, MANUAL)
+        row.refresh_from_db()
+        assert row.next_run_at == later
+
+
+class TestStanding:
+    def test_not_set_up(self):
+        Schedule.objects.all().delete()
+        assert automation.standing().state is State.NOT_SET_UP
+        Schedule.objects.create(name="tenant_backup", func="x", repeats=0)
+        assert automation.standing().state is State.NOT_SET_UP
+
+    def test_paused(self):
+        automation.tick(NOW)
+        automation.pause("ada")
+        standing = automation.standing(NOW)
+        assert (standing.state, standing.paused_by) == (State.PAUSED, "ada")
+        assert standing.paused_at is not None
+
+    def test_never_seen_is_stalled(self):
+        standing = automation.standing(NOW)
+        assert (standing.state, standing.last_tick_at) == (State.STALLED, None)
+
+    @pytest.mark.parametrize(
+        ("minutes_later", "state"), [(0, State.RUNNING), (2, State.RUNNING), (4, State.STALLED)]
+    )
+    def test_stalled_within_four_minutes_of_the_last_tick(self, minutes_later, state):
+        automation.tick(NOW)
+        assert automation.standing(minutes(minutes_later)).state is state
+        assert automation.standing(minutes(minutes_later)).last_tick_at == NOW
+
+    def test_a_worker_busy_with_a_long_backup_is_running(self, tenant):
+        now = timezone.now()
+        automation.tick(now - timedelta(hours=1))
+        directory = backups.directory_of(tenant)
+        directory.make()
+        backup = backups.request(tenant, MANUAL)
+        backup.start("acme-1.sqlite3")
+        Backup.objects.update(started_at=now - timedelta(hours=1))
+        assert automation.standing(now).state is State.STALLED
+        directory.create_partial("acme-1.sqlite3")
+        assert automation.standing(now).state is State.RUNNING
+
+
+class TestDue:
+    """`runbackup --due`, for hosts that have cron and no cluster."""
+
+    def run(self, capsys, *arguments):
+        call_command("runbackup", "--due", *arguments)
+        return capsys.readouterr().out
+
+    def test_makes_what_is_due_and_what_is_queued_and_nothing_else(self, add_tenant, capsys):
+        due, queued, neither = (add_tenant(name) for name in ("due", "queued", "neither"))
+        make_due(due)
+        backups.request(queued, MANUAL)
+        output = self.run(capsys)
+        assert re.findall(r"^(\w+): ", output, re.MULTILINE) == ["queued", "due"]
+        assert {(b.tenant_id, b.trigger) for b in Backup.objects.complete()} == {
+            ("due", "automatic"),
+            ("queued", "manual"),
+        }
+        assert not Backup.objects.for_tenant(neither.id).exists()
+        assert "Nothing is due. Automation is running." in self.run(capsys)
+
+    def test_counts_as_a_tick(self, capsys):
+        self.run(capsys)
+        assert automation.standing().state is State.RUNNING
+
+    def test_obeys_pause(self, tenant, capsys):
+        make_due(tenant)
+        automation.pause("ada")
+        assert "Nothing is due. Automation is paused." in self.run(capsys)
+        assert not Backup.objects.exists()
+
+    def test_only_for_the_named_tenants(self, add_tenant, capsys):
+        for name in ("acme", "acme2"):
+            make_due(add_tenant(name))
+        self.run(capsys, "acme")
+        assert Backup.objects.get().tenant_id == "acme"
+
+    def test_a_dry_run_says_who_is_due_and_claims_nothing(self, add_tenant, capsys):
+        make_due(add_tenant("acme"))
+        add_tenant("globex")
+        output = self.run(capsys, "--dry-run")
+        assert "acme: would back up" in output
+        assert "globex" not in output
+        assert not Backup.objects.exists()
+        assert automation.standing().last_tick_at is None
