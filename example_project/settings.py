@@ -98,5 +98,5 @@ Q_CLUSTER = {
 
 TENANT_BACKUP = {
     "TENANT_PROVIDER": "example_project.tenancy.Tenants",
-    "DEFAULT_SETTINGS": {"keep_last": 7, "keep_monthly": 12},
+    "DEFAULT_SETTINGS": {"automatic": True, "keep_last": 7, "keep_monthly": 12},
 }

@@ -41,6 +41,10 @@ SCHEDULE_NAME = "tenant_backup"
 TICK = "tenant_backup.tasks.tick"
 MAKE = "tenant_backup.tasks.make"
 
+TASK_OPTIONS = {"ack_failure": True, "save": False}
+"""A task that failed is not run again by django-q2, since our own rows know what is left to do; and
+a tick every minute shall not push the host's own results out of django-q2's table."""
+
 STALLED_AFTER = timedelta(minutes=3)
 """Without a tick for this long automation counts as stalled."""
 
@@ -100,6 +104,7 @@ def set_up() -> None:
         "minutes": 1,
         "repeats": -1,
         "cluster": conf.CLUSTER,
+        "kwargs": repr({"q_options": TASK_OPTIONS}),
     }
     with transaction.atomic(using=conf.CATALOG_DATABASE):
         schedule = Schedule.objects.filter(name=SCHEDULE_NAME).order_by("pk").first()
@@ -188,7 +193,7 @@ def enqueue(backup: Backup) -> None:
         async_task(
             MAKE,
             backup.pk,
-            q_options={"cluster": conf.CLUSTER, "group": SCHEDULE_NAME, "ack_failure": True},
+            q_options={**TASK_OPTIONS, "cluster": conf.CLUSTER, "group": SCHEDULE_NAME},
         )
     except Exception as error:
         # Whatever the host's broker raises: the row stays queued and says why.

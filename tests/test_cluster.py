@@ -12,7 +12,6 @@ ROWS = "SELECT status, trigger FROM tenant_backup_backup ORDER BY id"
 ALL_DONE = """
     SELECT 1 FROM tenant_backup_automation WHERE last_tick_at IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM django_q_ormq)
-    AND EXISTS (SELECT 1 FROM django_q_task WHERE func = 'tenant_backup.tasks.tick')
 """
 
 
@@ -79,7 +78,7 @@ def test_paused_nothing_is_made(due_host):
     due_host.start_cluster()
     due_host.wait_for(ALL_DONE)
     assert len(due_host.catalog()) == 2
-    assert due_host.query("SELECT count(*) FROM django_q_task WHERE success = 0") == [(0,)]
+    assert due_host.query("SELECT count(*) FROM django_q_task") == [(0,)]  # so nothing failed
     # What a person asks for is made all the same; and after the pause the slot is made up for.
     assert due_host.run("automatebackups", "resume").returncode == 0
     assert "acme: acme-" in due_host.run("runbackup", "--due").stdout

@@ -1,7 +1,12 @@
 """The whole example in one go: data, a backup of every tenant, and the pages to look at."""
 
+import signal
 import socket
+import subprocess
+import sys
 from argparse import ArgumentTypeError
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management import call_command
@@ -70,25 +75,40 @@ class Command(BaseCommand):
             ]
             address = f"http://{customer.slug}.{DOMAIN}:{port}/"
             self.line(address, customer.name, ", ".join(logins) or "operator")
+            self.line(f"{address}settings/admin/backup", "its backups", "")
         self.stdout.write(
             f"\nA browser that does not find {DOMAIN}'s subdomains needs their names in its hosts "
             f"file, as {ADDRESS}."
         )
 
     def line(self, address: str, what: str, logins: str) -> None:
-        self.stdout.write(f"{address:<33} {what:<18} {logins}")
+        self.stdout.write(f"{address:<52} {what:<18} {logins}")
 
     def serve(self, port: int) -> None:
-        self.heading("Serve the pages until Ctrl-C")
-        call_command(
-            "runserver",
-            f"{ADDRESS}:{port}",
-            use_reloader=False,
-            skip_checks=True,
-            stdout=self.stdout,
-            stderr=self.stderr,
-            shutdown_message="\nStopped. The data is kept; run it again to go on.",
-        )
+        self.heading("Serve the pages, with a cluster for automatic backups, until Ctrl-C")
+        with running_cluster():
+            call_command(
+                "runserver",
+                f"{ADDRESS}:{port}",
+                use_reloader=False,
+                skip_checks=True,
+                stdout=self.stdout,
+                stderr=self.stderr,
+                shutdown_message="\nStopped. The data is kept; run it again to go on.",
+            )
+
+
+@contextmanager
+def running_cluster() -> Iterator[None]:
+    """A real django-q2 cluster beside the web server, as a host has it, for as long as it runs."""
+    # Ended by a signal other than Ctrl-C, this process would leave the cluster behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    cluster = subprocess.Popen([sys.executable, sys.argv[0], "qcluster"])
+    try:
+        yield
+    finally:
+        cluster.terminate()
+        cluster.wait()
 
 
 def check_port(port: int) -> None:
