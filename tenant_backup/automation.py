@@ -33,7 +33,7 @@ from tenant_backup.models import (
     BackupSettingsQuerySet,
     Trigger,
 )
-from tenant_backup.tenants import Tenant, get_provider
+from tenant_backup.tenants import Tenant, fault_of, get_provider
 
 logger = logging.getLogger("tenant_backup")
 
@@ -150,7 +150,8 @@ def tick(now: datetime | None = None) -> None:
     if not Automation.objects.exclude(just_ran).update(last_tick_at=now):
         return
     if _ten_minutes(row.last_tick_at) != _ten_minutes(now):
-        BackupSettings.objects.ensure(tenant.id for tenant in get_provider().all_tenants())
+        tenants = get_provider().all_tenants()
+        BackupSettings.objects.ensure(tenant.id for tenant in tenants if not fault_of(tenant))
     _mend_and_claim(now, BackupSettings.objects.all())
     for backup in _waiting().order_by("created_at"):
         _enqueue_when_waiting(backup, now)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import BinaryIO
 
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.utils import timezone
 
 from tenant_backup import lock, retention, sqlite
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError, BackupInProgress, DatabaseDamaged
+from tenant_backup.exceptions import BackupError, BackupInProgress, DatabaseDamaged, RowChanged
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory, file_names
 from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
 from tenant_backup.retention import Decision
@@ -82,7 +82,7 @@ class _NothingToDo(BackupError):
 
 
 def directory_of(tenant: Tenant) -> BackupDirectory:
-    return BackupDirectory(tenant.root, conf.DIRECTORY_NAME)
+    return BackupDirectory(tenant.root, conf.DIRECTORY_NAME, tenant.database)
 
 
 def request(tenant: Tenant, order: Order) -> Backup:
@@ -91,8 +91,8 @@ def request(tenant: Tenant, order: Order) -> Backup:
     One that is queued already takes the new order on. Raises `BackupInProgress` where one is being
     made; a row that a crash left `running` is mended first.
     """
-    if Backup.objects.for_tenant(tenant.id).running().exists():
-        mend(tenant)
+    _require_no_transaction()
+    mend(tenant)
     return _claim(tenant, order)
 
 
@@ -137,14 +137,19 @@ def perform(
         return None
 
 
-def preview(tenant: Tenant) -> Preview:
+def preview(tenant: Tenant, order: Order) -> Preview:
     """What `create` would need and remove; changes nothing. Raises the `BackupError` it would."""
     directory = directory_of(tenant)
+    rows = Backup.objects.for_tenant(tenant.id)
     with sqlite.snapshot(tenant.database, busy_timeout=conf.BUSY_TIMEOUT) as snapshot:
         needed = snapshot.size + snapshot.wal_bytes
     directory.require_writable()
     directory.require_space(needed)
-    made = Backup(pk=0, tenant_id=tenant.id, status=Status.COMPLETE, trigger=Trigger.COMMAND)
+    # What the backup would be: the queued one, which it would take over, or a new one.
+    made = rows.queued().first() or Backup(pk=0, tenant_id=tenant.id, trigger=order.trigger)
+    made.trigger = made.trigger_with(order.trigger)
+    made.pinned = made.pinned or order.pinned
+    made.status, made.created_at = Status.COMPLETE, timezone.now()
     removals = [decision for decision in _decide(tenant, made) if not decision.keep]
     return Preview(needed + SPACE_MARGIN, directory.free_bytes(), removals)
 
@@ -154,9 +159,11 @@ def mend(tenant: Tenant) -> None:
 
     Raises `NotWritable` where the tenant's lock cannot be taken.
     """
-    directory_of(tenant).make()
-    with suppress(BackupInProgress), _at_work(tenant, wait=0):
-        pass
+    _require_no_transaction()
+    if Backup.objects.for_tenant(tenant.id).running().exists():
+        directory_of(tenant).make()
+        with suppress(BackupInProgress), _at_work(tenant, wait=0):
+            pass
 
 
 def last_progress_at(tenant: Tenant, backup: Backup) -> datetime:
@@ -175,12 +182,17 @@ def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
     One file that cannot be removed does not keep the others; the first such error is raised at the
     end.
     """
-    removals = [decision for decision in _decide(tenant) if not decision.keep]
+    _require_no_transaction()
+    _note_missing(tenant)
     failures: list[BackupError] = []
     removed = []
-    for decision in removals:
+    for decision in _decide(tenant):
+        if decision.keep:
+            continue
         try:
             _delete(tenant, decision.backup, Action.PRUNED, actor, " ".join(decision.reasons))
+        except RowChanged:
+            pass  # Somebody else has deleted or pinned it at this very moment.
         except BackupError as error:
             failures.append(error)
         else:
@@ -200,11 +212,11 @@ def delete(tenant: Tenant, backup: Backup, *, actor: str = "") -> None:
 
 
 def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> None:
-    """Pin a backup, so that nothing removes it, or unpin it. Only a complete one can be pinned."""
+    """Pin a backup, so that nothing removes it, or unpin it. Only a good one can be pinned."""
     with _catalog_transaction():
-        rows = Backup.objects.for_tenant(tenant.id).complete().filter(pk=backup.pk)
-        if not rows.update(pinned=pinned):
-            raise BackupError(f"Backup {backup.pk} is not complete, so it cannot be pinned.")
+        rows = Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk)
+        if not (rows.good() if pinned else rows).update(pinned=pinned):
+            raise BackupError(f"Backup {backup.pk} is not a good one, so it cannot be pinned.")
         if backup.pinned != pinned:
             backup.pinned = pinned
             _record(Action.PINNED if pinned else Action.UNPINNED, backup, actor)
@@ -237,6 +249,10 @@ def _perform(
     limits: Limits,
     progress: Progress | None,
 ) -> Made:
+    _require_no_transaction()
+    # A long copy, or the host's own work before us, may have outlived the connection.
+    if not connections[conf.CATALOG_DATABASE].in_atomic_block:
+        connections[conf.CATALOG_DATABASE].close_if_unusable_or_obsolete()
     backup = None
     try:
         _prepare(tenant, limits)
@@ -247,31 +263,38 @@ def _perform(
     except (BackupInProgress, _NothingToDo):
         raise
     except BackupError as error:
-        if backup is None:
-            _record_failure(tenant, claim, error)
+        error.backup = backup or _record_failure(tenant, claim, error)
         raise
     try:
         return Made(backup, prune(tenant, actor=backup.requested_by))
-    except BackupError as error:
-        logger.error("Pruning the backups of tenant %r failed: %s", tenant.id, error)
-        return Made(backup, prune_error=f"The backup is complete, but pruning failed: {error}")
+    except Exception as error:
+        # Whatever it is, the backup is there, and nobody shall be told that it failed.
+        logger.exception("Pruning the backups of tenant %r failed.", tenant.id)
+        reason = _as_backup_error(error)
+        return Made(backup, prune_error=f"The backup is complete, but pruning failed: {reason}")
 
 
 def _prepare(tenant: Tenant, limits: Limits) -> None:
     """Make the backup directory, but not for a database that could not be copied anyway."""
     directory = directory_of(tenant)
-    if not directory.path.is_dir():
+    if not directory.exists():
         with sqlite.snapshot(tenant.database, busy_timeout=_busy_timeout(limits)):
             pass
     directory.make()
 
 
-def _record_failure(tenant: Tenant, claim: Callable[[], Backup], reason: BackupError) -> None:
+def _record_failure(
+    tenant: Tenant, claim: Callable[[], Backup], reason: BackupError
+) -> Backup | None:
     """Leave a failed row where not even the lock could be taken: no failure may be a silent one."""
     with suppress(BackupError):
         backup = claim()
-        _fail(backup, reason)
+        with _transition(backup):
+            backup.refuse(str(reason))
+            _record(Action.FAILED, backup, backup.requested_by, str(reason))
         _announce(tenant, backup)
+        return backup
+    return None
 
 
 @contextmanager
@@ -312,12 +335,17 @@ def _claim(tenant: Tenant, order: Order) -> Backup:
         active = rows.active().first()
     if active is None or active.status == Status.RUNNING:
         raise BackupInProgress(f"A backup of {tenant.name} is being made at this moment.")
-    active.take_over(
-        trigger=order.trigger,
-        label=order.label,
-        pinned=order.pinned,
-        requested_by=order.requested_by,
-    )
+    try:
+        active.take_over(
+            trigger=order.trigger,
+            label=order.label,
+            pinned=order.pinned,
+            requested_by=order.requested_by,
+        )
+    except RowChanged as error:
+        raise BackupInProgress(
+            f"A backup of {tenant.name} has been begun at this moment."
+        ) from error
     return active
 
 
@@ -335,16 +363,17 @@ def _make(tenant: Tenant, backup: Backup, limits: Limits, progress: Progress | N
         if isinstance(error, Exception) and error is not reason:
             logger.exception("Making backup %s of tenant %r failed.", backup.pk, tenant.id)
         try:
-            _settle(directory, backup, reason)
-        except (BackupError, DatabaseError):
+            completed = _settle(directory, backup, reason)
+        except DatabaseError:
             logger.exception(
                 "Backup %s of tenant %r stays marked as running until the next one is asked for.",
                 backup.pk,
                 tenant.id,
             )
+            completed = False
         if not isinstance(error, Exception):
             raise
-        if backup.status != Status.COMPLETE:
+        if not completed:
             raise reason from error
 
 
@@ -356,14 +385,26 @@ def _copy(
     progress: Progress | None,
 ) -> Fingerprint:
     """Copy the database into the partial, verify it, and say what it is recognised by."""
+    # The catalog's server may end a connection that is idle for as long as the copy takes.
+    if not connections[conf.CATALOG_DATABASE].in_atomic_block:
+        connections[conf.CATALOG_DATABASE].close()
     # Between the snapshot and its end nothing is written to the catalog: where it lies in the very
     # database that is copied, in rollback mode, we would be waiting for ourselves.
     with sqlite.snapshot(tenant.database, busy_timeout=_busy_timeout(limits)) as snapshot:
         directory.require_space(snapshot.size + snapshot.wal_bytes)
         partial = directory.create_partial(file_name)
-        snapshot.copy_to(partial, progress=progress, deadline=limits.deadline)
+        with directory.as_owner():
+            copy = sqlite.open_copy(partial)
+        with closing(copy):
+            snapshot.copy_to(copy, progress=progress, deadline=limits.deadline)
     try:
-        sqlite.check(partial, full=conf.VERIFY == "full", deadline=limits.deadline)
+        full = conf.VERIFY == "full"
+        if not sqlite.check(partial, full=full, deadline=limits.deadline):
+            logger.info(
+                "Some indexes of tenant %r call functions of the host's own, so they were checked "
+                "for their structure only.",
+                tenant.id,
+            )
     except DatabaseDamaged as error:
         raise DatabaseDamaged(
             f"The copy of {snapshot.database} is no sound database, so the database itself is "
@@ -382,26 +423,50 @@ def _free_name(tenant: Tenant, directory: BackupDirectory) -> str:
     )
 
 
-def _settle(directory: BackupDirectory, backup: Backup, reason: BackupError) -> None:
-    """Bring a `running` row to its true state: complete if its file is published, else failed."""
-    if backup.fingerprint and directory.holds(backup.file_name, backup.fingerprint):
-        directory.remove_partial(backup.file_name)
-        _complete(backup)
-    else:
+def _settle(directory: BackupDirectory, backup: Backup, reason: BackupError) -> bool:
+    """Bring a `running` row to its true state: complete if its file is published, else failed.
+
+    Whether it is complete. What cannot be read or tidied up is said in the row, and keeps it from
+    nothing: a row that stayed `running` would be in everybody's way.
+    """
+    troubles = []
+    try:
+        if backup.fingerprint and directory.holds(backup.file_name, backup.fingerprint):
+            directory.finish(backup.file_name)
+            _complete(backup)
+            return True
+    except BackupError as error:
+        troubles.append(str(error))
+    try:
         directory.withdraw(backup.file_name, backup.sha256)
-        _fail(backup, reason)
+    except BackupError as error:
+        troubles.append(str(error))
+    _fail(backup, " ".join([str(reason), *troubles]))
+    return False
 
 
 def _complete(backup: Backup) -> None:
-    with _catalog_transaction():
+    with _transition(backup):
         backup.complete()
         _record(Action.COMPLETED, backup, backup.requested_by)
 
 
-def _fail(backup: Backup, reason: BackupError) -> None:
-    with _catalog_transaction():
-        backup.fail(str(reason))
-        _record(Action.FAILED, backup, backup.requested_by, str(reason))
+def _fail(backup: Backup, reason: str) -> None:
+    with _transition(backup):
+        backup.fail(reason)
+        _record(Action.FAILED, backup, backup.requested_by, reason)
+
+
+@contextmanager
+def _transition(backup: Backup) -> Iterator[None]:
+    """Change a row and write the history, or neither, in the object as in the catalog."""
+    before = dict(vars(backup))
+    try:
+        with _catalog_transaction():
+            yield
+    except BaseException:
+        vars(backup).update(before)
+        raise
 
 
 def _as_backup_error(error: BaseException) -> BackupError:
@@ -413,15 +478,22 @@ def _as_backup_error(error: BaseException) -> BackupError:
 
 
 def _delete(tenant: Tenant, backup: Backup, action: Action, actor: str, detail: str = "") -> None:
-    with _catalog_transaction():
-        rows = Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk)
-        # A write that changes nothing, for the row's lock: from here nobody can pin it or delete it
-        # at the same time.
-        if not rows.filter(pinned=False).exclude(Backup.ACTIVE).update(pinned=False):
-            raise BackupError(_why_not_deleted(rows.first(), backup.pk))
+    _require_no_transaction()
+    rows = Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk)
+    deletable = rows.filter(pinned=False).exclude(Backup.ACTIVE)
+    was_missing_at = backup.missing_at
+    # From here on it is no good backup, which nobody can pin. Whatever ends us before the row is
+    # gone leaves it with the truth, or what is soon the truth; and it can be deleted again.
+    if not deletable.update(missing_at=was_missing_at or timezone.now()):
+        raise RowChanged(_why_not_deleted(rows.first(), backup.pk))
+    try:
         if backup.file_name:
             directory_of(tenant).remove(backup.file_name)
-        rows.delete()
+    except BackupError:
+        rows.update(missing_at=was_missing_at)
+        raise
+    with _catalog_transaction():
+        deletable.delete()
         _record(action, backup, actor, detail)
     backup_deleted.send_robust(Backup, tenant=tenant, backup=backup)
 
@@ -437,7 +509,16 @@ def _why_not_deleted(backup: Backup | None, backup_id: int) -> str:
 def _decide(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
     rows = Backup.objects.for_tenant(tenant.id).complete()
     policy = BackupSettings.objects.of(tenant.id).policy
-    return retention.decide([*rows, *more], policy, tenant.zone)
+    return retention.decide([*rows, *more], policy, timezone.now(), tenant.zone)
+
+
+def _note_missing(tenant: Tenant) -> None:
+    """Mark the backups whose files are gone, before pruning counts on them."""
+    directory = directory_of(tenant)
+    for backup in Backup.objects.for_tenant(tenant.id).good():
+        if directory.is_missing(backup.file_name):
+            logger.warning("The backup %s of tenant %r is missing.", backup.file_name, tenant.id)
+            Backup.objects.filter(pk=backup.pk).update(missing_at=timezone.now())
 
 
 def _record(action: Action, backup: Backup, actor: str, detail: str = "") -> None:
@@ -468,3 +549,17 @@ def _busy_timeout(limits: Limits) -> float:
 
 def _catalog_transaction() -> transaction.Atomic:
     return transaction.atomic(using=conf.CATALOG_DATABASE)
+
+
+def _require_no_transaction() -> None:
+    """Refuse to work where our rows could be rolled back: files cannot be."""
+    if connections[conf.CATALOG_DATABASE].in_atomic_block:
+        try:
+            # What Django's own TestCase opens is no transaction in this sense.
+            with transaction.atomic(using=conf.CATALOG_DATABASE, durable=True):
+                pass
+        except RuntimeError:
+            raise BackupError(
+                "Backups cannot be made or deleted inside a database transaction of the catalog's "
+                "database, since a rollback would part the files from their rows."
+            ) from None

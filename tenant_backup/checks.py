@@ -6,9 +6,10 @@ database, so they run only where Django runs such checks: in `migrate` and `chec
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -17,12 +18,13 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import connections, router
+from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
 from tenant_backup.conf import Conf, conf
-from tenant_backup.models import TENANT_ID_LENGTH, Backup, BackupSettings
+from tenant_backup.models import Backup, BackupSettings
 from tenant_backup.routers import CatalogRouter
-from tenant_backup.tenants import Tenant, get_provider
+from tenant_backup.tenants import Tenant, fault_of, get_provider
 
 PROVIDER_METHODS = ("all_tenants", "get_tenant", "tenant_for_request", "has_permission")
 
@@ -30,11 +32,22 @@ BROKERS_OF_OTHERS = ("broker_class", "iron_mq", "sqs", "mongo")
 """The keys of `Q_CLUSTER` that choose a broker other than the ORM and Redis."""
 
 
+SHORT_TIMEOUT = 60
+"""Seconds; a database of some gigabytes takes longer to copy and check."""
+
+
 def register_all() -> None:
     """Let Django run these checks; called when the app is ready."""
-    for check in (check_settings, check_provider, check_router, check_time_zones, check_cluster):
+    for check in (
+        check_settings,
+        check_provider,
+        check_router,
+        check_time_zones,
+        check_cluster,
+        check_admin,
+    ):
         checks.register(check, "tenant_backup")
-    checks.register(check_tenants, "tenant_backup", Tags.database)
+    checks.register(check_tenants, Tags.database)
 
 
 def check_settings(
@@ -109,8 +122,10 @@ def check_provider(
     )
     try:
         provider = import_string(path)
-    except ImportError as error:
-        message = f"The tenant provider {path!r} cannot be imported: {error}."
+    except Exception as error:  # noqa: BLE001 - the host's module may raise anything
+        message = (
+            f"The tenant provider {path!r} cannot be imported: {type(error).__name__}: {error}"
+        )
         return [Error(message, hint=hint, id="tenant_backup.E004")]
     missing = [
         name
@@ -165,22 +180,33 @@ def check_time_zones(
 def check_cluster(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """django-q2 is installed and has a broker; without, there are no automatic backups."""
-    cluster = getattr(settings, "Q_CLUSTER", None)
+    """django-q2 is installed, has a broker, and lets a backup end."""
     if not apps.is_installed("django_q"):
-        problem = "django_q is not in INSTALLED_APPS"
-        hint = 'Add "django_q" to INSTALLED_APPS.'
-    elif not isinstance(cluster, dict) or not cluster:
+        return [
+            Error(
+                "django_q is not in INSTALLED_APPS.",
+                hint='Add "django_q" to INSTALLED_APPS, before "tenant_backup".',
+                id="tenant_backup.E011",
+            )
+        ]
+    cluster = getattr(settings, "Q_CLUSTER", None)
+    catalog = _setting("CATALOG_DATABASE")
+    if not isinstance(cluster, dict) or not cluster:
         problem = "there is no setting Q_CLUSTER"
-        hint = f'Set Q_CLUSTER, for example to {{"orm": "{_catalog_database()}"}}.'
+        hint = f'Set Q_CLUSTER, for example to {{"orm": "{catalog}"}}.'
     elif cluster.get("orm") and cluster["orm"] not in connections:
         problem = f"Q_CLUSTER['orm'] is {cluster['orm']!r}, which is not in DATABASES"
-        hint = f'Set Q_CLUSTER["orm"] to "{_catalog_database()}".'
+        hint = f'Set Q_CLUSTER["orm"] to "{catalog}".'
+    elif cluster.get("orm") and cluster["orm"] != catalog:
+        problem = (
+            f"Q_CLUSTER['orm'] is {cluster['orm']!r}, but django-q2's tables are in {catalog!r}"
+        )
+        hint = f'Set Q_CLUSTER["orm"] to "{catalog}", the CATALOG_DATABASE.'
     elif not _has_broker(cluster):
         problem = "Q_CLUSTER names no broker, and Redis, the default, cannot be imported"
-        hint = f'Set Q_CLUSTER["orm"] to "{_catalog_database()}", or install redis.'
+        hint = f'Set Q_CLUSTER["orm"] to "{catalog}", or install redis.'
     else:
-        return []
+        return _check_times(cluster)
     return [
         checks.Warning(
             f"Automatic backups cannot run: {problem}.",
@@ -188,6 +214,65 @@ def check_cluster(
             id="tenant_backup.W001",
         )
     ]
+
+
+def _check_times(cluster: dict[str, Any]) -> list[CheckMessage]:
+    """The timeout and retry of the cluster that runs our tasks.
+
+    A task that is handed out twice, or whose worker was killed, is no danger: the catalog's rows
+    and the tenant's lock see to that. It costs a worker, though, and a kill says nothing in words.
+    """
+    cluster = {**cluster, **(cluster.get("ALT_CLUSTERS") or {}).get(_setting("CLUSTER"), {})}
+    timeout, retry = cluster.get("timeout"), cluster.get("retry", 60)
+    if not timeout:
+        problem = "it has no timeout, so a backup that hangs keeps its worker for ever"
+        hint = 'Set "timeout" to more seconds than your longest backup takes, such as 3600'
+    elif timeout < SHORT_TIMEOUT:
+        problem = f"its timeout of {timeout} seconds ends the backups of large databases"
+        hint = f'Set "timeout" to at least {SHORT_TIMEOUT} seconds'
+    elif retry <= 3 * timeout:
+        problem = f"its retry of {retry} seconds hands a task out again that may still be running"
+        hint = f'Set "retry" to more than three times the timeout, such as {3 * timeout + 60}'
+    else:
+        return []
+    return [
+        checks.Warning(
+            f"Q_CLUSTER does not suit backups: {problem}.",
+            hint=f"{hint}; see docs/automation.md.",
+            id="tenant_backup.W003",
+        )
+    ]
+
+
+def check_admin(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """The page extends the Django admin's look, whose templates ask for the admin's addresses."""
+    if not apps.is_installed("django.contrib.admin"):
+        problem, hint = "is not in INSTALLED_APPS", 'Add "django.contrib.admin" to INSTALLED_APPS'
+    elif not _is_routed("admin:index"):
+        problem = "has no address"
+        hint = 'Add path("admin/", admin.site.urls) to the urlpatterns'
+    else:
+        return []
+    return [
+        Error(
+            f"The Django admin {problem}, so the page of backups cannot be shown.",
+            hint=f"{hint}, or override tenant_backup/base.html and silence this check.",
+            id="tenant_backup.E012",
+        )
+    ]
+
+
+def _is_routed(name: str) -> bool:
+    """Whether there is such an address; true where the project has no addresses at all."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return True
+    try:
+        reverse(name)
+    except NoReverseMatch:
+        return False
+    return True
 
 
 def _has_broker(cluster: dict[str, Any]) -> bool:
@@ -198,12 +283,12 @@ def _has_broker(cluster: dict[str, Any]) -> bool:
     )
 
 
-def _catalog_database() -> str:
-    """The control database, as far as the settings tell; the checks must survive wrong ones."""
+def _setting(key: str) -> Any:
+    """The value of a setting, or its default where the value is wrong: check_settings says that."""
     try:
-        return conf.CATALOG_DATABASE
+        return getattr(conf, key)
     except ImproperlyConfigured:
-        return str(Conf.CATALOG_DATABASE.default)
+        return getattr(Conf, key).default
 
 
 def check_tenants(
@@ -212,7 +297,7 @@ def check_tenants(
     **kwargs: Any,
 ) -> list[CheckMessage]:
     """Every tenant has an id and a root of its own, and paths that mean the same everywhere."""
-    if _catalog_database() not in (databases or ()) or not _is_migrated():
+    if _setting("CATALOG_DATABASE") not in (databases or ()) or not _is_migrated():
         return []
     if check_settings() or check_provider():
         return []
@@ -226,32 +311,29 @@ def check_tenants(
                 id="tenant_backup.W002",
             )
         ]
-    return [*_check_paths(tenants), *_check_roots(tenants), *_check_ids(tenants)]
+    faults = [fault for tenant in tenants if (fault := fault_of(tenant))]
+    if faults:
+        return [
+            Error(
+                fault,
+                hint="Let the tenant provider give ids, absolute paths and zones that are valid.",
+                id="tenant_backup.E008",
+            )
+            for fault in faults
+        ]
+    return [*_check_roots(tenants), *_check_ids(tenants)]
 
 
 def _is_migrated() -> bool:
     """Whether there is a catalog; before the first `migrate` the host has no tenants either."""
-    connection = connections[_catalog_database()]
+    connection = connections[_setting("CATALOG_DATABASE")]
     return Backup._meta.db_table in connection.introspection.table_names()
 
 
-def _check_paths(tenants: Sequence[Tenant]) -> list[CheckMessage]:
-    return [
-        Error(
-            f"The {what} of tenant {tenant.id!r} is the relative path {str(path)!r}.",
-            hint="A worker may run in another directory. Let the provider give absolute paths.",
-            id="tenant_backup.E008",
-        )
-        for tenant in tenants
-        for what, path in (("root", tenant.root), ("database", tenant.database))
-        if not path.is_absolute()
-    ]
-
-
 def _check_roots(tenants: Sequence[Tenant]) -> list[CheckMessage]:
-    by_root: dict[Path, list[str]] = {}
+    by_root: dict[str, list[str]] = {}
     for tenant in tenants:
-        by_root.setdefault(tenant.root.resolve(), []).append(tenant.id)
+        by_root.setdefault(os.path.realpath(tenant.root), []).append(tenant.id)
     return [
         Error(
             f"The tenants {', '.join(map(repr, ids))} share the root {root}.",
@@ -264,17 +346,13 @@ def _check_roots(tenants: Sequence[Tenant]) -> list[CheckMessage]:
 
 
 def _check_ids(tenants: Sequence[Tenant]) -> list[CheckMessage]:
-    ids = [tenant.id for tenant in tenants]
-    problems = {id_: "is given to more than one tenant" for id_ in ids if ids.count(id_) > 1} | {
-        id_: f"must have from 1 to {TENANT_ID_LENGTH} characters"
-        for id_ in ids
-        if not 1 <= len(id_) <= TENANT_ID_LENGTH
-    }
+    number = Counter(tenant.id for tenant in tenants)
     return [
         Error(
-            f"The tenant id {id_!r} {problem}.",
+            f"The tenant id {id_!r} is given to {times} tenants.",
             hint="Let the provider give each tenant a stable, unique id.",
             id="tenant_backup.E010",
         )
-        for id_, problem in problems.items()
+        for id_, times in number.items()
+        if times > 1
     ]

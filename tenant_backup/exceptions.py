@@ -4,9 +4,16 @@ The doors turn these errors into what their callers expect: commands into a `Com
 into a message on the page, tasks into a row with the status `failed`.
 """
 
+from typing import Any
+
 
 class BackupError(Exception):
-    """Something about a tenant's backups could not be done; `str(error)` says what and why."""
+    """Something about a tenant's backups could not be done; `str(error)` says what and why.
+
+    `backup` is the failed catalog row that records it, where there is one.
+    """
+
+    backup: Any = None
 
 
 class TenantNotFound(BackupError):
@@ -15,6 +22,10 @@ class TenantNotFound(BackupError):
 
 class BackupInProgress(BackupError):
     """Another process is at work on this tenant's backups; asking again later will do."""
+
+
+class RowChanged(BackupError):
+    """Another process moved a backup's row on, or removed it, since it was read."""
 
 
 class DatabaseLocked(BackupError):

@@ -32,6 +32,9 @@ SLUG_LENGTH = 100
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 """How file systems without hard links, and those that forbid them, refuse to make one."""
 
+NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""How file systems that cannot sync a directory say so."""
+
 
 def file_names(tenant_id: str, at: datetime) -> Iterator[str]:
     """The names that a backup made at this moment may get, in the order to try them."""
@@ -49,10 +52,11 @@ def size_in_words(size: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BackupDirectory:
-    """A tenant's backup directory. What root makes in it belongs to the owner of `root`."""
+    """A tenant's backup directory. What root makes in it belongs to the tenant's owner."""
 
     root: Path
     name: str
+    database: Path | None = None
 
     @property
     def path(self) -> Path:
@@ -70,20 +74,52 @@ class BackupDirectory:
     def companion(self, name: str) -> Path:
         return self.file(f"{name}.sha256")
 
+    def exists(self) -> bool:
+        with _writing(self.path):
+            return self.path.is_dir()
+
     def make(self) -> None:
         """Make the directory, readable for its owner only, where there is none.
 
         The tenant root is made, too, but not the path above it, which would hide a mistyped one.
         """
         for folder in (self.root, self.path):
-            if folder.is_dir():
-                continue
             with _writing(folder):
-                try:
-                    folder.mkdir(mode=0o700)
-                except FileExistsError:  # a file, or a link that leads nowhere
-                    raise NotWritable(f"{folder} is not a directory.") from None
-                self._give_to_owner(folder, like=folder.parent if folder == self.root else None)
+                if folder.is_dir():
+                    continue
+                with suppress(FileExistsError):
+                    self._make_folder(folder)
+                # There may have been a file, or a link that leads nowhere; or another process was
+                # faster.
+                if not folder.is_dir():
+                    raise NotWritable(f"{folder} is not a directory.")
+                _sync_directory(folder.parent)
+        self._distrust_links()
+
+    @contextmanager
+    def as_owner(self) -> Iterator[None]:
+        """As root, become the tenant's owner for a moment; as anybody else, stay who we are.
+
+        So nothing that the owner puts in our way, such as a symbolic link, leads root to where the
+        owner may not go. Where the owner may not write anyway, root stays root. For a moment only,
+        since this is about the whole process: the catalog is root's affair.
+        """
+        owner = self._owner_for_root()
+        if owner is None:
+            yield
+            return
+        group = os.getegid()
+        try:
+            with suppress(PermissionError):  # a container's root may not become anybody else
+                os.setegid(owner.st_gid)
+                os.seteuid(owner.st_uid)
+            if not self._is_writable():
+                os.seteuid(0)
+                os.setegid(group)
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(group)
 
     def free_bytes(self) -> int:
         """Free bytes, for this process, on the disk that the directory is or would be on."""
@@ -92,8 +128,7 @@ class BackupDirectory:
     def require_writable(self) -> None:
         """Raise `NotWritable` where the permissions do not let us make files in the directory."""
         with _writing(self.path):
-            effective = os.access in os.supports_effective_ids
-            if not os.access(self._nearest(), os.W_OK | os.X_OK, effective_ids=effective):
+            if not self._is_writable():
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def require_space(self, needed: int) -> None:
@@ -104,10 +139,6 @@ class BackupDirectory:
                 f"Not enough disk space in {self.path}: {size_in_words(needed + SPACE_MARGIN)} "
                 f"needed, {size_in_words(free)} free."
             )
-
-    def _nearest(self) -> Path:
-        """The directory itself, or what of the path to it there is already."""
-        return next(folder for folder in (self.path, *self.path.parents) if folder.exists())
 
     def is_free(self, name: str) -> bool:
         """Whether nothing at all lies under this name or the names that go with it."""
@@ -122,9 +153,12 @@ class BackupDirectory:
         Raises `FileExistsError` where there is something of this name already.
         """
         with _writing(path):
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-            self._give_to_owner(descriptor)
-        return descriptor
+            with self.as_owner():
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+            owner = self._owner_for_root()
+            if owner and os.fstat(descriptor).st_uid != owner.st_uid:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            return descriptor
 
     def create_partial(self, name: str) -> Path:
         """Create the empty file that the copy goes into."""
@@ -144,15 +178,18 @@ class BackupDirectory:
         # has the final name.
         try:
             self._write_companion(name, sha256)
-            with _writing(final):
+            with _writing(final), self.as_owner():
                 _link(partial, final)
         except FileExistsError as error:
             raise NotWritable(
                 f"Somebody made {final} while the backup was made; nothing was overwritten."
             ) from error
-        self.remove_partial(name)
-        with _writing(self.path):
-            _sync(self.path)
+        self.finish(name)
+
+    def finish(self, name: str) -> None:
+        """Do what is left to do when the final name is there; may be done twice."""
+        self._remove(self.partial(name))
+        _sync_directory(self.path)
 
     def holds(self, name: str, expected: Fingerprint) -> bool:
         """Whether the published file of this name is exactly the expected one."""
@@ -163,6 +200,16 @@ class BackupDirectory:
             return False
         except OSError as error:
             raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
+
+    def is_missing(self, name: str) -> bool:
+        """Whether the published file is certainly not there; one out of reach may be."""
+        try:
+            self.file(name).lstat()
+        except FileNotFoundError:
+            return self.path.is_dir()
+        except OSError:
+            return False
+        return False
 
     def open(self, name: str) -> BinaryIO:
         """Open a published file for reading."""
@@ -176,33 +223,85 @@ class BackupDirectory:
 
     def withdraw(self, name: str, sha256: str) -> None:
         """Remove what an attempt that did not publish has left behind."""
-        self.remove_partial(name)
+        self._remove(self.partial(name))
         companion = self.companion(name)
-        with suppress(FileNotFoundError):
-            # A crash may have cut it short. What does not begin as ours is not ours.
-            if sha256 and _companion_line(name, sha256).startswith(companion.read_bytes()):
-                _remove(companion)
-
-    def remove_partial(self, name: str) -> None:
-        _remove(self.partial(name))
+        if not sha256:
+            return
+        with _writing(companion):
+            try:
+                content = companion.read_bytes()
+            except FileNotFoundError:
+                return
+        # A crash may have cut it short. What does not begin as ours is not ours.
+        if _companion_line(name, sha256).startswith(content):
+            self._remove(companion)
 
     def remove(self, name: str) -> None:
         """Remove a published file and its companion. Files that are already gone are no error."""
-        _remove(self.companion(name))
-        _remove(self.file(name))
+        self._remove(self.file(name))
+        self._remove(self.companion(name))
+
+    def _remove(self, path: Path) -> None:
+        with _writing(path), self.as_owner():
+            path.unlink(missing_ok=True)
 
     def _write_companion(self, name: str, sha256: str) -> None:
         companion = self.companion(name)
-        with os.fdopen(self.create(companion), "wb") as stream, _writing(companion):
+        with _writing(companion), os.fdopen(self.create(companion), "wb") as stream:
             stream.write(_companion_line(name, sha256))
             stream.flush()
             os.fsync(stream.fileno())
 
-    def _give_to_owner(self, made: Path | int, like: Path | None = None) -> None:
-        """What root makes belongs to the tenant root's owner, lest the web server be locked out."""
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
-            owner = (like or self.root).stat()
-            os.chown(made, owner.st_uid, owner.st_gid)
+    def _make_folder(self, folder: Path) -> None:
+        with self.as_owner():
+            folder.mkdir(mode=0o700)
+        owner = self._owner_for_root()
+        if owner and folder.stat().st_uid != owner.st_uid:
+            os.chown(folder, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+    def _is_writable(self) -> bool:
+        effective = os.access in os.supports_effective_ids
+        return os.access(self._nearest(), os.W_OK | os.X_OK, effective_ids=effective)
+
+    def _nearest(self) -> Path:
+        """The directory itself, or what of the path to it there is already."""
+        return next(folder for folder in (self.path, *self.path.parents) if _exists(folder))
+
+    def _owner_for_root(self) -> os.stat_result | None:
+        """As root, to whom what we make shall belong, so that the web server is never locked out.
+
+        The tenant root's owner, or the database's where that is root. None for root, and where we
+        are anybody else.
+        """
+        if not _is_root():
+            return None
+        for path in (self.root, self.database):
+            with suppress(OSError):
+                if path and (owner := path.stat()).st_uid != 0:
+                    return owner
+        return None
+
+    def _distrust_links(self) -> None:
+        """As root, follow a link in the place of the directory only where root has made it."""
+        if _is_root() and self.path.is_symlink():
+            maker = self.path.lstat().st_uid
+            if maker != 0:
+                raise NotWritable(
+                    f"{self.path} is a symbolic link made by user {maker}, which root does not "
+                    "follow. Make it as root, or run this as that user."
+                )
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a thing, even if we may not reach it."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def _companion_line(name: str, sha256: str) -> bytes:
@@ -211,6 +310,10 @@ def _companion_line(name: str, sha256: str) -> bytes:
 
 
 def _link(partial: Path, final: Path) -> None:
+    """Give the partial its final name; raises `FileExistsError` where that is taken."""
+    if os.name == "nt":
+        partial.rename(final)  # which never overwrites there
+        return
     try:
         os.link(partial, final)
     except OSError as error:
@@ -224,8 +327,6 @@ def _link(partial: Path, final: Path) -> None:
 
 def _sync(path: Path) -> None:
     """Make a file's content, or a directory's entries, survive a power failure."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows has no way to sync a directory.
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -233,9 +334,16 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _remove(path: Path) -> None:
+def _sync_directory(path: Path) -> None:
+    """Sync a directory's entries, where the system can."""
+    if os.name == "nt":
+        return
     with _writing(path):
-        path.unlink(missing_ok=True)
+        try:
+            _sync(path)
+        except OSError as error:
+            if error.errno not in NO_SYNC:
+                raise
 
 
 @contextmanager

@@ -18,12 +18,12 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError
+from tenant_backup.exceptions import RowChanged
 from tenant_backup.retention import Policy
 from tenant_backup.schedule import Rule, next_slot
 from tenant_backup.sqlite import Fingerprint
+from tenant_backup.tenants import ID_LENGTH
 
-TENANT_ID_LENGTH = 255
 LABEL_LENGTH = 200
 
 
@@ -83,7 +83,7 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
 class BackupSettings(models.Model):
     """When a tenant is backed up automatically, and which backups are kept."""
 
-    tenant_id = models.CharField(_("tenant"), max_length=TENANT_ID_LENGTH, unique=True)
+    tenant_id = models.CharField(_("tenant"), max_length=ID_LENGTH, unique=True)
     automatic = models.BooleanField(_("automatic backup"), default=False)
     interval = models.CharField(
         _("interval"), max_length=10, choices=Interval.choices, default=Interval.DAILY
@@ -142,8 +142,14 @@ class BackupSettings(models.Model):
 
     @classmethod
     def initial(cls, tenant_id: str) -> BackupSettings:
-        """The settings that a new tenant gets: the host's `DEFAULT_SETTINGS`, not saved."""
-        return cls(tenant_id=tenant_id, **conf.DEFAULT_SETTINGS)
+        """The settings that a new tenant gets: the host's `DEFAULT_SETTINGS`, not saved.
+
+        Raises `ValidationError` where they are not valid, as the check E003 says, too.
+        """
+        initial = cls(tenant_id=tenant_id, **conf.DEFAULT_SETTINGS)
+        # Turns "2" into 2, as a form would.
+        initial.clean_fields(exclude=["tenant_id"])
+        return initial
 
     @property
     def rule(self) -> Rule:
@@ -213,7 +219,7 @@ class Backup(models.Model):
 
     ACTIVE = Q(status__in=[Status.QUEUED, Status.RUNNING])
 
-    tenant_id = models.CharField(_("tenant"), max_length=TENANT_ID_LENGTH)
+    tenant_id = models.CharField(_("tenant"), max_length=ID_LENGTH)
     status = models.CharField(
         _("status"), max_length=10, choices=Status.choices, default=Status.QUEUED
     )
@@ -276,11 +282,16 @@ class Backup(models.Model):
         return Fingerprint(self.size, self.sha256) if self.size and self.sha256 else None
 
     def start(self, file_name: str) -> None:
-        """From now on somebody is at work, on a file that is to get this name."""
+        """From now on somebody is at work, on a file that is to get this name.
+
+        The backup is of now, however long ago it was asked for.
+        """
+        now = timezone.now()
         self._move(
             [Status.QUEUED],
             status=Status.RUNNING,
-            started_at=timezone.now(),
+            created_at=now,
+            started_at=now,
             file_name=file_name,
             error="",
         )
@@ -296,34 +307,45 @@ class Backup(models.Model):
 
     def fail(self, error: str) -> None:
         """There is no file, and this is why."""
-        self._move(
-            [Status.QUEUED, Status.RUNNING],
-            status=Status.FAILED,
-            finished_at=timezone.now(),
-            error=error,
-            file_name="",
-            size=None,
-            sha256="",
-        )
+        self._move([Status.RUNNING], **self._as_failed(error))
+
+    def refuse(self, error: str) -> None:
+        """Nobody could even begin, and this is why."""
+        self._move([Status.QUEUED], **self._as_failed(error))
+
+    @staticmethod
+    def _as_failed(error: str) -> dict[str, Any]:
+        return {
+            "status": Status.FAILED,
+            "finished_at": timezone.now(),
+            "error": error,
+            # There is nothing left to keep, and the row shall not be in anybody's way.
+            "pinned": False,
+            "file_name": "",
+            "size": None,
+            "sha256": "",
+        }
 
     def take_over(self, *, trigger: Trigger, label: str, pinned: bool, requested_by: str) -> None:
         """Let a queued backup answer another request, too, and lose nothing that either asked."""
-        # What a person asked for is kept by retention until a person deletes it.
-        asked_by_person = Trigger.MANUAL in (self.trigger, trigger)
         labels = dict.fromkeys(text for text in (self.label, label) if text)
         people = dict.fromkeys(text for text in (self.requested_by, requested_by) if text)
         self._move(
             [Status.QUEUED],
-            trigger=Trigger.MANUAL if asked_by_person else self.trigger,
+            trigger=self.trigger_with(trigger),
             label="; ".join(labels)[:LABEL_LENGTH],
             pinned=self.pinned or pinned,
             requested_by=", ".join(people)[:255],
         )
 
+    def trigger_with(self, other: Trigger) -> str:
+        """The trigger of a backup that answers two: what a person asked for, a person deletes."""
+        return Trigger.MANUAL if Trigger.MANUAL in (self.trigger, other) else self.trigger
+
     def _move(self, sources: list[Status], **changes: Any) -> None:
         row = Backup.objects.filter(pk=self.pk, status__in=sources)
         if not row.update(**changes):
-            raise BackupError(
+            raise RowChanged(
                 f"Backup {self.pk} of {self.tenant_id!r} was changed by another process meanwhile."
             )
         for field, value in changes.items():
@@ -373,7 +395,7 @@ class EventQuerySet(models.QuerySet["Event"]):
 class Event(models.Model):
     """One line of the history: who did what, and when. It outlives the backup that it is about."""
 
-    tenant_id = models.CharField(_("tenant"), max_length=TENANT_ID_LENGTH)
+    tenant_id = models.CharField(_("tenant"), max_length=ID_LENGTH)
     action = models.CharField(_("action"), max_length=20, choices=Action.choices)
     backup_id = models.BigIntegerField(_("backup"), null=True, blank=True)
     file_name = models.CharField(_("file"), max_length=255, blank=True, default="")

@@ -60,21 +60,24 @@ class Decision(Generic[T]):
     reasons: tuple[str, ...]
 
 
-def decide(backups: Sequence[C], policy: Policy, zone: tzinfo) -> list[Decision[C]]:
+def decide(backups: Sequence[C], policy: Policy, now: datetime, zone: tzinfo) -> list[Decision[C]]:
     """Decide for each backup, newest first, whether it is kept.
 
     Only good backups count. Exempt ones are always kept and use up no numbers; the newest good one
     is always kept, too. Age is measured from the newest good backup, not from the clock: when
-    backups stop, history does not erode. Days, weeks and months are those of `zone`.
+    backups stop, history does not erode. Backups of later than `now`, when the clock must have been
+    wrong, are kept and count for nothing. Days, weeks and months are those of `zone`.
     """
     newest_first = sorted(backups, key=lambda backup: (backup.created_at, backup.pk), reverse=True)
-    newest_good = next((backup for backup in newest_first if backup.is_good), None)
-    counted = [backup for backup in newest_first if _exemption(backup) is None]
+    newest_good = next(
+        (backup for backup in newest_first if backup.is_good and backup.created_at <= now), None
+    )
+    counted = [backup for backup in newest_first if _exemption(backup, now) is None]
     kept_by_thinning = _thin(counted, policy, zone)
     positions = {backup.pk: position for position, backup in enumerate(counted, start=1)}
     decisions = []
     for backup in newest_first:
-        exemption = _exemption(backup)
+        exemption = _exemption(backup, now)
         if exemption:
             decisions.append(Decision(backup, True, (exemption,)))
             continue
@@ -90,7 +93,7 @@ def decide(backups: Sequence[C], policy: Policy, zone: tzinfo) -> list[Decision[
     return decisions
 
 
-def _exemption(backup: Candidate) -> str | None:
+def _exemption(backup: Candidate, now: datetime) -> str | None:
     """Why no rule applies to this backup, or None where rules do."""
     if not backup.is_good:
         return gettext("It is not a good backup, so it counts for nothing and is left to you.")
@@ -98,6 +101,8 @@ def _exemption(backup: Candidate) -> str | None:
         return gettext("It is pinned.")
     if backup.trigger in EXEMPT_TRIGGERS:
         return gettext("It was made by hand or found on disk, so it is yours to delete.")
+    if backup.created_at > now:
+        return gettext("It is of a time to come: when it was made, the clock was wrong.")
     return None
 
 

@@ -68,9 +68,13 @@ class Snapshot:
             return 0
 
     def copy_to(
-        self, target: Path, *, progress: Progress | None = None, deadline: float | None = None
+        self,
+        copy: sqlite3.Connection,
+        *,
+        progress: Progress | None = None,
+        deadline: float | None = None,
     ) -> None:
-        """Copy the snapshot into the empty file `target`.
+        """Copy the snapshot into the empty database of `open_copy`.
 
         `deadline` is a time of `time.monotonic()`. Raises `DeadlineExceeded`, `NotEnoughSpace`,
         `DatabaseDamaged` or `BackupError`, and then leaves an incomplete file.
@@ -82,25 +86,33 @@ class Snapshot:
                 progress((total - remaining) * self.page_size, total * self.page_size)
 
         try:
-            with closing(_connect(target, "mode=rw", timeout=0)) as copy:
-                # The target is ours alone and thrown away after a crash: it needs no journal, and
-                # the caller makes it durable at the end.
-                copy.execute("PRAGMA journal_mode = OFF")
-                copy.execute("PRAGMA synchronous = OFF")
-                # This connection's read transaction fixes what is copied. Without it the copy
-                # starts again whenever another process writes, and may never end.
-                pages = max(1, CHUNK_BYTES // self.page_size)
-                self.connection.backup(copy, pages=pages, progress=after_chunk)
+            # This connection's read transaction fixes what is copied. Without it the copy starts
+            # again whenever another process writes, and may never end.
+            pages = max(1, CHUNK_BYTES // self.page_size)
+            self.connection.backup(copy, pages=pages, progress=after_chunk)
         except sqlite3.Error as error:
             if _code(error) == sqlite3.SQLITE_FULL:
                 raise NotEnoughSpace(
-                    f"The disk became full while {self.database} was copied to {target.parent}."
+                    f"The disk became full while the database {self.database} was copied."
                 ) from error
             if _code(error) == sqlite3.SQLITE_CORRUPT:
                 raise DatabaseDamaged(
                     f"The database {self.database} is damaged: {error}."
                 ) from error
-            raise BackupError(f"Copying {self.database} to {target} failed: {error}.") from error
+            raise BackupError(f"Copying {self.database} failed: {error}.") from error
+
+
+def open_copy(target: Path) -> sqlite3.Connection:
+    """Open the empty file `target` to copy a snapshot into. The caller closes the connection."""
+    try:
+        copy = _connect(target, "mode=rw", timeout=0)
+    except sqlite3.Error as error:
+        raise BackupError(f"The copy {target} cannot be opened: {error}.") from error
+    # The target is ours alone and thrown away after a crash: it needs no journal, and the caller
+    # makes it durable at the end.
+    copy.execute("PRAGMA journal_mode = OFF")
+    copy.execute("PRAGMA synchronous = OFF")
+    return copy
 
 
 @contextmanager
@@ -137,14 +149,13 @@ def snapshot(database: Path, *, busy_timeout: float) -> Iterator[Snapshot]:
         yield Snapshot(path, connection, page_size, page_count, journal_mode)
 
 
-def check(file: Path, *, full: bool = True, deadline: float | None = None) -> None:
+def check(file: Path, *, full: bool = True, deadline: float | None = None) -> bool:
     """Check that a file that nobody writes to is a sound SQLite database.
 
     `full` compares every index with its table, too (`integrity_check`, otherwise `quick_check`).
-    An index may need a function or a collation that only the host's own connections have: such a
-    database gets the quick check, for which the collation is stood in for. Raises
-    `DatabaseDamaged`, `DeadlineExceeded`, or `BackupError` where the check was interrupted or the
-    file could not be read.
+    False where that was asked for and could not be done for some table, which needs a function or
+    a collation that only the host's own connections have. Raises `DatabaseDamaged`,
+    `DeadlineExceeded`, or `BackupError` where the check was interrupted or could not be done.
     """
     # Immutable: a copy of a database in WAL mode is marked so itself, and would grow a -wal and a
     # -shm beside it when opened in any other way.
@@ -153,7 +164,17 @@ def check(file: Path, *, full: bool = True, deadline: float | None = None) -> No
             # A row that breaks a CHECK constraint is the host's affair and no damage; and the
             # constraint may call functions that we do not have.
             connection.execute("PRAGMA ignore_check_constraints = ON")
-            _look_for_damage(connection, file, full, deadline)
+            inspection = _Inspection(connection, file, deadline)
+            if not full:
+                inspection.look_with_stand_ins("quick_check")
+                return True
+            try:
+                inspection.look("integrity_check")
+            except sqlite3.OperationalError as error:
+                if _code(error) != sqlite3.SQLITE_ERROR:
+                    raise
+                return inspection.look_table_by_table()
+            return True
     except sqlite3.Error as error:
         if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise DatabaseDamaged(f"{file} is not a sound SQLite database: {error}.") from error
@@ -167,23 +188,66 @@ def fingerprint(file: Path) -> Fingerprint:
         return Fingerprint(stream.tell(), sha256)
 
 
-def _look_for_damage(
-    connection: sqlite3.Connection, file: Path, full: bool, deadline: float | None
-) -> None:
-    try:
-        with _interruptible(connection, f"Checking {file}", deadline):
-            pragma = "integrity_check" if full else "quick_check"
-            (problem,) = connection.execute(f"PRAGMA {pragma}(1)").fetchone()
-    except sqlite3.OperationalError as error:
-        missing = re.fullmatch("no such collation sequence: (.+)", str(error))
-        if missing:
-            connection.create_collation(missing[1], lambda a, b: (a > b) - (a < b))
-        elif not (full and _code(error) == sqlite3.SQLITE_ERROR):
-            raise
-        _look_for_damage(connection, file, False, deadline)
-        return
-    if problem != "ok":
-        raise DatabaseDamaged(f"{file} is damaged: {problem.strip()}.")
+@dataclass(frozen=True, slots=True)
+class _Inspection:
+    """One connection's look at one file."""
+
+    connection: sqlite3.Connection
+    file: Path
+    deadline: float | None
+
+    def look(self, pragma: str, *, but_not: str | None = None) -> None:
+        """Run a check; raises `DatabaseDamaged` with the first thing that it finds.
+
+        What begins with `but_not` is no finding.
+        """
+        with _interruptible(self.connection, f"Checking {self.file}", self.deadline):
+            findings = [text for (text,) in self.connection.execute(f"PRAGMA {pragma}")]
+        for finding in findings:
+            if finding != "ok" and not (but_not and finding.startswith(but_not)):
+                raise DatabaseDamaged(f"{self.file} is damaged: {finding.strip()}.")
+
+    def look_table_by_table(self) -> bool:
+        """The quick check of everything, and the full one of each table that allows it.
+
+        Whether all allowed it.
+        """
+        tables = self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        everything = True
+        for (name,) in tables.fetchall():
+            quoted = "'" + name.replace("'", "''") + "'"
+            try:
+                self.look(f"integrity_check({quoted})")
+            except sqlite3.OperationalError as error:
+                if _code(error) != sqlite3.SQLITE_ERROR:
+                    raise
+                everything = False
+        self.look_with_stand_ins("quick_check")
+        return everything
+
+    def look_with_stand_ins(self, pragma: str) -> None:
+        """Run a check that needs functions and collations to be there, but not what they say.
+
+        They stand in an index, or in a generated column that is worked out when it is read. A
+        function's stand-in says NULL, which a column may forbid: that is no damage.
+        """
+        while True:
+            try:
+                self.look(pragma, but_not="NULL value in ")
+            except sqlite3.OperationalError as error:
+                if not self._stand_in_for(str(error)):
+                    raise
+            else:
+                return
+
+    def _stand_in_for(self, complaint: str) -> bool:
+        if missing := re.fullmatch("no such collation sequence: (.+)", complaint):
+            self.connection.create_collation(missing[1], lambda a, b: (a > b) - (a < b))
+        elif missing := re.fullmatch(r"(?:unknown|no such) function: (.+?)(?:\(\))?", complaint):
+            self.connection.create_function(
+                missing[1], -1, lambda *arguments: None, deterministic=True
+            )
+        return missing is not None
 
 
 @contextmanager

@@ -38,6 +38,10 @@ __all__ = [
 ]
 
 
+ID_LENGTH = 255
+"""Characters of a tenant id, at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tenant:
     """Whose data it is.
@@ -57,6 +61,24 @@ class Tenant:
     def zone(self) -> ZoneInfo:
         """The zone in which this tenant's days begin and end."""
         return ZoneInfo(self.time_zone or settings.TIME_ZONE)
+
+
+def fault_of(tenant: Tenant) -> str | None:
+    """What keeps this tenant from being backed up, in a sentence; None where nothing does."""
+    if not isinstance(tenant.id, str) or not 1 <= len(tenant.id) <= ID_LENGTH:
+        return f"The tenant id {tenant.id!r} must be text of 1 to {ID_LENGTH} characters."
+    try:
+        tenant.id.encode()
+    except UnicodeEncodeError:
+        return f"The tenant id {tenant.id!r} is no valid text."
+    for what, path in (("root", tenant.root), ("database", tenant.database)):
+        if not isinstance(path, Path) or not path.is_absolute():
+            return f"The {what} of tenant {tenant.id!r} must be an absolute Path, not {path!r}."
+    try:
+        tenant.zone  # noqa: B018
+    except (ValueError, OSError, KeyError):
+        return f"The time zone {tenant.time_zone!r} of tenant {tenant.id!r} is not known."
+    return None
 
 
 class TenantProvider(ABC):

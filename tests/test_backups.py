@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from django.db import DatabaseError
+from django.db.transaction import atomic
 from django.utils import timezone
 
 from tenant_backup import backups, files, lock
@@ -216,6 +217,15 @@ class TestCreate:
         finally:
             backup_completed.disconnect(receive)
         assert "the receiver's own trouble" in caplog.text
+
+    def test_is_of_the_moment_when_it_was_made_not_asked_for(self, tenant):
+        queued = backups.request(tenant, MANUAL)
+        asked_at = timezone.now() - timedelta(days=3)
+        Backup.objects.filter(pk=queued.pk).update(created_at=asked_at)
+        made = backups.create(tenant, COMMAND).backup
+        made.refresh_from_db()
+        assert made.created_at == made.started_at > asked_at
+        assert f"{made.created_at:%Y%m%dT%H%M%SZ}" in made.file_name
 
     def test_takes_over_a_queued_backup(self, tenant):
         queued = backups.request(
@@ -566,6 +576,21 @@ class TestMend:
         running.refresh_from_db()
         assert running.status == Status.RUNNING
 
+    def test_what_cannot_be_tidied_up_does_not_keep_the_row_running(
+        self, tenant, directory, running
+    ):
+        made = make_database(directory.file(running.file_name), journal_mode="delete")
+        running.record_copy(backups.sqlite.fingerprint(made))
+        made.unlink()
+        made.mkdir()  # so that it cannot be read as a file
+        directory.companion(running.file_name).mkdir()
+        Backup.objects.update(size=made.stat().st_size)
+        backups.mend(tenant)
+        running.refresh_from_db()
+        assert running.status == Status.FAILED
+        assert running.error.startswith(backups.INTERRUPTED)
+        assert "cannot be read: Is a directory" in running.error
+
     def test_another_tenants_row_is_not_mended(self, add_tenant, running):
         backups.mend(add_tenant("other"))
         running.refresh_from_db()
@@ -666,11 +691,61 @@ class TestDelete:
             backups.delete(tenant, Backup.objects.get())
         assert tenant.database.exists()
 
+    @pytest.mark.parametrize("moment", ["unlink", "commit"])
+    def test_whatever_ends_it_halfway_no_good_row_is_without_its_file(
+        self, tenant, backup, file, monkeypatch, moment
+    ):
+        """The catalog may refuse the last step, for want of space or since it is locked."""
+
+        def fail(*arguments):
+            raise DatabaseError("database is locked")
+
+        with monkeypatch.context() as patch:
+            if moment == "unlink":
+                patch.setattr(files.BackupDirectory, "remove", fail)
+            else:
+                patch.setattr(backups, "_record", fail)
+            with pytest.raises(DatabaseError):
+                backups.delete(tenant, backup)
+        row = Backup.objects.get()
+        assert not row.is_good
+        with pytest.raises(BackupError, match="not a good one"):
+            backups.pin(tenant, row, pinned=True)
+        backups.delete(tenant, row)
+        assert not Backup.objects.exists()
+        assert not file.exists()
+
+    def test_a_failed_row_that_was_to_be_pinned_may_be_deleted(self, add_tenant):
+        tenant = add_tenant(database=False)
+        with pytest.raises(BackupError):
+            backups.create(tenant, backups.Order(trigger=Trigger.COMMAND, pinned=True))
+        backups.delete(tenant, Backup.objects.get())
+
+
+class TestInsideATransaction:
+    """A rollback takes rows back, but no files: so there both are left alone."""
+
+    def test_nothing_is_made_deleted_or_pruned(self, tenant, directory):
+        backup = backups.create(tenant, COMMAND).backup
+        before = names_in(directory.path)
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
+        for act in (
+            lambda: backups.create(tenant, COMMAND),
+            lambda: backups.perform(tenant, backup.pk),
+            lambda: backups.request(tenant, MANUAL),
+            lambda: backups.delete(tenant, backup),
+            lambda: backups.prune(tenant),
+        ):
+            with pytest.raises(BackupError, match="inside a database transaction"), atomic():
+                act()
+        assert names_in(directory.path) == before
+        assert Backup.objects.count() == 1
+
 
 class TestPin:
     def test_only_a_complete_one(self, tenant):
         queued = backups.request(tenant, MANUAL)
-        with pytest.raises(BackupError, match="is not complete"):
+        with pytest.raises(BackupError, match="is not a good one"):
             backups.pin(tenant, queued, pinned=True)
 
     def test_not_another_tenants(self, add_tenant, tenant):
@@ -742,6 +817,30 @@ class TestPrune:
         assert Backup.objects.for_tenant("acme2").count() == 3
         assert len(names_in(backups.directory_of(acme2).path)) == 6
 
+    def test_backups_whose_files_are_gone_do_not_count(self, tenant, directory):
+        made = [backups.create(tenant, COMMAND).backup for _ in range(4)]
+        for backup in made[2:]:
+            directory.file(backup.file_name).unlink()
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=2)
+        backups.prune(tenant)
+        assert set(Backup.objects.good()) == set(made[:2])
+        assert Backup.objects.exclude(missing_at=None).count() == 2
+        assert directory.file(made[0].file_name).exists()
+
+    def test_a_clock_that_was_wrong_once_does_not_cost_the_backups_of_later(
+        self, tenant, monkeypatch
+    ):
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_days=7, keep_last=3)
+        real = timezone.now
+        with monkeypatch.context() as patch:
+            patch.setattr(timezone, "now", lambda: real() + timedelta(days=700))
+            ahead = backups.create(tenant, COMMAND).backup
+        for _ in range(3):
+            made = backups.create(tenant, COMMAND)
+            assert made.pruned == []
+        assert Backup.objects.count() == 4
+        assert Backup.objects.filter(pk=ahead.pk).exists()
+
     def test_without_rules_everything_stays(self, tenant):
         for _ in range(3):
             backups.create(tenant, COMMAND)
@@ -762,7 +861,7 @@ class TestPrune:
 class TestPreview:
     def test_changes_nothing(self, tenant, tmp_path):
         before = sorted(tmp_path.rglob("*"))
-        preview = backups.preview(tenant)
+        preview = backups.preview(tenant, COMMAND)
         assert preview.bytes_needed > tenant.database.stat().st_size
         assert preview.bytes_free > preview.bytes_needed
         assert sorted(tmp_path.rglob("*")) == before
@@ -772,13 +871,13 @@ class TestPreview:
     def test_says_what_the_next_backup_would_remove(self, tenant):
         made = [backups.create(tenant, COMMAND).backup for _ in range(2)]
         BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
-        removals = backups.preview(tenant).removals
+        removals = backups.preview(tenant, COMMAND).removals
         assert {decision.backup.pk for decision in removals} == {backup.pk for backup in made}
         assert Backup.objects.count() == 2
 
     def test_refuses_what_create_would(self, add_tenant):
         with pytest.raises(BackupError, match="does not exist"):
-            backups.preview(add_tenant(database=False))
+            backups.preview(add_tenant(database=False), COMMAND)
 
     def test_refuses_a_directory_that_is_not_writable(self, open_folder):
         with without_privileges():
@@ -786,7 +885,7 @@ class TestPreview:
             tenant.root.chmod(0o500)
             try:
                 with pytest.raises(NotWritable, match="backups cannot be written"):
-                    backups.preview(tenant)
+                    backups.preview(tenant, COMMAND)
             finally:
                 tenant.root.chmod(0o700)
 
@@ -800,7 +899,7 @@ def test_the_size_of_the_log_counts_as_needed(tenant):
             )
         wal = tenant.database.with_name("db.sqlite3-wal").stat().st_size
         assert wal > 1_000_000
-        needed = backups.preview(tenant).bytes_needed
+        needed = backups.preview(tenant, COMMAND).bytes_needed
         backup = backups.create(tenant, COMMAND).backup
     assert needed == backup.size + wal + files.SPACE_MARGIN
     assert count_rows(backups.directory_of(tenant).file(backup.file_name)) == 300

@@ -163,7 +163,12 @@ class TestOutcome:
         assert run.returncode == 1
         answer = json.loads(run.stdout)
         assert answer["ok"] is False
-        assert [row["tenant"] for row in answer["backups"]] == ["acme", "initech"]
+        assert [(row["tenant"], row["status"]) for row in answer["backups"]] == [
+            ("acme", "complete"),
+            ("globex", "failed"),
+            ("initech", "complete"),
+        ]
+        assert answer["backups"][1]["error"] == answer["errors"][0]["message"]
         (error,) = answer["errors"]
         assert error["tenant"] == "globex"
         assert error["message"] == (
@@ -194,6 +199,47 @@ class TestOutcome:
         run = host.run("runbackup", *arguments)
         assert run.returncode == 2
         assert not (root / "backups").exists()
+
+    def test_a_tenant_that_is_not_valid_stops_nobody_else(self, host):
+        host.add_tenant("acme")
+        (host.tenants / os.fsdecode(b"caf\xe9")).mkdir()  # no text in UTF-8
+        run = host.run("runbackup", "--json")
+        assert run.returncode == 1
+        answer = json.loads(run.stdout)
+        assert [row["tenant"] for row in answer["backups"]] == ["acme"]
+        assert "is no valid text" in answer["errors"][0]["message"]
+
+    def test_output_that_nobody_takes_stops_no_backup(self, host):
+        for name in ("acme", "globex", "initech"):
+            host.add_tenant(name)
+        (host.tenants / "acme" / "db.sqlite3").unlink()
+        with open("/dev/full", "w") as full:  # noqa: PTH123
+            subprocess.run(
+                [sys.executable, "-u", "-m", "django", "runbackup"],
+                env=host.environment,
+                stdout=full,
+                stderr=full,
+                timeout=60,
+            )
+        assert {row["tenant"] for row in host.catalog() if row["status"] == "complete"} == {
+            "globex",
+            "initech",
+        }
+
+    @pytest.mark.parametrize("command", ["runbackup", "listbackups"])
+    def test_without_a_catalog_it_is_said_what_to_do(self, host, command):
+        host.add_tenant()
+        (host.directory / "control.sqlite3").unlink()
+        run = host.run(command, "--json")
+        assert run.returncode == 1
+        assert "Has manage.py migrate been run?" in run.stderr
+        assert "no such table" in json.loads(run.stdout)["errors"][0]["message"]
+
+    def test_a_provider_that_fails_is_said(self, host):
+        run = host.run("runbackup", "--json")  # there is no directory of tenants
+        assert run.returncode == 1
+        assert "The tenant provider failed: FileNotFoundError" in run.stderr
+        assert json.loads(run.stdout)["ok"] is False
 
     def test_no_tenants_at_all(self, host):
         host.tenants.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import logging
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,10 +12,13 @@ from datetime import UTC
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from tenant_backup.exceptions import TenantNotFound
 from tenant_backup.models import Backup
 from tenant_backup.tenants import Tenant, get_provider
+
+logger = logging.getLogger("tenant_backup")
 
 FAILED = 1
 USAGE_ERROR = 2
@@ -48,7 +52,7 @@ class Report:
             "errors": [{"tenant": tenant, "message": message} for tenant, message in self.errors],
             "tenants": self.tenants,
         }
-        return json.dumps(answer, indent=2, ensure_ascii=False, default=as_iso)
+        return json.dumps(answer, indent=2, default=as_iso)
 
 
 class TenantCommand(BaseCommand):
@@ -62,17 +66,31 @@ class TenantCommand(BaseCommand):
             "--json", action="store_true", dest="as_json", help="print one JSON object"
         )
 
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            return super().execute(*args, **options)
+        except DatabaseError as error:
+            message = f"The catalog cannot be used: {error}. Has manage.py migrate been run?"
+            raise self.failure(message, as_json=options["as_json"]) from error
+
     def find_tenants(self, tenant_ids: Sequence[str], *, as_json: bool) -> list[Tenant]:
         """The tenants of these ids, or all. Ends the command where one is unknown."""
-        provider = get_provider()
-        if not tenant_ids:
-            return list(provider.all_tenants())
-        tenants, unknown = [], []
-        for tenant_id in dict.fromkeys(tenant_ids):
-            try:
-                tenants.append(provider.get_tenant(tenant_id))
-            except TenantNotFound:
-                unknown.append(tenant_id)
+        try:
+            provider = get_provider()
+            if not tenant_ids:
+                return list(provider.all_tenants())
+            tenants, unknown = [], []
+            for tenant_id in dict.fromkeys(tenant_ids):
+                try:
+                    tenants.append(provider.get_tenant(tenant_id))
+                except TenantNotFound:
+                    unknown.append(tenant_id)
+        except DatabaseError:
+            raise
+        except Exception as error:
+            logger.exception("The tenant provider failed.")
+            message = f"The tenant provider failed: {type(error).__name__}: {error}"
+            raise self.failure(message, as_json=as_json) from error
         self.refuse_unknown(unknown, as_json=as_json)
         return tenants
 
@@ -82,9 +100,26 @@ class TenantCommand(BaseCommand):
             return
         if as_json:
             report = Report(errors=[(id_, "There is no such tenant.") for id_ in tenant_ids])
-            self.stdout.write(report.as_json())
+            self.say(report.as_json())
         names = ", ".join(shown(tenant_id) for tenant_id in tenant_ids)
         raise CommandError(f"There is no tenant {names}. Nothing was done.", returncode=USAGE_ERROR)
+
+    def failure(self, message: str, *, as_json: bool) -> CommandError:
+        """The end of a command that fails as a whole, said to people and to programs."""
+        if as_json:
+            self.say(Report(errors=[("", message)]).as_json())
+        return CommandError(message, returncode=FAILED)
+
+    def say(self, text: str, *, loud: bool = False) -> None:
+        """Print a line, on the error output where it is `loud`.
+
+        Work goes on where nobody reads any more, or the log's disk is full: a backup is worth more
+        than the line about it.
+        """
+        try:
+            (self.stderr if loud else self.stdout).write(text)
+        except (OSError, UnicodeError) as error:
+            logger.warning("A line of output was lost (%s): %s", error, text)
 
 
 def _backup_as_dict(backup: Backup) -> dict[str, Any]:

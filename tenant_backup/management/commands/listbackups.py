@@ -26,11 +26,11 @@ class Command(TenantCommand):
         self.refuse_unknown(_unknown(tenants, report.backups), as_json=as_json)
         if as_json:
             report.tenants = [{"id": id_} for id_ in _tenant_ids(tenants, report.backups)]
-            self.stdout.write(report.as_json())
+            self.say(report.as_json())
         elif report.backups:
-            self.stdout.write(_table([TITLES, *map(_cells, report.backups)]))
+            self.say(_table([TITLES, *map(_cells, report.backups)]))
         else:
-            self.stdout.write("There are no backups yet. Make some: manage.py runbackup")
+            self.say("There are no backups yet. Make some: manage.py runbackup")
 
 
 def _unknown(tenant_ids: list[str], backups: list[Backup]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from tenant_backup.files import size_in_words
 from tenant_backup.management.base import FAILED, USAGE_ERROR, Report, TenantCommand, shown, user
 from tenant_backup.models import LABEL_LENGTH, BackupSettings, Trigger
 from tenant_backup.sqlite import Progress
-from tenant_backup.tenants import Tenant
+from tenant_backup.tenants import Tenant, fault_of
 
 logger = logging.getLogger("tenant_backup")
 
@@ -72,19 +72,21 @@ class Command(TenantCommand):
                 "--label and --pin are for backups that you ask for, not for those that are due.",
                 returncode=USAGE_ERROR,
             )
-        found = self.find_tenants(tenants, as_json=as_json)
+        given = self.find_tenants(tenants, as_json=as_json)
+        found = [tenant for tenant in given if not fault_of(tenant)]
         order = backups.Order(trigger=Trigger.COMMAND, label=label, pinned=pin, requested_by=user())
-        work = _previews(found, due=due) if dry_run else _work(found, order, due=due)
+        work = _previews(found, order, due=due) if dry_run else _work(found, order, due=due)
+        work += [(tenant, partial(_refuse, tenant)) for tenant in given if fault_of(tenant)]
         report = Report()
         quiet = as_json or verbosity == 0
         for tenant, do in work:
             line = self._try(tenant, do, report)
             if line and not quiet:
-                self.stdout.write(line)
+                self.say(line)
         if as_json:
-            self.stdout.write(report.as_json())
+            self.say(report.as_json())
         elif not work and not quiet:
-            self.stdout.write(_why_nothing(found))
+            self.say(_why_nothing(found))
         if report.errors:
             raise CommandError(
                 f"{len(report.errors)} of {len(work)} {'would fail' if dry_run else 'failed'}.",
@@ -95,13 +97,16 @@ class Command(TenantCommand):
         """Do one tenant's work. Its failure is reported, and never stops the others'."""
         try:
             return do(report)
+        except BackupError as error:
+            if error.backup:
+                report.backups.append(error.backup)
+            message = str(error)
         except Exception as error:
-            if not isinstance(error, BackupError):
-                logger.exception("Backing up tenant %r failed.", tenant.id)
-            message = str(error) or type(error).__name__
-            report.errors.append((tenant.id, message))
-            self.stderr.write(f"{shown(tenant.id)}: FAILED: {message}")
-            return None
+            logger.exception("Backing up tenant %r failed.", tenant.id)
+            message = f"{type(error).__name__}: {error}"
+        report.errors.append((tenant.id, message))
+        self.say(f"{shown(tenant.id)}: FAILED: {message}", loud=True)
+        return None
 
 
 def _work(
@@ -120,10 +125,12 @@ def _work(
     ]
 
 
-def _previews(tenants: Sequence[Tenant], *, due: bool) -> list[tuple[Tenant, Work]]:
+def _previews(
+    tenants: Sequence[Tenant], order: backups.Order, *, due: bool
+) -> list[tuple[Tenant, Work]]:
     now = timezone.now()
     return [
-        (tenant, partial(_preview, tenant))
+        (tenant, partial(_preview, tenant, order))
         for tenant in tenants
         if not due or automation.is_due(tenant, now)
     ]
@@ -146,8 +153,8 @@ def _make(tenant: Tenant, make: Callable[..., backups.Made | None], report: Repo
     return f"{line}, {len(made.pruned)} older removed" if made.pruned else line
 
 
-def _preview(tenant: Tenant, report: Report) -> str:
-    preview = backups.preview(tenant)
+def _preview(tenant: Tenant, order: backups.Order, report: Report) -> str:
+    preview = backups.preview(tenant, order)
     report.tenants.append(
         _about(tenant)
         | {
@@ -167,6 +174,10 @@ def _preview(tenant: Tenant, report: Report) -> str:
     return "\n".join(lines)
 
 
+def _refuse(tenant: Tenant, report: Report) -> str:
+    raise BackupError(fault_of(tenant))
+
+
 def _why_nothing(tenants: Sequence[Tenant]) -> str:
     if not tenants:
         return "There are no tenants, so there is nothing to back up."
@@ -181,12 +192,14 @@ def _progress_bar(title: str) -> Iterator[Progress]:
     ) as bar:
 
         def show(done: int, total: int) -> None:
-            bar.total = total
-            if done == total:
-                bar.set_postfix_str("checking", refresh=False)
-            bar.update(done - bar.n)
-            if done == total:
-                bar.refresh()
+            # A terminal that is gone shall not end a backup.
+            with suppress(OSError, ValueError):
+                bar.total = total
+                if done == total:
+                    bar.set_postfix_str("checking", refresh=False)
+                bar.update(done - bar.n)
+                if done == total:
+                    bar.refresh()
 
         yield show
 

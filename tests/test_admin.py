@@ -1,0 +1,784 @@
+"""The Django admin, as its users meet it: requests by people with different permissions."""
+
+import re
+import sqlite3
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.db import connection, connections
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+from django_q.models import OrmQ, Schedule
+
+from tenant_backup import admin as tenant_backup_admin
+from tenant_backup import automation, backups, lock
+from tenant_backup.models import (
+    Action,
+    Automation,
+    Backup,
+    BackupSettings,
+    Event,
+    Interval,
+    Status,
+    Trigger,
+)
+from tests.conftest import Process, assert_true_copy, names_in
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+COMMAND = backups.Order(trigger=Trigger.COMMAND)
+MODELS = ["backup", "backupsettings", "event"]
+VIEW_ALL = [f"view_{model}" for model in MODELS]
+
+
+def url(model, page="changelist", *arguments):
+    return reverse(f"admin:tenant_backup_{model}_{page}", args=arguments)
+
+
+@pytest.fixture
+def staff():
+    """A client of a member of staff who has just these permissions."""
+
+    def log_in(*permissions):
+        user = User.objects.create_user("ada", is_staff=True)
+        found = Permission.objects.filter(
+            content_type__app_label="tenant_backup", codename__in=permissions
+        )
+        assert len(found) == len(permissions)
+        user.user_permissions.set(found)
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return log_in
+
+
+@pytest.fixture
+def operator():
+    client = Client()
+    client.force_login(User.objects.create_superuser("grace"))
+    return client
+
+
+@pytest.fixture
+def directory(tenant):
+    return backups.directory_of(tenant)
+
+
+@pytest.fixture
+def backup(tenant):
+    return backups.create(tenant, COMMAND).backup
+
+
+@pytest.fixture
+def file(directory, backup):
+    return directory.file(backup.file_name)
+
+
+@pytest.fixture
+def atomic_requests(monkeypatch):
+    """The host wraps each request in a transaction."""
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+
+
+def tick():
+    Automation.load()
+    Automation.objects.update(last_tick_at=timezone.now())
+
+
+@pytest.fixture
+def automation_runs():
+    automation.set_up()
+    tick()
+    assert automation.standing().state is automation.State.RUNNING
+
+
+def act(client, model, action, rows, **more):
+    """Choose an action for these rows of the list, and follow to the page that is then shown."""
+    data = {"action": action, "_selected_action": [row.pk for row in rows], "index": 0, **more}
+    return client.post(url(model), data, follow=True)
+
+
+def delete_selected(client, rows):
+    """Choose "delete", and confirm it as the form on the confirmation page does."""
+    data = {"action": "delete_selected", "_selected_action": [row.pk for row in rows]}
+    return client.post(url("backup"), {**data, "post": "yes"}, follow=True)
+
+
+def delete_one(client, backup):
+    return client.post(url("backup", "delete", backup.pk), {"post": "yes"}, follow=True)
+
+
+def told(response):
+    """The messages on the page, as (level, text)."""
+    return [(message.level, message.message) for message in response.context["messages"]]
+
+
+def texts(response, level):
+    return [text for at, text in told(response) if at == level]
+
+
+def offered(response):
+    """The names of the actions that a list offers."""
+    form = response.context["action_form"]
+    return [name for name, _ in form.fields["action"].choices if name] if form else []
+
+
+def settings_of(*tenants):
+    BackupSettings.objects.ensure(tenant.id for tenant in tenants)
+    return [BackupSettings.objects.get(tenant_id=tenant.id) for tenant in tenants]
+
+
+def make_row(tenant_id="acme", **fields):
+    """A complete backup of which there is no file."""
+    values = {"status": Status.COMPLETE, "trigger": Trigger.AUTOMATIC, "size": 1536 * 1024}
+    return Backup.objects.create(tenant_id=tenant_id, **values | fields)
+
+
+class TestPermissions:
+    @pytest.mark.parametrize("model", MODELS)
+    def test_strangers_are_sent_to_the_login(self, client, model):
+        response = client.get(url(model))
+        assert response.status_code == 302
+        assert "/login/" in response["Location"]
+
+    @pytest.mark.parametrize("model", MODELS)
+    def test_staff_without_permission_see_nothing(self, staff, model):
+        others = [name for name in VIEW_ALL if name != f"view_{model}"]
+        assert staff(*others).get(url(model)).status_code == 403
+
+    @pytest.mark.parametrize("model", MODELS)
+    def test_nobody_adds(self, operator, model):
+        assert operator.get(url(model, "add")).status_code == 403
+        assert url(model, "add") not in operator.get(url(model)).content.decode()
+
+    def test_nobody_changes_what_happened(self, operator, backup):
+        for model, row in [("backup", backup), ("event", Event.objects.get())]:
+            address = url(model, "change", row.pk)
+            page = operator.get(address)
+            assert page.status_code == 200
+            assert b'name="_save"' not in page.content
+            assert operator.post(address, {"tenant_id": "evil"}).status_code == 403
+            row.refresh_from_db()
+            assert row.tenant_id == "acme"
+
+    def test_nobody_deletes_events_or_settings(self, operator, tenant, backup):
+        event, [settings] = Event.objects.get(), settings_of(tenant)
+        for model, row in [("event", event), ("backupsettings", settings)]:
+            address = url(model, "delete", row.pk)
+            assert operator.post(address, {"post": "yes"}).status_code == 403
+            assert "delete_selected" not in offered(operator.get(url(model)))
+            act(operator, model, "delete_selected", [row], post="yes")
+            row.refresh_from_db()
+
+    def test_who_may_only_look_gets_no_actions_and_no_form(self, staff, tenant, backup, file):
+        client, [settings] = staff(*VIEW_ALL), settings_of(tenant)
+        for model, row in [("backup", backup), ("backupsettings", settings)]:
+            assert offered(client.get(url(model))) == []
+            page = client.get(url(model, "change", row.pk)).content.decode()
+            assert url(model, "delete", row.pk) not in page
+            assert 'name="_save"' not in page
+        for action in ("pin", "delete_selected"):
+            act(client, "backup", action, [backup], post="yes")
+        act(client, "backupsettings", "back_up_now", [settings])
+        assert delete_one(client, backup).status_code == 403
+        address = url("backupsettings", "change", settings.pk)
+        assert client.post(address, {"automatic": "on"}).status_code == 403
+        backup.refresh_from_db()
+        settings.refresh_from_db()
+        assert file.exists()
+        assert not backup.pinned
+        assert not settings.automatic
+        assert Backup.objects.count() == 1
+
+    def test_changing_a_backup_is_no_permission_to_delete_or_pin(self, staff, backup):
+        client = staff("view_backup", "change_backup", "add_backup")
+        assert offered(client.get(url("backup"))) == []
+        act(client, "backup", "pin", [backup])
+        backup.refresh_from_db()
+        assert not backup.pinned
+
+    def test_who_may_delete_may_pin(self, staff, backup):
+        client = staff("view_backup", "delete_backup")
+        assert offered(client.get(url("backup"))) == ["delete_selected", "pin", "unpin"]
+        act(client, "backup", "pin", [backup])
+        backup.refresh_from_db()
+        assert backup.pinned
+
+    def test_changing_settings_is_no_permission_to_back_up(self, staff, tenant):
+        client = staff("view_backupsettings", "change_backupsettings")
+        assert offered(client.get(url("backupsettings"))) == []
+        act(client, "backupsettings", "back_up_now", settings_of(tenant))
+        assert not Backup.objects.exists()
+
+    def test_who_may_add_backups_may_back_up(self, staff, tenant):
+        client = staff("view_backupsettings", "add_backup")
+        assert offered(client.get(url("backupsettings"))) == ["back_up_now"]
+        act(client, "backupsettings", "back_up_now", settings_of(tenant))
+        assert Backup.objects.get().requested_by == "ada"
+
+    def test_who_may_delete_but_not_look_deletes_and_ends_at_the_index(self, staff, backup, file):
+        response = delete_one(staff("delete_backup"), backup)
+        assert response.redirect_chain[-1][0] == reverse("admin:index")
+        assert texts(response, messages.SUCCESS) == ["1 backup was deleted."]
+        assert not file.exists()
+
+
+class TestDeletingOne:
+    def test_a_pinned_one_is_refused(self, operator, tenant, backup, file):
+        backups.pin(tenant, backup, pinned=True)
+        response = delete_one(operator, backup)
+        assert told(response) == [
+            (
+                messages.ERROR,
+                f"A backup of acme was not deleted: {backup.file_name} is pinned. Unpin it first.",
+            )
+        ]
+        assert file.exists()
+        assert Backup.objects.get() == backup
+        assert not LogEntry.objects.exists()
+
+    @pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
+    def test_an_active_one_is_refused(self, operator, tenant, status):
+        backup = Backup.objects.create(tenant_id="acme", trigger="manual", status=status)
+        [(level, text)] = told(delete_one(operator, backup))
+        assert level == messages.ERROR
+        assert f"is {status} and cannot be deleted now" in text
+        assert Backup.objects.get() == backup
+
+    def test_one_of_a_tenant_that_is_gone_is_refused(self, operator, add_tenant, backup, file):
+        Backup.objects.update(tenant_id="ghost")
+        response = delete_one(operator, backup)
+        assert told(response) == [
+            (messages.ERROR, "A backup of ghost was not deleted: There is no tenant 'ghost'.")
+        ]
+        assert file.exists()
+        assert Backup.objects.exists()
+
+    def test_one_that_is_not_there(self, operator):
+        response = operator.post(url("backup", "delete", 7), {"post": "yes"}, follow=True)
+        [(level, text)] = told(response)
+        assert level == messages.WARNING
+        assert "Perhaps it was deleted" in text
+
+    def test_looking_at_the_confirmation_deletes_nothing(self, operator, backup, file):
+        page = operator.get(url("backup", "delete", backup.pk)).content.decode()
+        assert backup.file_name in page
+        assert "file is deleted with it" in page
+        assert file.exists()
+        assert Backup.objects.exists()
+
+    def test_file_and_row_are_gone_and_it_is_recorded(self, operator, directory, backup):
+        response = delete_one(operator, backup)
+        assert response.redirect_chain[-1][0] == url("backup")
+        assert told(response) == [(messages.SUCCESS, "1 backup was deleted.")]
+        assert names_in(directory.path) == []
+        assert not Backup.objects.exists()
+        event = Event.objects.latest("pk")
+        assert (event.action, event.actor) == (Action.DELETED, "grace")
+        assert event.file_name == backup.file_name
+        entry = LogEntry.objects.get()
+        assert entry.is_deletion()
+        assert (entry.object_id, entry.object_repr) == (str(backup.pk), backup.file_name)
+
+    def test_the_filters_of_the_list_are_kept(self, operator, backup):
+        address = url("backup", "delete", backup.pk)
+        response = operator.post(
+            f"{address}?_changelist_filters=trigger__exact%3Dcommand", {"post": "yes"}
+        )
+        assert response["Location"] == f"{url('backup')}?trigger__exact=command"
+
+    def test_a_rollback_keeps_the_file_as_well_as_the_row(self, backup, file, monkeypatch):
+        """Django's view has a transaction, and may fail after it has asked for the deletion."""
+
+        def fail(*args, **kwargs):
+            raise RuntimeError
+
+        monkeypatch.setattr(tenant_backup_admin.BackupAdmin, "response_delete", fail)
+        client = Client(raise_request_exception=False)
+        client.force_login(User.objects.create_superuser("grace"))
+        assert delete_one(client, backup).status_code == 500
+        assert file.exists()
+        assert Backup.objects.get() == backup
+        assert not Event.objects.filter(action=Action.DELETED).exists()
+
+    def test_the_file_goes_when_no_transaction_can_roll_back_any_more(
+        self, operator, backup, atomic_requests, monkeypatch
+    ):
+        delete, seen = backups.delete, []
+
+        def watch(*args, **kwargs):
+            seen.append(connection.in_atomic_block)
+            delete(*args, **kwargs)
+
+        monkeypatch.setattr(backups, "delete", watch)
+        response = delete_one(operator, backup)
+        assert seen == [False]
+        assert told(response) == [(messages.SUCCESS, "1 backup was deleted.")]
+        assert not Backup.objects.exists()
+
+
+class TestDeletingSelected:
+    def test_the_confirmation_names_them_and_deletes_nothing(
+        self, operator, tenant, backup, directory
+    ):
+        other = backups.create(tenant, COMMAND).backup
+        page = act(operator, "backup", "delete_selected", [backup, other])
+        assert page.status_code == 200
+        assert "file is deleted with it" in page.content.decode()
+        for row in (backup, other):
+            assert row.file_name in page.content.decode()
+            assert directory.file(row.file_name).exists()
+        assert Backup.objects.count() == 2
+
+    def test_what_cannot_be_deleted_stays_and_the_others_go(self, operator, add_tenant):
+        acme, globex = add_tenant("acme"), add_tenant("globex")
+        pinned, ghost, bad, good, failed = (backups.create(acme, COMMAND).backup for _ in range(5))
+        other = backups.create(globex, COMMAND).backup
+        queued = backups.request(globex, COMMAND)
+        backups.pin(acme, pinned, pinned=True)
+        Backup.objects.filter(pk=ghost.pk).update(tenant_id="ghost")
+        Backup.objects.filter(pk=bad.pk).update(file_name="../db.sqlite3")
+        Backup.objects.filter(pk=failed.pk).update(status=Status.FAILED, file_name="")
+        response = delete_selected(operator, [pinned, ghost, bad, good, failed, other, queued])
+        errors = "\n".join(sorted(texts(response, messages.ERROR)))
+        assert re.fullmatch(
+            "A backup of acme was not deleted: '../db.sqlite3.* is not the name of .*\n"
+            f"A backup of acme was not deleted: {pinned.file_name} is pinned. Unpin it first.\n"
+            "A backup of ghost was not deleted: There is no tenant 'ghost'.\n"
+            f"A backup of globex was not deleted: Backup {queued.pk} is queued and .*",
+            errors,
+        )
+        assert texts(response, messages.SUCCESS) == ["3 backups were deleted."]
+        assert set(Backup.objects.all()) == {pinned, ghost, bad, queued}
+        assert acme.database.exists()
+        assert good.file_name not in names_in(backups.directory_of(acme).path)
+        assert names_in(backups.directory_of(globex).path) == []
+        deleted = {good.pk, failed.pk, other.pk}
+        assert set(Event.objects.filter(action="deleted").values_list("backup_id", flat=True)) == (
+            deleted
+        )
+        logged = LogEntry.objects.values_list("object_id", flat=True)
+        assert set(logged) == {str(pk) for pk in deleted}
+
+    def test_what_the_hosts_own_models_protect_stays(self, operator, backup, file, monkeypatch):
+        def protect(self, objs, request):
+            return [], {}, set(), ["Contract 7"]
+
+        monkeypatch.setattr(tenant_backup_admin.BackupAdmin, "get_deleted_objects", protect)
+        page = delete_selected(operator, [backup])
+        assert "Contract 7" in page.content.decode()
+        assert file.exists()
+        assert Backup.objects.exists()
+
+    def test_nothing_deleted_is_no_success(self, operator, tenant, backup):
+        backups.pin(tenant, backup, pinned=True)
+        response = delete_selected(operator, [backup])
+        assert [level for level, _ in told(response)] == [messages.ERROR]
+
+    def test_an_unexpected_error_is_logged_and_told_and_the_rest_goes_on(
+        self, operator, tenant, backup, monkeypatch, caplog
+    ):
+        other = backups.create(tenant, COMMAND).backup
+        delete = backups.delete
+
+        def fail_once(tenant, row, **options):
+            if row == backup:
+                raise RuntimeError("the moon is full")
+            delete(tenant, row, **options)
+
+        monkeypatch.setattr(backups, "delete", fail_once)
+        response = delete_selected(operator, [backup, other])
+        assert texts(response, messages.ERROR) == [
+            "A backup of acme was not deleted: the moon is full"
+        ]
+        assert texts(response, messages.SUCCESS) == ["1 backup was deleted."]
+        assert "the moon is full" in caplog.text
+
+    def test_of_many_refusals_a_few_are_told_one_by_one(self, operator, tenant):
+        rows = [make_row(pinned=True, file_name=f"{number}.sqlite3") for number in range(13)]
+        errors = texts(delete_selected(operator, rows), messages.ERROR)
+        assert len(errors) == 11
+        assert errors[-1] == "3 more could not be done."
+
+    def test_within_a_transaction_of_the_request(self, operator, backup, file, atomic_requests):
+        response = delete_selected(operator, [backup])
+        assert told(response) == [(messages.SUCCESS, "1 backup was deleted.")]
+        assert not file.exists()
+
+
+class TestPinning:
+    def test_what_cannot_be_pinned_is_told_and_the_rest_goes_on(self, operator, tenant, backup):
+        failed = make_row(status=Status.FAILED)
+        ghost = make_row("ghost")
+        response = act(operator, "backup", "pin", [failed, ghost, backup])
+        errors = "\n".join(sorted(texts(response, messages.ERROR)))
+        assert re.fullmatch(
+            f"A backup of acme was not pinned: Backup {failed.pk} is not .*\n"
+            "A backup of ghost was not pinned: There is no tenant 'ghost'.",
+            errors,
+        )
+        assert texts(response, messages.SUCCESS) == ["1 backup is pinned."]
+        assert list(Backup.objects.filter(pinned=True)) == [backup]
+
+    def test_pin_and_unpin_are_recorded_with_who(self, operator, backup):
+        act(operator, "backup", "pin", [backup])
+        response = act(operator, "backup", "unpin", [backup])
+        assert told(response) == [(messages.SUCCESS, "1 backup is not pinned any more.")]
+        backup.refresh_from_db()
+        assert not backup.pinned
+        recorded = Event.objects.filter(actor="grace").order_by("pk")
+        assert list(recorded.values_list("action", flat=True)) == ["pinned", "unpinned"]
+
+
+class TestBackingUpNow:
+    def test_each_failure_is_told_and_the_rest_goes_on(self, operator, add_tenant):
+        broken, sound = add_tenant("broken", database=False), add_tenant("sound")
+        rows = settings_of(broken, sound)
+        rows.append(BackupSettings.objects.create(tenant_id="ghost"))
+        response = act(operator, "backupsettings", "back_up_now", rows)
+        errors = texts(response, messages.ERROR)
+        assert len(errors) == 2
+        assert errors[0].startswith("No backup of broken was made: ")
+        assert "does not exist" in errors[0]
+        assert errors[1] == "No backup of ghost was made: There is no tenant 'ghost'."
+        assert texts(response, messages.SUCCESS) == ["1 backup was made."]
+        assert Backup.objects.failed().get().tenant_id == "broken"
+        assert Backup.objects.good().get().tenant_id == "sound"
+
+    def test_while_somebody_is_at_work_it_says_so_kindly(self, operator, tenant, directory):
+        directory.make()
+        with lock.hold(directory, wait=0):
+            response = act(operator, "backupsettings", "back_up_now", settings_of(tenant))
+        [(level, text)] = told(response)
+        assert level == messages.INFO
+        assert text.startswith("Somebody is at work on the backups of acme already.")
+        assert not Backup.objects.exists()
+
+    def test_a_running_one_is_not_queued_again(self, operator, tenant, directory, automation_runs):
+        directory.make()
+        Backup.objects.create(tenant_id="acme", trigger="command", status=Status.RUNNING)
+        with lock.hold(directory, wait=0):
+            response = act(operator, "backupsettings", "back_up_now", settings_of(tenant))
+        assert [level for level, _ in told(response)] == [messages.INFO]
+        assert not OrmQ.objects.exists()
+
+    def test_a_locked_database_does_not_hold_the_request_up(
+        self, operator, add_tenant, monkeypatch
+    ):
+        tenant = add_tenant(journal_mode="delete")
+        monkeypatch.setattr(tenant_backup_admin, "REQUEST_BUSY_TIMEOUT", 0.1)
+        with closing(sqlite3.connect(tenant.database, isolation_level=None)) as writer:
+            writer.execute("BEGIN EXCLUSIVE")
+            started = time.monotonic()
+            response = act(operator, "backupsettings", "back_up_now", settings_of(tenant))
+        assert time.monotonic() - started < 5
+        [text] = texts(response, messages.ERROR)
+        assert text.startswith("No backup of acme was made:")
+        assert "locked" in text
+
+    def test_a_shorter_busy_timeout_of_the_host_holds(self, operator, tenant, settings):
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "BUSY_TIMEOUT": 1}
+        asked = []
+
+        def create(tenant, order, *, limits):
+            asked.append(limits.busy_timeout)
+            return backups.Made(Backup())
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(backups, "create", create)
+            act(operator, "backupsettings", "back_up_now", settings_of(tenant))
+            settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "BUSY_TIMEOUT": 30}
+            act(operator, "backupsettings", "back_up_now", settings_of(tenant))
+        assert asked == [1, 5]
+
+    @pytest.mark.parametrize("state", ["not set up", "paused", "stalled"])
+    def test_where_automation_does_not_run_it_is_made_at_once(self, operator, tenant, state):
+        if state == "not set up":
+            Schedule.objects.all().delete()
+        else:
+            automation.set_up()
+        if state == "paused":
+            tick()
+            automation.pause("ada")
+        assert automation.standing().state is automation.State(state)
+        response = act(operator, "backupsettings", "back_up_now", settings_of(tenant))
+        assert told(response) == [(messages.SUCCESS, "1 backup was made.")]
+        backup = Backup.objects.good().get()
+        assert (backup.trigger, backup.requested_by) == (Trigger.MANUAL, "grace")
+        assert_true_copy(backups.directory_of(tenant).file(backup.file_name))
+        assert not OrmQ.objects.exists()
+
+    def test_where_automation_runs_workers_make_it(self, operator, add_tenant, automation_runs):
+        tenants = [add_tenant("acme"), add_tenant("globex")]
+        response = act(operator, "backupsettings", "back_up_now", settings_of(*tenants))
+        assert told(response) == [
+            (messages.SUCCESS, "2 backups are queued, and made in the background.")
+        ]
+        queued = Backup.objects.queued()
+        assert len(queued) == 2
+        assert {(row.trigger, row.requested_by) for row in queued} == {("manual", "grace")}
+        handed_over = {task.task["args"][0] for task in OrmQ.objects.all()}
+        assert handed_over == {row.pk for row in queued}
+        for row in queued:
+            automation.make(row.pk)
+        assert Backup.objects.good().count() == 2
+
+    def test_where_automation_runs_the_rest_goes_on_too(
+        self, operator, add_tenant, automation_runs
+    ):
+        ghost = BackupSettings.objects.create(tenant_id="ghost")
+        response = act(
+            operator, "backupsettings", "back_up_now", [ghost, *settings_of(add_tenant("acme"))]
+        )
+        assert texts(response, messages.ERROR) == [
+            "No backup of ghost is queued: There is no tenant 'ghost'."
+        ]
+        assert OrmQ.objects.count() == 1
+
+    def test_within_a_transaction_of_the_request_it_is_handed_over_after_it(
+        self, operator, tenant, automation_runs, atomic_requests
+    ):
+        act(operator, "backupsettings", "back_up_now", settings_of(tenant))
+        assert Backup.objects.get().enqueued_at
+        assert OrmQ.objects.count() == 1
+
+    def test_within_a_transaction_of_the_request_it_is_made_after_it(
+        self, operator, tenant, atomic_requests
+    ):
+        response = act(operator, "backupsettings", "back_up_now", settings_of(tenant))
+        assert told(response) == [(messages.SUCCESS, "1 backup was made.")]
+        assert Backup.objects.good().count() == 1
+
+    def test_pruning_that_fails_is_told(self, operator, tenant, backup):
+        settings = settings_of(tenant)
+        BackupSettings.objects.update(keep_last=1)
+        newer = backups.create(tenant, COMMAND).backup
+        Backup.objects.filter(pk=newer.pk).update(
+            file_name="../db.sqlite3", created_at=timezone.now() - timedelta(1)
+        )
+        backups.create(tenant, backups.Order(trigger=Trigger.MANUAL))
+        Backup.objects.filter(trigger=Trigger.MANUAL).update(trigger=Trigger.COMMAND)
+        response = act(operator, "backupsettings", "back_up_now", settings)
+        [text] = texts(response, messages.WARNING)
+        assert text.startswith("Tenant acme: The backup is complete, but pruning failed:")
+        assert texts(response, messages.SUCCESS) == ["1 backup was made."]
+
+    def test_a_host_without_django_q_has_the_admin_all_the_same(self, host):
+        process = Process(
+            "import sys\n"
+            "from tests import host_settings\n"
+            "host_settings.INSTALLED_APPS.remove('django_q')\n"
+            "import django\n"
+            "django.setup()\n"
+            "from django.contrib import admin\n"
+            "from tenant_backup.admin import _automation_runs\n"
+            "admin.autodiscover()\n"
+            "print(_automation_runs(), 'django_q.models' in sys.modules)\n",
+            env=host.environment,
+        )
+        output, errors = process.communicate(timeout=60)
+        assert output == "False False\n", errors
+
+
+class TestSettings:
+    VALUES = {
+        "automatic": "on",
+        "interval": "daily",
+        "time_of_day": "03:30",
+        "weekday": "6",
+        "day_of_month": "1",
+        "keep_last": "7",
+        "keep_days": "",
+        "keep_daily": "",
+        "keep_weekly": "",
+        "keep_monthly": "12",
+        "notify_email": "ops@example.com",
+    }
+
+    @pytest.fixture
+    def row(self, tenant):
+        [row] = settings_of(tenant)
+        return row
+
+    def save(self, client, row, **changes):
+        address = url("backupsettings", "change", row.pk)
+        response = client.post(address, self.VALUES | changes, follow=True)
+        row.refresh_from_db()
+        return response
+
+    def test_a_tenant_that_is_gone_is_refused(self, operator, tenant):
+        row = BackupSettings.objects.create(tenant_id="ghost")
+        response = self.save(operator, row)
+        assert response.context["adminform"].form.non_field_errors() == [
+            "These settings cannot be changed. There is no tenant 'ghost'."
+        ]
+        assert not row.automatic
+        assert not Event.objects.exists()
+
+    @pytest.mark.parametrize(
+        ("field", "value"), [("keep_last", "0"), ("day_of_month", "32"), ("interval", "yearly")]
+    )
+    def test_a_wrong_value_is_refused(self, operator, row, field, value):
+        response = self.save(operator, row, **{field: value})
+        assert field in response.context["adminform"].form.errors
+        assert not row.automatic
+
+    def test_the_tenant_and_the_next_run_are_not_for_editing(self, operator, row):
+        self.save(operator, row, tenant_id="evil", next_run_at_0="2000-01-01", next_run_at_1="0:0")
+        assert row.tenant_id == "acme"
+        assert row.next_run_at > timezone.now()
+
+    def test_the_next_run_follows_at_once(self, operator, row):
+        response = self.save(operator, row)
+        assert [level for level, _ in told(response)] == [messages.SUCCESS]
+        first = row.next_run_at
+        assert timezone.now() < first <= timezone.now() + timedelta(days=1)
+        assert (row.keep_last, row.keep_monthly, row.notify_email) == (7, 12, "ops@example.com")
+        self.save(operator, row, interval="hourly", time_of_day="00:00")
+        assert row.next_run_at <= timezone.now() + timedelta(hours=1)
+        self.save(operator, row, automatic="")
+        assert row.next_run_at is None
+
+    def test_a_change_is_recorded_with_who(self, staff, row):
+        self.save(staff("change_backupsettings"), row)
+        event = Event.objects.get()
+        assert (event.action, event.actor, event.tenant_id) == ("configured", "ada", "acme")
+
+    def test_saving_sets_a_next_run_that_nobody_has_set_yet(self, operator, row):
+        BackupSettings.objects.update(automatic=True, next_run_at=None)
+        self.save(operator, row)
+        assert row.next_run_at
+
+
+class TestLists:
+    @pytest.fixture(params=MODELS)
+    def filled(self, request):
+        """A model and a way to fill its list."""
+
+        def fill(count):
+            numbers = range(count)
+            if request.param == "backup":
+                Backup.objects.bulk_create(
+                    Backup(tenant_id=f"t{number}", trigger="manual") for number in numbers
+                )
+            elif request.param == "event":
+                Event.objects.bulk_create(
+                    Event(tenant_id=f"t{number}", action="pinned") for number in numbers
+                )
+            else:
+                BackupSettings.objects.ensure(f"t{number}" for number in numbers)
+
+        return request.param, fill
+
+    def test_many_rows_take_as_many_queries_as_few(self, operator, filled):
+        model, fill = filled
+        fill(3)
+        operator.get(url(model))
+        with CaptureQueriesContext(connection) as few:
+            assert len(operator.get(url(model)).context["cl"].result_list) == 3
+        Backup.objects.all().delete()
+        Event.objects.all().delete()
+        BackupSettings.objects.all().delete()
+        fill(300)
+        with CaptureQueriesContext(connection) as many:
+            assert operator.get(url(model)).context["cl"].result_count == 300
+        assert len(few) == len(many)
+
+    def test_a_backup_in_words(self, operator):
+        make_row(
+            label="<script>",
+            file_name="acme-1.sqlite3",
+            missing_at=timezone.now(),
+            damaged_at=timezone.now(),
+        )
+        make_row(status=Status.FAILED, size=None, error="No space. " * 50)
+        page = operator.get(url("backup")).content.decode()
+        assert "1.5\xa0MB" in page or "1.5 MB" in page
+        assert "complete, file missing, file damaged" in page
+        assert "acme-1.sqlite3" in page
+        assert "<script>" not in page.split('id="result_list"')[1].split("</table>")[0]
+        assert "No space. No space." in page
+        assert "No space. " * 10 not in page
+
+    def test_newest_first(self, operator):
+        old = make_row(created_at=datetime(2026, 1, 1, tzinfo=UTC))
+        new = make_row(created_at=datetime(2026, 1, 2, tzinfo=UTC))
+        assert list(operator.get(url("backup")).context["cl"].result_list) == [new, old]
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ("good=yes", {"good", "pinned"}),
+            ("good=no", {"missing", "damaged", "failed"}),
+            ("pinned__exact=1", {"pinned"}),
+            ("status__exact=failed", {"failed"}),
+            ("trigger__exact=manual", {"pinned"}),
+            ("q=issing", {"missing"}),
+            ("q=the-file", {"good"}),
+            ("q=other", {"failed"}),
+            ("created_at__year=2020", {"damaged"}),
+        ],
+    )
+    def test_filters_search_and_dates(self, operator, query, expected):
+        now = timezone.now()
+        make_row(label="good", file_name="the-file.sqlite3")
+        make_row(label="pinned", pinned=True, trigger=Trigger.MANUAL)
+        make_row(label="missing", missing_at=now)
+        make_row(label="damaged", damaged_at=now, created_at=datetime(2020, 5, 5, tzinfo=UTC))
+        make_row("other", label="failed", status=Status.FAILED)
+        found = operator.get(f"{url('backup')}?{query}").context["cl"].result_list
+        assert {backup.label for backup in found} == expected
+
+    def test_the_settings_of_a_tenant_in_words(self, operator):
+        BackupSettings.objects.create(tenant_id="all")
+        BackupSettings.objects.create(
+            tenant_id="some",
+            interval=Interval.WEEKLY,
+            keep_last=7,
+            keep_days=1,
+            keep_daily=2,
+            keep_weekly=3,
+            keep_monthly=12,
+        )
+        page = operator.get(url("backupsettings")).content.decode()
+        assert "everything" in page
+        assert "every week" in page
+        assert (
+            "the newest 7, 1 day, daily for 2 days, weekly for 3 weeks, monthly for 12 months"
+        ) in page
+
+    @pytest.mark.parametrize("query", ["action__exact=failed", "q=broke", "q=grace", "q=acme-9"])
+    def test_events_are_found(self, operator, query):
+        Event.objects.create(tenant_id="globex", action=Action.PINNED)
+        wanted = Event.objects.create(
+            tenant_id="acme",
+            action=Action.FAILED,
+            actor="grace",
+            file_name="acme-9.sqlite3",
+            detail="It broke. " * 50,
+        )
+        response = operator.get(f"{url('event')}?{query}")
+        assert list(response.context["cl"].result_list) == [wanted]
+        assert "It broke. " * 10 not in response.content.decode()
+
+    def test_automation_has_no_row_to_edit(self):
+        assert not admin.site.is_registered(Automation)
+
+    def test_a_backups_page_has_everything(self, operator, backup):
+        page = operator.get(url("backup", "change", backup.pk)).content.decode()
+        for text in (backup.file_name, backup.sha256, f"{backup.size}", "command"):
+            assert text in page
+
+    def test_the_page_of_one_that_failed_says_why_and_no_size(self, operator):
+        failed = make_row(status=Status.FAILED, size=None, error="No space. " * 50)
+        page = operator.get(url("backup", "change", failed.pk)).content.decode()
+        assert "No space. " * 40 in page
+        assert "None" not in page
