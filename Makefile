@@ -5,13 +5,14 @@ VENV ?= .venv
 PORT ?= 8000
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test check format screenshots clean
 
 help:
 	@echo "make demo    set up the example project, back up its three tenants, serve their pages (PORT=$(PORT))"
 	@echo "make test    run the tests"
 	@echo "make check   lint, formatting, types, migrations"
 	@echo "make format  mend what the linter can mend"
+	@echo "make screenshots  make the screenshots of the documentation (needs Chromium)"
 	@echo "make clean   remove the virtual environment and the example's data"
 
 # Made anew when the project's dependencies change.
@@ -26,6 +27,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --group dev
 	touch $@
 
+# Everybody finds port 8000 in use at times: make demo PORT=8080
 demo: $(VENV)/installed
 	$(BIN)/python manage.py demo --port $(PORT) $(ARGS)
 
@@ -42,6 +44,9 @@ check: $(VENV)/installed-dev
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+screenshots: $(VENV)/installed-dev
+	$(BIN)/python -m tests.screenshots
 
 clean:
 	rm -rf $(VENV) var

@@ -43,9 +43,6 @@ SHORT = 60
 FEW = 10
 """Problems that are told one by one; of a larger number that have one cause, nobody reads more."""
 
-REQUEST_BUSY_TIMEOUT = 5
-"""Seconds that a request waits for a locked database at most."""
-
 
 class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """What the three have in common: their rows come from the use cases, so none is added here."""
@@ -397,7 +394,7 @@ class BackupSettingsAdmin(CatalogAdmin):
     def _create(
         self, request: HttpRequest, rows: list[BackupSettings], order: backups.Order
     ) -> None:
-        limits = backups.Limits(busy_timeout=min(REQUEST_BUSY_TIMEOUT, conf.BUSY_TIMEOUT))
+        limits = backups.request_limits()
 
         def create(tenant: Tenant, settings: BackupSettings) -> None:
             made = backups.create(tenant, order, limits=limits)
@@ -446,4 +443,4 @@ def _automation_runs() -> bool:
         return False
     from tenant_backup import automation
 
-    return automation.standing().state is automation.State.RUNNING
+    return automation.is_running()

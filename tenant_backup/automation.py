@@ -178,12 +178,25 @@ def take_due(tenants: Sequence[Tenant], now: datetime) -> list[tuple[Tenant, Bac
 
 
 def enqueue(backup: Backup) -> None:
-    """Hand a queued backup to the workers. Where that is not possible, the tick will.
+    """Hand a queued backup to the workers, unless it is with them. Otherwise the tick will."""
+    if backup.enqueued_at is None:
+        _hand_over(backup)
+
+
+def is_running() -> bool:
+    return standing().state is State.RUNNING
+
+
+def _hand_over(backup: Backup) -> None:
+    """Give the workers the backup's id.
 
     django-q2's ORM broker closes connections whose alias is in autocommit, and with them a
     transaction that the host has open on another alias. So inside any transaction it is left.
     """
-    if any(connection.in_atomic_block for connection in connections.all(initialized_only=True)):
+    if any(
+        connection.connection is not None and not connection.get_autocommit()
+        for connection in connections.all(initialized_only=True)
+    ):
         return
     now = timezone.now()
     row = Backup.objects.queued().filter(pk=backup.pk, enqueued_at=backup.enqueued_at)
@@ -309,7 +322,7 @@ def _enqueue_when_waiting(backup: Backup, now: datetime) -> None:
         doubled = backup.enqueued_at - backup.created_at
         if waited < max(ENQUEUE_AGAIN_AFTER, doubled) or Backup.objects.queued().count() > FEW:
             return
-    enqueue(backup)
+    _hand_over(backup)
 
 
 def _task_limits() -> backups.Limits:

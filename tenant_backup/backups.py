@@ -58,6 +58,9 @@ class Limits:
 
 NO_LIMITS = Limits()
 
+REQUEST_BUSY_TIMEOUT = 5
+"""Seconds that a request waits at most for a locked database."""
+
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -75,6 +78,11 @@ class Preview:
     bytes_needed: int
     bytes_free: int
     removals: list[Decision[Backup]]
+
+
+def request_limits() -> Limits:
+    """The limits of a backup for which somebody waits before a browser."""
+    return Limits(busy_timeout=min(REQUEST_BUSY_TIMEOUT, conf.BUSY_TIMEOUT))
 
 
 class _NothingToDo(BackupError):
@@ -223,9 +231,17 @@ def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> Non
 
 
 def configure(tenant: Tenant, settings: BackupSettings, *, actor: str = "") -> None:
-    """Save a tenant's changed settings; the next run follows them at once."""
+    """Save a tenant's changed settings; the next run follows them at once.
+
+    Where the schedule is as it was, so is the next run: one that is due now, or tried again soon,
+    is not put off.
+    """
     with _catalog_transaction():
-        settings.next_run_at = settings.slot_after(timezone.now(), tenant.zone)
+        saved = BackupSettings.objects.select_for_update().filter(pk=settings.pk).first()
+        if saved and (saved.automatic, saved.rule) == (settings.automatic, settings.rule):
+            settings.next_run_at = saved.next_run_at
+        else:
+            settings.next_run_at = settings.slot_after(timezone.now(), tenant.zone)
         settings.save()
         Event.objects.create(tenant_id=tenant.id, action=Action.CONFIGURED, actor=actor)
 

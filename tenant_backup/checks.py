@@ -191,9 +191,13 @@ def check_cluster(
         ]
     cluster = getattr(settings, "Q_CLUSTER", None)
     catalog = _setting("CATALOG_DATABASE")
+    if catalog not in connections:
+        return []  # check_settings says so
     if not isinstance(cluster, dict) or not cluster:
         problem = "there is no setting Q_CLUSTER"
-        hint = f'Set Q_CLUSTER, for example to {{"orm": "{catalog}"}}.'
+        hint = (
+            f'Set Q_CLUSTER, for example to {{"orm": "{catalog}", "timeout": 600, "retry": 2000}}.'
+        )
     elif cluster.get("orm") and cluster["orm"] not in connections:
         problem = f"Q_CLUSTER['orm'] is {cluster['orm']!r}, which is not in DATABASES"
         hint = f'Set Q_CLUSTER["orm"] to "{catalog}".'
@@ -205,6 +209,9 @@ def check_cluster(
     elif not _has_broker(cluster):
         problem = "Q_CLUSTER names no broker, and Redis, the default, cannot be imported"
         hint = f'Set Q_CLUSTER["orm"] to "{catalog}", or install redis.'
+    elif not _is_known_cluster(cluster, _setting("CLUSTER")):
+        problem = f"TENANT_BACKUP['CLUSTER'] is {_setting('CLUSTER')!r}, which Q_CLUSTER lacks"
+        hint = 'Name a key of Q_CLUSTER["ALT_CLUSTERS"], or leave it out.'
     else:
         return _check_times(cluster)
     return [
@@ -273,6 +280,11 @@ def _is_routed(name: str) -> bool:
     except NoReverseMatch:
         return False
     return True
+
+
+def _is_known_cluster(cluster: dict[str, Any], name: str | None) -> bool:
+    known = {cluster.get("name", "default"), cluster.get("cluster_name")}
+    return name is None or name in {*known, *(cluster.get("ALT_CLUSTERS") or {})}
 
 
 def _has_broker(cluster: dict[str, Any]) -> bool:

@@ -76,7 +76,9 @@ class Conf:
     )
     VERIFY = Setting("full", '"full" or "quick"', lambda value: value in ("full", "quick"))
     BUSY_TIMEOUT: Setting[float] = Setting(
-        30, "a number of seconds above 0", lambda value: _is_number(value) and value > 0
+        30,
+        "a number of seconds above 0 and up to 86400",
+        lambda value: _is_number(value) and 0 < value <= 86_400,
     )
     INLINE_MAX_BYTES = Setting(
         32 * 1024 * 1024,

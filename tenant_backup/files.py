@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -34,6 +36,10 @@ NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EM
 
 NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 """How file systems that cannot sync a directory say so."""
+
+
+O_BINARY = getattr(os, "O_BINARY", 0)
+"""Windows would otherwise change the line ends of what is read."""
 
 
 def file_names(tenant_id: str, at: datetime) -> Iterator[str]:
@@ -102,10 +108,11 @@ class BackupDirectory:
 
         So nothing that the owner puts in our way, such as a symbolic link, leads root to where the
         owner may not go. Where the owner may not write anyway, root stays root. For a moment only,
-        since this is about the whole process: the catalog is root's affair.
+        and only in a process of one thread, since this is about the whole process: the catalog, and
+        what other threads do, is root's affair.
         """
         owner = self._owner_for_root()
-        if owner is None:
+        if owner is None or threading.active_count() > 1:
             yield
             return
         group = os.getegid()
@@ -154,7 +161,7 @@ class BackupDirectory:
         """
         with _writing(path):
             with self.as_owner():
-                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | O_BINARY, 0o600)
             owner = self._owner_for_root()
             if owner and os.fstat(descriptor).st_uid != owner.st_uid:
                 os.fchown(descriptor, owner.st_uid, owner.st_gid)
@@ -171,19 +178,15 @@ class BackupDirectory:
         Raises `NotWritable` where something lies under the final name that was not there when the
         name was chosen: nothing is ever overwritten.
         """
-        partial, final = self.partial(name), self.file(name)
+        partial, final, companion = self.partial(name), self.file(name), self.companion(name)
         with _writing(partial):
             _sync(partial)
         # The companion comes first, so that what can fail for want of space fails before anything
         # has the final name.
-        try:
+        with _not_taken(companion):
             self._write_companion(name, sha256)
-            with _writing(final), self.as_owner():
-                _link(partial, final)
-        except FileExistsError as error:
-            raise NotWritable(
-                f"Somebody made {final} while the backup was made; nothing was overwritten."
-            ) from error
+        with _not_taken(final), _writing(final), self.as_owner():
+            _link(partial, final)
         self.finish(name)
 
     def finish(self, name: str) -> None:
@@ -212,14 +215,19 @@ class BackupDirectory:
         return False
 
     def open(self, name: str) -> BinaryIO:
-        """Open a published file for reading."""
+        """Open a published file for reading; raises `BackupError` where it is no regular file."""
         file = self.file(name)
         try:
-            return file.open("rb")
+            # Never through a symbolic link, which could lead to any file that we may read.
+            descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | O_BINARY)
         except FileNotFoundError:
             raise BackupError(f"The file {name} is not there any more.") from None
         except OSError as error:
             raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise BackupError(f"{file} is not a regular file.")
+        return os.fdopen(descriptor, "rb")
 
     def withdraw(self, name: str, sha256: str) -> None:
         """Remove what an attempt that did not publish has left behind."""
@@ -302,6 +310,16 @@ def _exists(path: Path) -> bool:
 
 def _is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+@contextmanager
+def _not_taken(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError as error:
+        raise NotWritable(
+            f"Somebody made {path} while the backup was made; nothing was overwritten."
+        ) from error
 
 
 def _companion_line(name: str, sha256: str) -> bytes:

@@ -31,23 +31,33 @@ def hold(directory: BackupDirectory, *, wait: float) -> Iterator[None]:
     """
     if locks.LOCK_EX == 0:  # Django's stand-in for platforms that have no file locks
         raise BackupError("This platform has no file locks, without which no backup is safe.")
+    deadline = time.monotonic() + wait
+    while (descriptor := _take(directory)) is None:
+        if time.monotonic() >= deadline:
+            raise BackupInProgress(
+                f"Another process is at work on the backups in {directory.path}. "
+                "Try again when it has finished."
+            )
+        time.sleep(POLL_SECONDS)
+    try:
+        yield
+    finally:
+        # Said aloud, since a child process that was forked meanwhile holds the lock with us.
+        locks.unlock(descriptor)
+        os.close(descriptor)
+
+
+def _take(directory: BackupDirectory) -> int | None:
+    """The descriptor of the locked file, or None where somebody else has the lock."""
     descriptor = _open(directory)
     try:
-        deadline = time.monotonic() + wait
-        while not _try(descriptor, directory):
-            if time.monotonic() >= deadline:
-                raise BackupInProgress(
-                    f"Another process is at work on the backups in {directory.path}. "
-                    "Try again when it has finished."
-                )
-            time.sleep(POLL_SECONDS)
-        try:
-            yield
-        finally:
-            # Said aloud, since a child process that was forked meanwhile holds the lock with us.
-            locks.unlock(descriptor)
+        if _try(descriptor, directory) and _is_still_there(descriptor, directory):
+            taken, descriptor = descriptor, -1
+            return taken
+        return None
     finally:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _open(directory: BackupDirectory) -> int:
@@ -61,6 +71,17 @@ def _open(directory: BackupDirectory) -> int:
         return os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     except OSError as error:
         raise NotWritable(f"The lock {path} cannot be opened: {error.strerror}.") from error
+
+
+def _is_still_there(descriptor: int, directory: BackupDirectory) -> bool:
+    """Whether the file that we locked is the one that the next one would open.
+
+    It is not where somebody tidied it away meanwhile.
+    """
+    try:
+        return os.path.samestat(os.fstat(descriptor), directory.file(LOCK_NAME).stat())
+    except FileNotFoundError:
+        return False
 
 
 def _try(descriptor: int, directory: BackupDirectory) -> bool:

@@ -73,7 +73,9 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
 
     def ensure(self, tenant_ids: Iterable[str]) -> None:
         """Save the initial settings for each of these tenants that has none yet."""
-        missing = set(tenant_ids) - set(self.values_list("tenant_id", flat=True))
+        wanted = set(tenant_ids)
+        there_are = self.filter(tenant_id__in=wanted).values_list("tenant_id", flat=True)
+        missing = wanted - set(there_are)
         self.bulk_create(
             [BackupSettings.initial(tenant_id) for tenant_id in sorted(missing)],
             ignore_conflicts=True,
@@ -328,10 +330,19 @@ class Backup(models.Model):
 
     def take_over(self, *, trigger: Trigger, label: str, pinned: bool, requested_by: str) -> None:
         """Let a queued backup answer another request, too, and lose nothing that either asked."""
-        labels = dict.fromkeys(text for text in (self.label, label) if text)
-        people = dict.fromkeys(text for text in (self.requested_by, requested_by) if text)
+        as_read = {
+            "trigger": self.trigger,
+            "label": self.label,
+            "pinned": self.pinned,
+            "requested_by": self.requested_by,
+        }
+        labels = dict.fromkeys(text for text in (*self.label.split("; "), label) if text)
+        people = dict.fromkeys(
+            text for text in (*self.requested_by.split(", "), requested_by) if text
+        )
         self._move(
             [Status.QUEUED],
+            as_read,
             trigger=self.trigger_with(trigger),
             label="; ".join(labels)[:LABEL_LENGTH],
             pinned=self.pinned or pinned,
@@ -342,8 +353,10 @@ class Backup(models.Model):
         """The trigger of a backup that answers two: what a person asked for, a person deletes."""
         return Trigger.MANUAL if Trigger.MANUAL in (self.trigger, other) else self.trigger
 
-    def _move(self, sources: list[Status], **changes: Any) -> None:
-        row = Backup.objects.filter(pk=self.pk, status__in=sources)
+    def _move(
+        self, sources: list[Status], as_read: dict[str, Any] | None = None, /, **changes: Any
+    ) -> None:
+        row = Backup.objects.filter(pk=self.pk, status__in=sources, **(as_read or {}))
         if not row.update(**changes):
             raise RowChanged(
                 f"Backup {self.pk} of {self.tenant_id!r} was changed by another process meanwhile."

@@ -89,7 +89,7 @@ def tenant(add_tenant):
     return add_tenant()
 
 
-class Process(subprocess.Popen):
+class Process(subprocess.Popen[str]):
     """A real Python process that runs some code. A test talks to it line by line."""
 
     def __init__(self, code, *arguments, env=None):

@@ -3,9 +3,13 @@
 The provider is the tests' own, so that a test decides which tenants there are.
 """
 
+from typing import Any
+
 SECRET_KEY = "only for tests"
 USE_TZ = True
 TIME_ZONE = "UTC"
+ROOT_URLCONF = "tests.urls"
+STATIC_URL = "static/"
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
@@ -35,6 +39,8 @@ TEMPLATES = [
         },
     }
 ]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
-TENANT_BACKUP = {"TENANT_PROVIDER": "tests.tenancy.Tenants"}
-Q_CLUSTER = {"orm": "default", "timeout": 60, "retry": 300}
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+}
+TENANT_BACKUP: dict[str, Any] = {"TENANT_PROVIDER": "tests.tenancy.Tenants"}
+Q_CLUSTER: dict[str, Any] = {"orm": "default", "timeout": 60, "retry": 300}

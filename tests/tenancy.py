@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from tenant_backup.tenants import DirectoryTenants, TenantProvider
+from tenant_backup.tenants import DirectoryTenants, Tenant, TenantProvider
 
 
 class Tenants(TenantProvider):
     """A test says which tenants there are."""
 
-    tenants: list = []
+    tenants: list[Tenant] = []
 
     def all_tenants(self):
         return list(self.tenants)

@@ -474,7 +474,7 @@ class TestBackingUpNow:
         self, operator, add_tenant, monkeypatch
     ):
         tenant = add_tenant(journal_mode="delete")
-        monkeypatch.setattr(tenant_backup_admin, "REQUEST_BUSY_TIMEOUT", 0.1)
+        monkeypatch.setattr(backups, "REQUEST_BUSY_TIMEOUT", 0.1)
         with closing(sqlite3.connect(tenant.database, isolation_level=None)) as writer:
             writer.execute("BEGIN EXCLUSIVE")
             started = time.monotonic()

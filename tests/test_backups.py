@@ -14,7 +14,7 @@ from django.db import DatabaseError
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from tenant_backup import backups, files, lock
+from tenant_backup import backups, files, lock, sqlite
 from tenant_backup.exceptions import (
     BackupError,
     BackupInProgress,
@@ -553,7 +553,7 @@ class TestMend:
 
     def test_a_row_with_its_file_becomes_complete(self, tenant, directory, running):
         made = make_database(directory.file(running.file_name), journal_mode="delete")
-        running.record_copy(backups.sqlite.fingerprint(made))
+        running.record_copy(sqlite.fingerprint(made))
         directory.create_partial(running.file_name)
         backups.mend(tenant)
         running.refresh_from_db()
@@ -563,7 +563,7 @@ class TestMend:
     def test_a_file_that_does_not_match_is_not_taken_for_it_and_left_alone(
         self, tenant, directory, running
     ):
-        running.record_copy(backups.sqlite.Fingerprint(3, "00" * 32))
+        running.record_copy(sqlite.Fingerprint(3, "00" * 32))
         directory.file(running.file_name).write_bytes(b"abc")
         backups.mend(tenant)
         running.refresh_from_db()
@@ -580,7 +580,7 @@ class TestMend:
         self, tenant, directory, running
     ):
         made = make_database(directory.file(running.file_name), journal_mode="delete")
-        running.record_copy(backups.sqlite.fingerprint(made))
+        running.record_copy(sqlite.fingerprint(made))
         made.unlink()
         made.mkdir()  # so that it cannot be read as a file
         directory.companion(running.file_name).mkdir()

@@ -17,7 +17,7 @@ from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connections
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -72,22 +72,26 @@ def a_function():
 an_instance = Tenants()
 
 
-def run(databases=("default",), tags=("tenant_backup",)):
-    """All messages of ours, as (id, sentence); each must have a hint."""
-    messages = [
-        message
-        for message in checks.run_checks(tags=tags, databases=databases)
-        if (message.id or "").startswith("tenant_backup.")
-    ]
-    for message in messages:
-        assert message.hint, f"{message.id} has no hint"
-        assert message.level == (checks.ERROR if ".E" in message.id else checks.WARNING)
-    return [(message.id.removeprefix("tenant_backup."), message.msg) for message in messages]
+def run_with_hints(databases=("default",), tags=("tenant_backup", checks.Tags.database)):
+    """All messages of ours, as (id, sentence, hint); there is always a hint."""
+    answers = []
+    for message in checks.run_checks(tags=tags, databases=databases):
+        app, _, id_ = str(message.id).partition(".")
+        if app == "tenant_backup":
+            assert message.hint, f"{id_} has no hint"
+            assert message.level == {"E": checks.ERROR, "W": checks.WARNING}[id_[0]]
+            answers.append((id_, message.msg, message.hint))
+    return answers
+
+
+def run(**options):
+    """All messages of ours, as (id, sentence)."""
+    return [(id_, sentence) for id_, sentence, _ in run_with_hints(**options)]
 
 
 def run_without_database():
     """As `runserver`, `test` and `check` without `--database` do."""
-    return run(databases=None)
+    return run(databases=None, tags=["tenant_backup"])
 
 
 def tenants(monkeypatch, *several):
@@ -95,9 +99,9 @@ def tenants(monkeypatch, *several):
 
 
 @pytest.fixture
-def another_database():
+def another_database(tmp_path):
     """The alias `control` in `DATABASES`, for the length of a test."""
-    added = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    added = {"ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "control.sqlite3"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connections, "settings", {**connections.settings, "control": added})
         connections.configure_settings(connections.settings)
@@ -123,7 +127,7 @@ def test_e001_every_way_to_mistype_a_key(settings, key):
         assert run_without_database() == [("E001", f"TENANT_BACKUP has an unknown key {typo!r}.")]
 
 
-@examples(max_examples=50, deadline=None)
+@examples(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(key=st.text().filter(lambda key: key not in KEYS) | st.integers() | st.none())
 def test_e001_any_key_that_is_not_known(key):
     with pytest.MonkeyPatch.context() as patch:
@@ -133,11 +137,11 @@ def test_e001_any_key_that_is_not_known(key):
 
 def test_e001_names_every_unknown_key_and_its_hint_every_known_one(settings):
     settings.TENANT_BACKUP = {"VERYFY": "full", "CLUSTERS": None}
-    messages = checks.run_checks(tags=["tenant_backup"])
-    assert [message.id for message in messages] == ["tenant_backup.E001"] * 2
-    assert "'VERYFY'" in messages[0].msg
-    assert "'CLUSTERS'" in messages[1].msg
-    assert all(key in message.hint for key in KEYS for message in messages)
+    (first, second) = run_with_hints(databases=None, tags=["tenant_backup"])
+    assert first[:2] == ("E001", "TENANT_BACKUP has an unknown key 'VERYFY'.")
+    assert second[:2] == ("E001", "TENANT_BACKUP has an unknown key 'CLUSTERS'.")
+    for _, _, hint in (first, second):
+        assert all(key in hint for key in KEYS)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -152,12 +156,10 @@ def test_e002_a_value_of_the_wrong_kind(settings, key):
 
 def test_e002_a_control_database_that_is_not_in_databases(settings):
     settings.TENANT_BACKUP = {"CATALOG_DATABASE": "contorl"}
-    assert run_without_database() == [
-        (
-            "E002",
-            "TENANT_BACKUP['CATALOG_DATABASE'] is 'contorl', which is not in DATABASES.",
-        )
-    ]
+    assert (
+        "E002",
+        "TENANT_BACKUP['CATALOG_DATABASE'] is 'contorl', which is not in DATABASES.",
+    ) in run_without_database()
 
 
 def test_e001_and_e002_are_told_at_once(settings):
@@ -208,13 +210,25 @@ def test_e003_names_every_field_that_is_wrong(settings):
 
 @pytest.mark.parametrize(
     "path",
-    ["no_such_module.Tenants", "tests.no_such_module.Tenants", "tests.tenancy.NoSuchClass"],
+    [
+        *("no_such_module.Tenants", "tests.no_such_module.Tenants", "tests.tenancy.NoSuchClass"),
+        *(".", ".tenancy.Tenants", "..tenancy.Tenants", "tests.", "tests..tenancy.Tenants"),
+    ],
 )
 def test_e004_a_provider_that_cannot_be_imported(settings, path):
     settings.TENANT_BACKUP = {"TENANT_PROVIDER": path}
     ((id_, sentence),) = run_without_database()
     assert id_ == "E004"
     assert sentence.startswith(f"The tenant provider {path!r} cannot be imported: ")
+
+
+def test_e004_a_provider_whose_module_fails(settings, tmp_path, monkeypatch):
+    (tmp_path / "module_that_fails.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    settings.TENANT_BACKUP = {"TENANT_PROVIDER": "module_that_fails.Tenants"}
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "E004"
+    assert sentence.endswith("cannot be imported: ZeroDivisionError: division by zero")
 
 
 @pytest.mark.parametrize(
@@ -293,10 +307,59 @@ def test_e007_times_without_a_zone(settings):
     assert "USE_TZ is False" in sentence
 
 
-def test_w001_django_q2_is_not_installed(settings):
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ({}, "it has no timeout"),
+        ({"timeout": 59, "retry": 3600}, "its timeout of 59 seconds ends"),
+        ({"timeout": 600}, "its retry of 60 seconds hands a task out again"),
+        ({"timeout": 600, "retry": 1800}, "its retry of 1800 seconds hands a task out again"),
+    ],
+)
+@pytest.mark.parametrize("cluster", [None, "long"])
+def test_w003_times_that_do_not_suit_backups(settings, times, said, cluster):
+    good = {"timeout": 600, "retry": 1801}
+    if cluster:
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "CLUSTER": cluster}
+        alternative = {"timeout": None, "retry": 60, **times}
+        settings.Q_CLUSTER = {"orm": "default", **good, "ALT_CLUSTERS": {cluster: alternative}}
+    else:
+        settings.Q_CLUSTER = {"orm": "default", **times}
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "W003"
+    assert said in sentence
+
+
+def test_the_times_of_a_cluster_that_does_not_run_our_tasks_are_the_hosts(settings):
+    settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "CLUSTER": "long"}
+    settings.Q_CLUSTER = {
+        "orm": "default",
+        "timeout": 5,
+        "ALT_CLUSTERS": {"long": {"timeout": 600, "retry": 1801}},
+    }
+    assert run_without_database() == []
+
+
+def test_e012_the_admin_is_not_installed(settings):
+    settings.INSTALLED_APPS = [
+        app for app in settings.INSTALLED_APPS if app != "django.contrib.admin"
+    ]
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "E012"
+    assert "The Django admin is not in INSTALLED_APPS" in sentence
+
+
+def test_e012_the_admin_has_no_address(settings):
+    settings.ROOT_URLCONF = "tenant_backup.urls"
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "E012"
+    assert "The Django admin has no address" in sentence
+
+
+def test_e011_django_q2_is_not_installed(settings):
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
     ((id_, sentence),) = run_without_database()
-    assert id_ == "W001"
+    assert id_ == "E011"
     assert "django_q is not in INSTALLED_APPS" in sentence
 
 
@@ -320,6 +383,14 @@ def test_w001_the_cluster_is_in_a_database_that_there_is_not(settings):
     assert "Q_CLUSTER['orm'] is 'queue', which is not in DATABASES" in sentence
 
 
+def test_w001_the_cluster_is_not_in_the_control_database(settings, another_database):
+    settings.DATABASE_ROUTERS = ["tenant_backup.routers.CatalogRouter"]
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "orm": another_database}
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "W001"
+    assert "Q_CLUSTER['orm'] is 'control', but django-q2's tables are in 'default'" in sentence
+
+
 def test_w001_no_broker_and_no_redis(settings, monkeypatch):
     monkeypatch.setitem(sys.modules, "redis", None)
     settings.Q_CLUSTER = {"name": "host", "workers": 1}
@@ -331,7 +402,7 @@ def test_w001_no_broker_and_no_redis(settings, monkeypatch):
 @pytest.mark.parametrize("key", ["broker_class", "iron_mq", "sqs", "mongo"])
 def test_another_broker_is_the_hosts_choice(settings, monkeypatch, key):
     monkeypatch.setitem(sys.modules, "redis", None)
-    settings.Q_CLUSTER = {key: {"anything": "true"}}
+    settings.Q_CLUSTER = {key: {"anything": "true"}, "timeout": 60, "retry": 200}
     assert run_without_database() == []
 
 
@@ -339,7 +410,7 @@ def test_redis_is_a_broker_where_it_is_installed(settings, monkeypatch):
     redis = ModuleType("redis")
     redis.__spec__ = ModuleSpec("redis", None)
     monkeypatch.setitem(sys.modules, "redis", redis)
-    settings.Q_CLUSTER = {"name": "host"}
+    settings.Q_CLUSTER = {"name": "host", "timeout": 60, "retry": 200}
     assert run_without_database() == []
 
 
@@ -347,8 +418,8 @@ def test_the_hints_name_the_control_database(settings, another_database):
     settings.TENANT_BACKUP = {"CATALOG_DATABASE": another_database}
     settings.DATABASE_ROUTERS = ["tenant_backup.routers.CatalogRouter"]
     settings.Q_CLUSTER = {}
-    (message,) = checks.run_checks(tags=["tenant_backup"])
-    assert f'{{"orm": "{another_database}"}}' in message.hint
+    ((_, _, hint),) = run_with_hints(databases=None, tags=["tenant_backup"])
+    assert f'{{"orm": "{another_database}"}}' in hint
 
 
 # The tenants
@@ -364,10 +435,47 @@ def test_w002_a_provider_that_cannot_list_the_tenants(settings):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("what", ["root", "database"])
-def test_e008_a_relative_path(monkeypatch, tmp_path, what):
-    paths = {"root": tmp_path, "database": tmp_path / "db.sqlite3", what: Path("data/acme")}
+@pytest.mark.parametrize("wrong", [Path("data/acme"), Path(), "/srv/acme", None], ids=repr)
+def test_e008_what_is_no_absolute_path(monkeypatch, tmp_path, what, wrong):
+    paths = {"root": tmp_path, "database": tmp_path / "db.sqlite3", what: wrong}
     tenants(monkeypatch, Tenant("acme", "Acme", **paths))
-    assert run() == [("E008", f"The {what} of tenant 'acme' is the relative path 'data/acme'.")]
+    assert run() == [
+        ("E008", f"The {what} of tenant 'acme' must be an absolute Path, not {wrong!r}.")
+    ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("id_", ["", "a" * 256, 7, None, b"acme"], ids=str)
+def test_e008_an_id_that_is_no_text_of_a_fitting_length(monkeypatch, tmp_path, id_):
+    tenants(monkeypatch, Tenant(id_, "Acme", tmp_path, tmp_path / "db"))
+    assert run() == [("E008", f"The tenant id {id_!r} must be text of 1 to 255 characters.")]
+
+
+@pytest.mark.django_db
+def test_e008_an_id_that_no_database_can_store(monkeypatch, tmp_path):
+    tenants(monkeypatch, Tenant("acme\udcff", "Acme", tmp_path, tmp_path / "db"))
+    assert run() == [("E008", "The tenant id 'acme\\udcff' is no valid text.")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("zone", ["Europe/Atlantis", "../etc/passwd", "/etc/localtime", "\0"])
+def test_e008_a_time_zone_that_is_not_known(monkeypatch, tmp_path, zone):
+    tenants(monkeypatch, Tenant("acme", "Acme", tmp_path, tmp_path / "db", zone))
+    assert run() == [("E008", f"The time zone {zone!r} of tenant 'acme' is not known.")]
+
+
+@pytest.mark.django_db
+def test_e008_names_every_tenant_that_has_a_fault(monkeypatch, tmp_path):
+    tenants(
+        monkeypatch,
+        Tenant("acme", "Acme", Path("acme"), tmp_path / "db"),
+        Tenant("apart", "Apart", tmp_path, tmp_path / "db"),
+        Tenant("bolt", "Bolt", tmp_path, Path("db"), "Europe/Atlantis"),
+    )
+    first, second = run()
+    assert (first[0], second[0]) == ("E008", "E008")
+    assert "'acme'" in first[1]
+    assert "'bolt'" in second[1]
 
 
 @pytest.mark.django_db
@@ -393,27 +501,13 @@ def test_e010_one_id_for_two_tenants(monkeypatch, tmp_path):
         *(Tenant("acme", name, tmp_path / name, tmp_path / "db") for name in ("one", "two")),
         Tenant("bolt", "Bolt", tmp_path / "three", tmp_path / "db"),
     )
-    assert run() == [("E010", "The tenant id 'acme' is given to more than one tenant.")]
+    assert run() == [("E010", "The tenant id 'acme' is given to 2 tenants.")]
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("length", [0, 256])
-def test_e010_an_id_that_is_empty_or_too_long(monkeypatch, tmp_path, length):
-    tenants(monkeypatch, Tenant("a" * length, "Acme", tmp_path, tmp_path / "db"))
-    assert run() == [
-        ("E010", f"The tenant id {'a' * length!r} must have from 1 to 255 characters.")
-    ]
-
-
-@pytest.mark.django_db
-def test_all_that_is_wrong_with_the_tenants_is_told_at_once(monkeypatch, tmp_path):
-    tenants(
-        monkeypatch,
-        Tenant("acme", "Acme", tmp_path, Path("acme.sqlite3")),
-        Tenant("acme", "Acme", tmp_path, tmp_path / "db"),
-        Tenant("", "Nobody", tmp_path / "x", tmp_path / "db"),
-    )
-    assert [id_ for id_, _ in run()] == ["E008", "E009", "E010", "E010"]
+def test_a_shared_root_and_a_shared_id_are_told_at_once(monkeypatch, tmp_path):
+    tenants(monkeypatch, *[Tenant("acme", "Acme", tmp_path, tmp_path / "db")] * 2)
+    assert [id_ for id_, _ in run()] == ["E009", "E010"]
 
 
 @pytest.mark.django_db
@@ -424,10 +518,21 @@ def test_any_other_text_is_a_tenants_id(monkeypatch, tmp_path, id_):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("databases", [None, [], ["other"]], ids=repr)
-def test_the_tenants_are_asked_for_only_where_the_control_database_may_be(settings, databases):
+@pytest.mark.parametrize("databases", [[], ["control"]], ids=repr)
+def test_the_tenants_are_asked_for_only_where_the_control_database_may_be(
+    settings, another_database, databases
+):
     settings.TENANT_BACKUP = {"TENANT_PROVIDER": path_of(Broken)}
+    settings.DATABASE_ROUTERS = ["tenant_backup.routers.CatalogRouter"]
     assert run(databases=databases) == []
+    assert [id_ for id_, _ in run(databases=[*databases, "default"])] == ["W002"]
+
+
+@pytest.mark.django_db
+def test_the_tenants_are_not_asked_for_by_a_check_that_names_no_database(settings):
+    settings.TENANT_BACKUP = {"TENANT_PROVIDER": path_of(Broken)}
+    assert run_without_database() == []
+    assert run(databases=None, tags=None) == []
 
 
 @pytest.mark.django_db
@@ -445,6 +550,7 @@ def test_the_tenants_are_not_asked_for_before_the_first_migrate(
         "CATALOG_DATABASE": another_database,
     }
     settings.DATABASE_ROUTERS = ["tenant_backup.routers.CatalogRouter"]
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "orm": another_database}
     with django_db_blocker.unblock():
         assert run(databases=[another_database]) == []
         # What tells the two apart is the catalog's table, and nothing else.
@@ -486,23 +592,24 @@ def test_the_checks_are_among_those_that_django_runs_untagged(settings):
 @pytest.mark.django_db
 def test_the_checks_of_the_tenants_are_among_those_of_the_database(monkeypatch, tmp_path):
     tenants(monkeypatch, Tenant("", "Nobody", tmp_path, tmp_path / "db"))
-    assert [id_ for id_, _ in run(tags=[checks.Tags.database])] == ["E010"]
+    assert [id_ for id_, _ in run(tags=[checks.Tags.database])] == ["E008"]
 
 
 @pytest.mark.django_db
 def test_the_check_command_fails_and_prints_the_sentence_and_the_hint(monkeypatch, tmp_path):
     tenants(monkeypatch, Tenant("", "Nobody", tmp_path, tmp_path / "db"))
     with pytest.raises(SystemCheckError) as refusal:
-        call_command("check", "--tag", "tenant_backup", "--database", "default")
-    assert "(tenant_backup.E010) The tenant id '' must have" in str(refusal.value)
-    assert "HINT: Let the provider give each tenant a stable, unique id." in str(refusal.value)
+        call_command("check", "--tag", "database", "--database", "default")
+    assert "(tenant_backup.E008) The tenant id '' must be text" in str(refusal.value)
+    assert "HINT: Let the tenant provider give ids" in str(refusal.value)
 
 
 @pytest.mark.django_db
 def test_the_check_command_is_content_with_a_clean_configuration(monkeypatch):
     tenants(monkeypatch)
     output = StringIO()
-    call_command("check", "--tag", "tenant_backup", "--database", "default", stdout=output)
+    tags = ["--tag", "tenant_backup", "--tag", "database"]
+    call_command("check", *tags, "--database", "default", stdout=output)
     assert "no issues" in output.getvalue()
 
 
@@ -539,7 +646,8 @@ TEMPLATES = [
         },
     }
 ]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": Path(__file__).with_name("db.sqlite3")}}
+DATABASE = Path(__file__).with_name("db.sqlite3")
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": DATABASE}}
 ROOT_URLCONF = "host_urls"
 Q_CLUSTER = {"orm": "default", "timeout": 60, "retry": 300}
 """

@@ -1,6 +1,7 @@
 """The settings: what is refused, what holds when nothing is set, and when a change counts."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
@@ -10,7 +11,7 @@ from django.test import override_settings
 from tenant_backup.conf import Conf, conf
 from tenant_backup.tenants import SingleTenant
 
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "TENANT_PROVIDER": "tenant_backup.tenants.SingleTenant",
     "CATALOG_DATABASE": "default",
     "DIRECTORY_NAME": "backups",
@@ -22,7 +23,7 @@ DEFAULTS = {
     "BACK_UP_BEFORE_MIGRATE": False,
 }
 
-WRONG = {
+WRONG: dict[str, list[Any]] = {
     "TENANT_PROVIDER": [None, "", "SingleTenant", 7, SingleTenant, ["a.b"]],
     "CATALOG_DATABASE": [None, "", 0, True, ["default"]],
     "DIRECTORY_NAME": [
@@ -37,7 +38,7 @@ WRONG = {
     "BACK_UP_BEFORE_MIGRATE": [None, "", "True", "no", 0, 1],
 }
 
-RIGHT = {
+RIGHT: dict[str, list[Any]] = {
     "TENANT_PROVIDER": ["myproject.tenancy.Tenants"],
     "CATALOG_DATABASE": ["control"],
     "DIRECTORY_NAME": ["my backups", ".backups", "...", "Sicherungen", "💾"],

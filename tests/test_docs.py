@@ -106,7 +106,11 @@ def test_what_the_readme_says_to_install_works(tmp_path):
         (tmp_path / "customers" / name).mkdir(parents=True)
         make_database(tmp_path / "customers" / name / "db.sqlite3")
     files = re.findall(r"In `(\S+)`:\n\n```python\n(.*?)```", guide, re.DOTALL)
-    assert [file for file, _ in files] == ["mysite/settings.py", "mysite/tenancy.py"]
+    assert [file for file, _ in files] == [
+        "mysite/settings.py",
+        "mysite/tenancy.py",
+        "mysite/urls.py",
+    ]
     for file, code in files:
         with (tmp_path / file).open("a") as stream:
             stream.write(code)

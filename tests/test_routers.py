@@ -1,4 +1,4 @@
-"""The router: our tables and django-q2's lie in the control database, the others where they like."""
+"""The router: our tables and django-q2's lie in the control database, and no others need to."""
 
 import pytest
 from django.apps import apps

@@ -187,6 +187,9 @@ def _why_nothing(tenants: Sequence[Tenant]) -> str:
 @contextmanager
 def _progress_bar(title: str) -> Iterator[Progress]:
     """A progress bar on the terminal; nothing where the error output is no terminal."""
+    # No thread of its own to watch the bar: root becomes the tenant's owner in a process of one
+    # thread only.
+    tqdm.monitor_interval = 0
     with tqdm(
         desc=title, unit="B", unit_scale=True, unit_divisor=1024, leave=False, disable=None
     ) as bar:

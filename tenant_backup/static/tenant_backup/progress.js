@@ -1,0 +1,60 @@
+// While a backup is queued or running: move the progress bar, and show the page anew at the end.
+// Without this the page works just as well, with its link "Look again".
+"use strict";
+
+(function () {
+  const EVERY_MS = 2000;
+  const active = document.querySelector("[data-status-url]");
+  if (!active) {
+    return;
+  }
+  let touched = document.querySelector(".errorlist") !== null;
+  document.addEventListener("input", function () {
+    touched = true;
+  });
+
+  function showAnew() {
+    if (touched) {
+      // What somebody is typing shall not be lost.
+      active.querySelector(".finished").hidden = false;
+    } else {
+      window.location.assign(active.dataset.pageUrl);
+    }
+  }
+
+  function hasChanged(status) {
+    return active.dataset.status === "queued" ? !status.queued : !status.running;
+  }
+
+  function show(status) {
+    const bar = active.querySelector("progress");
+    if (bar && status.bytes_total) {
+      bar.max = status.bytes_total;
+      bar.value = status.bytes_done;
+    }
+  }
+
+  function ask() {
+    fetch(active.dataset.statusUrl, { headers: { Accept: "application/json" } })
+      .then(function (response) {
+        if (!response.ok || response.redirected) {
+          throw new Error("no status");
+        }
+        return response.json();
+      })
+      .then(function (status) {
+        show(status);
+        if (hasChanged(status)) {
+          showAnew();
+        } else {
+          window.setTimeout(ask, EVERY_MS);
+        }
+      })
+      .catch(function () {
+        // The server is away for a moment, or the session has ended: ask less often.
+        window.setTimeout(ask, 10 * EVERY_MS);
+      });
+  }
+
+  window.setTimeout(ask, EVERY_MS);
+})();

@@ -1,0 +1,18 @@
+"""The page's routes. Include them at the root: the addresses are part of the app's contract."""
+
+from django.urls import path
+
+from tenant_backup import views
+
+app_name = "tenant_backup"
+
+urlpatterns = [
+    path("settings/admin/backup", views.overview, name="overview"),
+    path("settings/admin/backup/settings", views.settings, name="settings"),
+    path("settings/admin/backup/create", views.create, name="create"),
+    path("settings/admin/backup/delete", views.delete, name="delete"),
+    path("settings/admin/backup/pin", views.pin, name="pin"),
+    # Text, not a number: who may not download at all shall not learn which ids are well-formed.
+    path("settings/admin/backup/download/<str:backup_id>", views.download, name="download"),
+    path("settings/admin/backup/status", views.status, name="status"),
+]

@@ -1,0 +1,539 @@
+"""The page on which a tenant's administrator sees, makes and manages backups.
+
+A view finds the tenant and asks the provider for permission, calls one use case, and turns what
+comes of it into a message. Every view goes through `door`, so that all decide in the same order:
+a wrong method is 405, no tenant 404, nobody logged in the login, no permission 403.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.apps import apps
+from django.conf import settings as project_settings
+from django.contrib import admin, messages
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Count, Sum
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render, resolve_url
+from django.template.defaultfilters import filesizeformat
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext, ngettext
+from django.views.decorators.cache import cache_control, never_cache
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_GET, require_POST, require_safe
+
+from tenant_backup import backups
+from tenant_backup.conf import conf
+from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
+from tenant_backup.forms import LabelForm, SettingsForm
+from tenant_backup.models import Backup, BackupSettings, Status, Trigger
+from tenant_backup.tenants import Tenant, get_provider
+
+View = Callable[..., HttpResponse]
+
+ACTIONS = ("view", "create", "delete", "download", "configure")
+"""What the tenant provider is asked about."""
+
+PAGE_SIZE = 25
+
+LOOKS_INTERRUPTED_AFTER = timedelta(minutes=3)
+"""A running backup that has not moved for this long was probably left by a crash."""
+
+
+class EveryAlias(set[str]):
+    """A set of database aliases that contains each one, those of the future too."""
+
+    def __contains__(self, alias: object) -> bool:
+        return True
+
+
+def door(action: str) -> Callable[[View], View]:
+    """Call a view with the tenant of the request, in its time zone, for who may do this to it."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def answer(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+            try:
+                tenant = get_provider().tenant_for_request(request)
+            except TenantNotFound as error:
+                raise Http404(str(error)) from error
+            if not request.user.is_authenticated:
+                return _to_login(request)
+            _require(request, tenant, action)
+            with timezone.override(tenant.zone):
+                return view(request, tenant, **kwargs)
+
+        # No transaction of ATOMIC_REQUESTS may be open around our views. django-q2's ORM broker
+        # closes the connections that it finds unusable when it is handed a task, and one inside
+        # `atomic()` looks so: on any alias but its own, what the host wrote there would be rolled
+        # back without a word. Django asks `alias not in view._non_atomic_requests` of every alias
+        # that there is at that moment, and a tenant's alias may be registered by then or not: so
+        # not a list of names, but a set that contains every one.
+        answer._non_atomic_requests = EveryAlias()  # type: ignore[attr-defined]
+        # Here, too, for a host without the middleware. It also sets the cookie for our forms.
+        return csrf_protect(answer)
+
+    return decorate
+
+
+@require_safe
+@never_cache
+@door("view")
+def overview(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    return _page(request, tenant)
+
+
+@require_POST
+@door("configure")
+def settings(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    form = SettingsForm(request.POST, instance=_settings(tenant))
+    if not form.is_valid():
+        messages.error(request, gettext("The settings were not saved. See below for what to mend."))
+        return _page(request, tenant, form)
+    backups.configure(tenant, form.instance, actor=_user_name(request))
+    messages.success(request, gettext("The settings are saved."))
+    return _back(request)
+
+
+@require_POST
+@door("create")
+def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    form = LabelForm(request.POST)
+    if not form.is_valid():
+        reason = " ".join(map(str, form.errors["label"]))
+        messages.error(
+            request, gettext("No backup was made. Label: %(reason)s") % {"reason": reason}
+        )
+        return _back(request)
+    order = backups.Order(
+        trigger=Trigger.MANUAL,
+        label=form.cleaned_data["label"],
+        requested_by=_user_name(request),
+    )
+    make = _queue if _is_for_a_worker(tenant, _standing()) else _make
+    try:
+        make(request, tenant, order)
+    except BackupInProgress:
+        messages.warning(
+            request,
+            gettext(
+                "A backup of %(tenant)s is being made at this moment, so no second one was "
+                "started. Try again when it is complete."
+            )
+            % {"tenant": tenant.name},
+        )
+    except BackupError as error:
+        reason = _reason(error, request, tenant)
+        messages.error(request, gettext("The backup failed. %(reason)s") % {"reason": reason})
+    return _back(request)
+
+
+@require_POST
+@door("delete")
+def delete(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    chosen = _chosen(request, tenant)
+    if not chosen:
+        messages.warning(request, gettext("Select at least one backup, then delete."))
+        return _back(request)
+    deletable = []
+    for backup in chosen:
+        if reason := _why_kept(backup):
+            messages.warning(request, reason)
+        else:
+            deletable.append(backup)
+    if not deletable:
+        return _back(request)
+    if request.POST.get("confirm") != "yes":
+        return _confirm_delete(request, tenant, deletable)
+    deleted = 0
+    for backup in deletable:
+        try:
+            backups.delete(tenant, backup, actor=_user_name(request))
+        except BackupError as error:
+            messages.error(request, _reason(error, request, tenant))
+        else:
+            deleted += 1
+    if deleted:
+        messages.success(
+            request,
+            ngettext("%(number)d backup was deleted.", "%(number)d backups were deleted.", deleted)
+            % {"number": deleted},
+        )
+    return _back(request)
+
+
+@require_POST
+@door("delete")
+def pin(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    backup = _backup(tenant, request.POST.get("backup", ""))
+    answers = {"yes": True, "no": False}
+    try:
+        pinned = answers[request.POST.get("pinned", "")]
+    except KeyError:
+        raise BadRequest("pinned is yes or no") from None
+    try:
+        backups.pin(tenant, backup, pinned=pinned, actor=_user_name(request))
+    except BackupError as error:
+        messages.error(request, _reason(error, request, tenant))
+        return _back(request)
+    if pinned:
+        text = gettext("The backup of %(time)s is pinned: it is kept until somebody unpins it.")
+    else:
+        text = gettext("The backup of %(time)s is not pinned any more.")
+    messages.success(request, text % {"time": _time(backup)})
+    return _back(request)
+
+
+@require_GET
+@cache_control(private=True, no_store=True)
+@door("download")
+def download(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpResponse:
+    backup = _backup(tenant, backup_id)
+    try:
+        stream = backups.open_file(tenant, backup, actor=_user_name(request))
+    except BackupError as error:
+        messages.error(request, _reason(error, request, tenant))
+        return _back(request)
+    response = FileResponse(
+        stream,
+        as_attachment=True,
+        filename=backup.file_name,
+        content_type="application/vnd.sqlite3",
+    )
+    # Not only where the host has Django's SecurityMiddleware: a browser shall never take a
+    # tenant's data for a page.
+    response["X-Content-Type-Options"] = "nosniff"
+    # mypy takes a streaming response for no HttpResponse; for Django both are answers of a view.
+    return response  # type: ignore[return-value]
+
+
+@require_safe
+@never_cache
+@door("view")
+def status(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    """What the progress bar needs. Nothing of it comes from a file's content, or names one."""
+    rows = Backup.objects.for_tenant(tenant.id)
+    newest = rows.newest_first().first()
+    active = rows.active().first()
+    progress = _progress(tenant, active)
+    return JsonResponse(
+        {
+            "running": active is not None and active.status == Status.RUNNING,
+            "queued": active is not None and active.status == Status.QUEUED,
+            "bytes_done": progress.bytes_done if progress else None,
+            "bytes_total": progress.bytes_total if progress else None,
+            "status": newest.status if newest else None,
+        }
+    )
+
+
+# Who asks, and for what
+
+
+def _to_login(request: HttpRequest) -> HttpResponse:
+    """To the login, and from there to where a browser can go: not to a POST, nor to JSON."""
+    page = reverse("tenant_backup:overview")
+    shown = request.method == "GET" and request.path != reverse("tenant_backup:status")
+    return redirect_to_login(request.get_full_path() if shown else page, _login_url())
+
+
+def _login_url() -> str:
+    """The project's login, or the admin's where the project's leads nowhere.
+
+    `LOGIN_URL` has a default, so many a project that logs its users in elsewhere never set it.
+    """
+    try:
+        url = resolve_url(project_settings.LOGIN_URL)
+        parts = urlsplit(url)
+        if not parts.netloc:  # an address elsewhere is somebody else's to answer
+            resolve(f"/{parts.path.removeprefix(get_script_prefix()).lstrip('/')}")
+    except (NoReverseMatch, Resolver404):
+        return reverse("admin:login")
+    return url
+
+
+def _require(request: HttpRequest, tenant: Tenant, action: str) -> None:
+    if not get_provider().has_permission(request, tenant, action):
+        raise PermissionDenied
+
+
+def _user_name(request: HttpRequest) -> str:
+    return request.user.get_username()[:255]
+
+
+def _backup(tenant: Tenant, text: str) -> Backup:
+    """The tenant's backup of this id, as it was sent to us."""
+    return get_object_or_404(Backup.objects.for_tenant(tenant.id), pk=_id(text))
+
+
+def _chosen(request: HttpRequest, tenant: Tenant) -> list[Backup]:
+    """All the tenant's backups that the request names; one that is not there is 404."""
+    ids = {_id(text) for text in request.POST.getlist("backup")}
+    rows = Backup.objects.for_tenant(tenant.id).newest_first()
+    found = list(rows.filter(pk__in=ids))
+    if len(found) < len(ids):
+        raise Http404("There is no such backup.")
+    return found
+
+
+def _id(text: str) -> int:
+    # At most 18 digits, for a larger number is none that a database can compare a key with.
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise Http404("There is no such backup.")
+    return int(text)
+
+
+def _settings(tenant: Tenant) -> BackupSettings:
+    BackupSettings.objects.ensure([tenant.id])
+    return BackupSettings.objects.of(tenant.id)
+
+
+# Making a backup
+
+
+def _is_for_a_worker(tenant: Tenant, standing: Any) -> bool:
+    """Whether a backup would keep the request waiting for long, and a worker is there to make it.
+
+    By `stat` alone. Of a missing database it is false, so that the request says at once what is
+    wrong.
+    """
+    is_running = standing is not None and standing.state.name == "RUNNING"
+    return is_running and (_database_bytes(tenant) or 0) > conf.INLINE_MAX_BYTES
+
+
+def _make(request: HttpRequest, tenant: Tenant, order: backups.Order) -> None:
+    made = backups.create(tenant, order, limits=backups.request_limits())
+    messages.success(
+        request,
+        gettext("The backup is complete: %(file)s, %(size)s.")
+        % {"file": made.backup.file_name, "size": filesizeformat(made.backup.size or 0)},
+    )
+    if made.prune_error:
+        messages.warning(request, _reason(made.prune_error, request, tenant))
+    if removed := len(made.pruned):
+        messages.info(
+            request,
+            ngettext(
+                "%(number)d older backup was pruned, as the settings say.",
+                "%(number)d older backups were pruned, as the settings say.",
+                removed,
+            )
+            % {"number": removed},
+        )
+
+
+def _queue(request: HttpRequest, tenant: Tenant, order: backups.Order) -> None:
+    from tenant_backup import automation
+
+    automation.enqueue(backups.request(tenant, order))
+    messages.info(
+        request,
+        gettext(
+            "The backup is queued, and a worker makes it in the background. You need not stay: "
+            "the list says when it is complete."
+        ),
+    )
+
+
+def _standing() -> Any:
+    """Where automation stands; None in a host without django-q2, which can make none."""
+    if not apps.is_installed("django_q"):
+        return None
+    from tenant_backup import automation
+
+    return automation.standing()
+
+
+# What is shown
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running backup is, learnt from files' sizes: nothing else is written meanwhile."""
+
+    bytes_done: int
+    bytes_total: int | None
+    quiet_since: datetime | None
+    """Since when nothing has moved, where that is so long that it looks interrupted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of the list."""
+
+    backup: Backup
+    reason: str
+    is_deletable: bool
+
+
+def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None) -> HttpResponse:
+    """The page, with the settings form as it was sent where that could not be saved."""
+    _require(request, tenant, "view")
+    settings = _settings(tenant)
+    may = {action: get_provider().has_permission(request, tenant, action) for action in ACTIONS}
+    rows = Backup.objects.for_tenant(tenant.id)
+    page = Paginator(rows.newest_first(), PAGE_SIZE).get_page(request.GET.get("page"))
+    standing = _standing()
+    active = rows.active().first()
+    last_attempt = rows.exclude(Backup.ACTIVE).newest_first().first()
+    line = partial(_line, tenant=tenant, sees_paths=may["configure"])
+    next_run_at = _next_run_at(settings, tenant)
+    context = {
+        "title": gettext("Backups"),
+        "may": may,
+        "standing": standing,
+        "backup_settings": settings,
+        "next_run_at": next_run_at,
+        "is_due": next_run_at is not None and next_run_at <= timezone.now(),
+        "active": active,
+        "progress": _progress(tenant, active),
+        "last_good": rows.good().newest_first().first(),
+        "last_failure": line(last_attempt)
+        if last_attempt and last_attempt.status == Status.FAILED
+        else None,
+        "label_form": LabelForm(),
+        "is_for_a_worker": _is_for_a_worker(tenant, standing),
+        "page": page,
+        "page_range": page.paginator.get_elided_page_range(page.number),
+        "lines": [line(backup) for backup in page],
+        "form": form or SettingsForm(instance=settings),
+        "directory": backups.directory_of(tenant).path if may["configure"] else None,
+        "database_bytes": _database_bytes(tenant),
+        "kept": rows.good().aggregate(number=Count("pk"), bytes=Sum("size")),
+    }
+    return _render(request, tenant, "tenant_backup/overview.html", context)
+
+
+def _confirm_delete(request: HttpRequest, tenant: Tenant, chosen: list[Backup]) -> HttpResponse:
+    others = Backup.objects.for_tenant(tenant.id).good().exclude(pk__in=[row.pk for row in chosen])
+    context = {
+        "title": gettext("Delete backups"),
+        "chosen": chosen,
+        "is_last_good": any(row.is_good for row in chosen) and not others.exists(),
+        "page_number": _page_number(request),
+    }
+    return _render(request, tenant, "tenant_backup/confirm_delete.html", context)
+
+
+def _render(
+    request: HttpRequest, tenant: Tenant, template: str, context: dict[str, Any]
+) -> HttpResponse:
+    # The admin's templates want to know these things; its sidebar leads to the operator's pages.
+    frame = {**admin.site.each_context(request), "is_nav_sidebar_enabled": False}
+    ours = {"tenant": tenant, "zone": tenant.zone.key}
+    return render(request, template, {**frame, **ours, **context})
+
+
+def _back(request: HttpRequest) -> HttpResponse:
+    """Back to the page, and to the part of the list that the request came from."""
+    number = _page_number(request)
+    page = reverse("tenant_backup:overview")
+    return redirect(f"{page}?page={number}" if number else page)
+
+
+def _page_number(request: HttpRequest) -> str:
+    number = request.POST.get("page", "")
+    return number if re.fullmatch("[0-9]{1,6}", number) else ""
+
+
+def _line(backup: Backup, *, tenant: Tenant, sees_paths: bool) -> Line:
+    reason = backup.error if sees_paths else without_paths(backup.error, tenant)
+    return Line(backup, reason, is_deletable=not _why_kept(backup))
+
+
+def _why_kept(backup: Backup) -> str:
+    """Why a backup cannot be deleted as it is, or nothing where it can."""
+    if backup.pinned:
+        text = gettext("The backup of %(time)s is pinned, so it is not deleted. Unpin it first.")
+    elif backup.status == Status.RUNNING:
+        text = gettext("The backup of %(time)s is being made, so it cannot be deleted now.")
+    elif backup.status == Status.QUEUED:
+        text = gettext("The backup of %(time)s is queued, so it cannot be deleted now.")
+    else:
+        return ""
+    return text % {"time": _time(backup)}
+
+
+def _time(backup: Backup) -> str:
+    """When the backup was made, in the tenant's zone."""
+    return date_format(timezone.localtime(backup.created_at), "DATETIME_FORMAT")
+
+
+def _reason(error: BackupError | str, request: HttpRequest, tenant: Tenant) -> str:
+    """An error's text for this user: where files are on the server is for who may configure."""
+    if get_provider().has_permission(request, tenant, "configure"):
+        return str(error)
+    return without_paths(str(error), tenant)
+
+
+def without_paths(text: str, tenant: Tenant) -> str:
+    """The text with the tenant's own files and folders called by their last name alone.
+
+    Should any other path be left in it, a general sentence stands for the whole.
+    """
+    folders = [
+        backups.directory_of(tenant).path,
+        tenant.root,
+        tenant.root.parent,
+        tenant.database.parent,
+    ]
+    known = {path for folder in folders for path in (folder, folder.resolve()) if path.name}
+    for path in sorted(known, key=lambda path: len(str(path)), reverse=True):
+        # First what lies in the folder, then the folder itself, but not one that begins alike.
+        text = text.replace(f"{path}{os.sep}", "")
+        text = path.name.join(re.split(rf"{re.escape(str(path))}(?![\w-])", text))
+    if "/" in text or "\\" in text:
+        return gettext("There was a technical problem. Ask the operator, who can see the details.")
+    return text
+
+
+def _next_run_at(settings: BackupSettings, tenant: Tenant) -> datetime | None:
+    """The next slot: the one that is set, or the one that the next tick will set."""
+    if not settings.automatic:
+        return None
+    return settings.next_run_at or settings.slot_after(timezone.now(), tenant.zone)
+
+
+def _database_bytes(tenant: Tenant) -> int | None:
+    """How large the database and its write-ahead log are; None where there is no database."""
+    size = _bytes(tenant.database)
+    log = _bytes(tenant.database.with_name(f"{tenant.database.name}-wal"))
+    return None if size is None else size + (log or 0)
+
+
+def _progress(tenant: Tenant, active: Backup | None) -> Progress | None:
+    if active is None or active.status != Status.RUNNING:
+        return None
+    total = _bytes(tenant.database)
+    try:
+        done = _bytes(backups.directory_of(tenant).partial(active.file_name)) or 0
+    except BackupError:
+        done = 0
+    moved_at = backups.last_progress_at(tenant, active)
+    is_quiet = timezone.now() - moved_at > LOOKS_INTERRUPTED_AFTER
+    return Progress(
+        bytes_done=done if total is None else min(done, total),
+        bytes_total=total,
+        quiet_since=moved_at if is_quiet else None,
+    )
+
+
+def _bytes(path: Path) -> int | None:
+    # stat, never open: to close a database that this process has open would drop its locks.
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

@@ -1,0 +1,93 @@
+"""The example project as a real host: its commands and its server in processes of their own."""
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOP = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Project:
+    """The example project with a data directory of its own."""
+
+    data: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        ours = {
+            "EXAMPLE_DATA": str(self.data),
+            "DJANGO_SETTINGS_MODULE": "example_project.settings",
+        }
+        return os.environ | ours | {"PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"}
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=TOP,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def manage(self, *arguments: str) -> str:
+        """Run a command that must succeed, and return what it printed."""
+        done = self.python("manage.py", *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            cwd=TOP,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def database(self, tenant: str) -> Path:
+        return self.data / "tenants" / tenant / "db.sqlite3"
+
+    def rows(self, tenant: str, table: str) -> list[Any]:
+        # By name, so that a database that is not there is an error, not made anew.
+        with closing(
+            sqlite3.connect(f"file:{self.database(tenant)}?mode=rw", uri=True)
+        ) as database:
+            return database.execute(f"SELECT * FROM business_{table} ORDER BY id").fetchall()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until_served(port: int, server: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert server.poll() is None, "the server has ended"
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    pytest.fail("the server does not answer")

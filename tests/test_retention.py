@@ -1,0 +1,479 @@
+"""Retention: what a policy keeps, what it removes, and the reasons that it gives.
+
+First by example, one for each sentence of the rules; then by what must hold for any history.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from tenant_backup.retention import EXEMPT_TRIGGERS, Policy, decide
+
+AUCKLAND = ZoneInfo("Pacific/Auckland")
+NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
+NOW = datetime(2027, 6, 15, 12, tzinfo=UTC)
+
+WITHIN = "It is within the limits."
+NEWEST = "It is the newest good backup."
+OF_DAY = "It is the newest of its day."
+OF_WEEK = "It is the newest of its week."
+OF_MONTH = "It is the newest of its month."
+NOT_GOOD = "It is not a good backup, so it counts for nothing and is left to you."
+PINNED = "It is pinned."
+YOURS = "It was made by hand or found on disk, so it is yours to delete."
+TO_COME = "It is of a time to come: when it was made, the clock was wrong."
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A backup, as far as retention looks at it."""
+
+    pk: int
+    created_at: datetime
+    trigger: str = "automatic"
+    pinned: bool = False
+    is_good: bool = True
+
+    @property
+    def is_exempt(self):
+        return (
+            self.pinned
+            or not self.is_good
+            or self.trigger in {"manual", "adopted"}
+            or self.created_at > NOW
+        )
+
+
+def daily(number, **options):
+    """One backup a day, the newest first with the key 1."""
+    return [Candidate(pk, NOON - timedelta(days=pk - 1), **options) for pk in range(1, number + 1)]
+
+
+def at(zone, *texts):
+    """Backups at these local times, with the keys 1, 2, 3 ..."""
+    return [
+        Candidate(pk, datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC))
+        for pk, text in enumerate(texts, start=1)
+    ]
+
+
+def kept(backups, zone=UTC, now=NOW, **rules):
+    return {d.backup.pk for d in decide(backups, Policy(**rules), now, zone) if d.keep}
+
+
+def reasons(backups, zone=UTC, now=NOW, **rules):
+    return {d.backup.pk: d.reasons for d in decide(backups, Policy(**rules), now, zone)}
+
+
+# What goes
+
+
+def test_beyond_the_number_a_backup_goes():
+    assert kept(daily(5), keep_last=3) == {1, 2, 3}
+    assert reasons(daily(3), keep_last=2) == {
+        1: (WITHIN, NEWEST),
+        2: (WITHIN,),
+        3: ("It is not among the newest 2.",),
+    }
+    assert reasons(daily(2), keep_last=1)[2] == ("It is not the newest one.",)
+
+
+def test_beyond_the_age_a_backup_goes():
+    assert kept(daily(5), keep_days=2) == {1, 2, 3}
+    gone = reasons(daily(5), keep_days=2)[4]
+    assert gone == ("It is more than 2 days older than the newest good backup.",)
+    gone = reasons(daily(5), keep_days=1)[3]
+    assert gone == ("It is more than 1 day older than the newest good backup.",)
+
+
+def test_a_backup_of_exactly_the_age_is_still_kept():
+    newest = Candidate(1, NOON)
+    limit = Candidate(2, NOON - timedelta(days=7))
+    beyond = Candidate(3, NOON - timedelta(days=7, microseconds=1))
+    assert kept([newest, limit, beyond], keep_days=7) == {1, 2}
+
+
+def test_beyond_either_limit_a_backup_goes_and_both_are_said():
+    assert kept(daily(9), keep_last=3, keep_days=5) == {1, 2, 3}
+    assert kept(daily(9), keep_last=6, keep_days=2) == {1, 2, 3}
+    assert reasons(daily(9), keep_last=3, keep_days=5)[9] == (
+        "It is not among the newest 3.",
+        "It is more than 5 days older than the newest good backup.",
+    )
+
+
+@pytest.mark.parametrize("trigger", ["automatic", "command", "migrate", "restore"])
+def test_what_the_machine_asked_for_can_be_pruned(trigger):
+    assert kept(daily(3, trigger=trigger), keep_last=1) == {1}
+
+
+# What stays
+
+
+def test_without_a_rule_everything_is_kept():
+    assert kept(daily(400)) == set(range(1, 401))
+
+
+@pytest.mark.parametrize("rule", ["keep_daily", "keep_weekly", "keep_monthly"])
+def test_a_thinning_rule_alone_removes_nothing_for_it_only_keeps(rule):
+    assert kept(daily(400), **{rule: 1}) == set(range(1, 401))
+
+
+def test_no_backups_no_decisions():
+    assert decide([], Policy(keep_last=1), NOW, UTC) == []
+
+
+def test_the_newest_good_backup_is_kept_whatever_the_rules():
+    failed = Candidate(0, NOON + timedelta(days=1), is_good=False)
+    backups = [failed, *daily(3)]
+    assert kept(backups, keep_last=0, keep_days=0) == {0, 1}
+    assert reasons(backups, keep_last=0)[1] == (NEWEST,)
+
+
+@pytest.mark.parametrize(
+    "exempt", [{"trigger": "manual"}, {"trigger": "adopted"}, {"pinned": True}]
+)
+def test_what_a_person_made_brought_or_pinned_is_kept_and_uses_up_no_number(exempt):
+    theirs = [
+        Candidate(100 + n, NOON - timedelta(days=n, hours=-1), **exempt) for n in range(0, 40, 4)
+    ]
+    everything = {backup.pk for backup in theirs}
+    assert kept([*theirs, *daily(9)], keep_last=3) == {1, 2, 3} | everything
+    # Nor does it take another's place as the newest of its day.
+    assert kept([*theirs, *daily(9)], keep_last=0, keep_daily=2) == {1, 2} | everything
+    assert kept([*theirs, *daily(9)], keep_last=0, keep_weekly=1) == {1} | everything
+    assert kept([*theirs, *daily(9)], keep_last=0, keep_monthly=1) == {1} | everything
+
+
+def test_the_reason_of_an_exemption_is_said():
+    (good, made, pinned, failed) = (
+        Candidate(1, NOON),
+        Candidate(2, NOON, trigger="manual"),
+        Candidate(3, NOON, pinned=True),
+        Candidate(4, NOON, trigger="manual", pinned=True, is_good=False),
+    )
+    assert reasons([good, made, pinned, failed], keep_last=1) == {
+        1: (WITHIN,),
+        2: (YOURS,),
+        3: (PINNED,),
+        4: (NOT_GOOD,),
+    }
+
+
+def test_the_triggers_that_are_exempt():
+    assert {"manual", "adopted"} == EXEMPT_TRIGGERS
+
+
+def test_failed_attempts_never_displace_a_good_backup():
+    failures = [
+        Candidate(1000 + n, NOON + timedelta(hours=n), is_good=False) for n in range(-200, 200)
+    ]
+    good = daily(9)
+    for rules in ({"keep_last": 3}, {"keep_days": 3}, {"keep_last": 1, "keep_daily": 4}):
+        alone, together = reasons(good, **rules), reasons([*failures, *good], **rules)
+        assert {pk: together[pk] for pk in alone} == alone
+        assert all(together[failure.pk] == (NOT_GOOD,) for failure in failures)
+
+
+def test_age_is_measured_from_the_newest_good_backup_not_from_the_clock():
+    long_ago = [
+        replace(backup, created_at=backup.created_at.replace(year=2001)) for backup in daily(5)
+    ]
+    assert kept(long_ago, keep_days=2) == {1, 2, 3}
+    # A failure of today makes nothing older.
+    today = Candidate(99, NOON, is_good=False)
+    assert kept([today, *long_ago], keep_days=2) == {99, 1, 2, 3}
+
+
+@pytest.mark.parametrize("exempt", [{"trigger": "manual"}, {"pinned": True}], ids=str)
+def test_age_is_measured_from_a_good_backup_that_a_person_made_too(exempt):
+    newest = Candidate(99, NOON + timedelta(days=2), **exempt)
+    assert kept([newest, *daily(5)], keep_days=3) == {99, 1, 2}
+
+
+def test_the_clock_makes_nothing_older():
+    for years in (0, 1, 30):
+        assert kept(daily(5), now=NOON + timedelta(days=366 * years), keep_days=2) == {1, 2, 3}
+
+
+def test_a_backup_of_a_time_to_come_is_kept_and_counts_for_nothing():
+    # Made while the clock was wrong: it must not make the true history old.
+    ahead = [Candidate(100 + n, NOON + timedelta(days=365 * n)) for n in range(1, 4)]
+    for rules in ({"keep_last": 3}, {"keep_days": 3}, {"keep_last": 1, "keep_monthly": 4}):
+        alone = reasons(daily(9), now=NOON, **rules)
+        together = reasons([*daily(9), *ahead], now=NOON, **rules)
+        assert {pk: together[pk] for pk in alone} == alone
+        assert {together[backup.pk] for backup in ahead} == {(TO_COME,)}
+
+
+def test_a_backup_of_this_very_moment_counts():
+    assert reasons(daily(2), now=NOON, keep_last=1)[1] == (WITHIN, NEWEST)
+    assert reasons(daily(1), now=NOON - timedelta(microseconds=1), keep_last=1)[1] == (TO_COME,)
+
+
+# Thinning
+
+
+def test_thinning_keeps_beyond_the_limits_the_newest_of_each_day():
+    twice_a_day = [Candidate(pk, NOON - timedelta(hours=12 * pk)) for pk in range(1, 11)]
+    # 1 is of midnight, the day's first moment; 2 of noon before it, 3 of that day's midnight ...
+    assert kept(twice_a_day, keep_last=1, keep_daily=3) == {1, 2, 4}
+    assert reasons(twice_a_day, keep_last=1, keep_daily=3)[2] == (OF_DAY,)
+    assert reasons(twice_a_day, keep_last=1, keep_daily=3)[3] == ("It is not the newest one.",)
+
+
+def test_thinning_keeps_by_each_rule_and_says_each():
+    backups = daily(70)
+    by_day = kept(backups, keep_last=1, keep_daily=3)
+    by_week = kept(backups, keep_last=1, keep_weekly=3)
+    by_month = kept(backups, keep_last=1, keep_monthly=3)
+    assert by_day == {1, 2, 3}
+    assert by_week == {1, 2, 9}  # Monday the 15th, and the Sundays before
+    assert by_month == {1, 16, 47}  # the 15th of June, the 31st of May, the 30th of April
+    rules = {"keep_daily": 3, "keep_weekly": 3, "keep_monthly": 3}
+    assert kept(backups, keep_last=1, **rules) == by_day | by_week | by_month
+    assert reasons(backups, keep_last=1, **rules)[1] == (
+        *(WITHIN, NEWEST, OF_DAY, OF_WEEK, OF_MONTH),
+    )
+    assert reasons(backups, keep_last=1, **rules)[2] == (OF_DAY, OF_WEEK)
+
+
+def test_thinning_counts_the_days_that_have_a_backup():
+    backups = [Candidate(pk, NOON - timedelta(days=10 * pk)) for pk in range(1, 9)]
+    assert kept(backups, keep_last=1, keep_daily=4) == {1, 2, 3, 4}
+    assert kept(backups, keep_last=1, keep_weekly=4) == {1, 2, 3, 4}
+
+
+def test_thinning_by_zero_keeps_nothing():
+    rules = {"keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0}
+    assert kept(daily(5), keep_last=1, **rules) == {1}
+
+
+def test_days_begin_at_midnight_in_the_tenants_zone():
+    backups = at(
+        AUCKLAND,
+        *("2026-06-16T00:30", "2026-06-16T00:00", "2026-06-15T23:59:59", "2026-06-15T00:00"),
+        *("2026-06-14T23:59:59", "2026-06-14T13:00"),
+    )
+    assert kept(backups, AUCKLAND, keep_last=1, keep_daily=3) == {1, 3, 5}
+    # In UTC the same six are of two days.
+    assert kept(backups, UTC, keep_last=1, keep_daily=3) == {1, 4}
+
+
+def test_a_day_of_25_hours_is_one_day():
+    # On the 5th of April 2026 at 3:00 the clocks of Auckland were put back to 2:00.
+    first = datetime(2026, 4, 4, 11, 0, tzinfo=UTC)  # midnight
+    backups = [Candidate(pk, first + timedelta(hours=25 - pk)) for pk in range(1, 27)]
+    assert [b.created_at.astimezone(AUCKLAND).day for b in backups] == [5] * 25 + [4]
+    assert kept(backups, AUCKLAND, keep_last=0, keep_daily=9) == {1, 26}
+
+
+def test_weeks_are_iso_weeks_in_the_tenants_zone():
+    backups = at(AUCKLAND, "2026-06-15T00:30", "2026-06-14T23:30", "2026-06-08T00:00")
+    assert kept(backups, AUCKLAND, keep_last=0, keep_weekly=9) == {1, 2}
+    assert kept(backups, UTC, keep_last=0, keep_weekly=9) == {1, 3}
+
+
+def test_a_week_over_new_year_is_one_week():
+    backups = at(
+        UTC, "2027-01-03T12:00", "2027-01-01T12:00", "2026-12-31T12:00", "2026-12-27T12:00"
+    )
+    assert kept(backups, keep_last=0, keep_weekly=9) == {1, 4}
+    backups = at(UTC, "2026-01-04T12:00", "2025-12-29T12:00", "2025-01-01T12:00")
+    assert kept(backups, keep_last=0, keep_weekly=9) == {1, 3}
+
+
+def test_months_begin_at_midnight_in_the_tenants_zone():
+    backups = at(AUCKLAND, "2026-07-01T00:30", "2026-06-30T23:30", "2026-06-01T00:30")
+    assert kept(backups, AUCKLAND, keep_last=0, keep_monthly=9) == {1, 2}
+    assert kept(backups, UTC, keep_last=0, keep_monthly=9) == {1, 3}
+
+
+def test_the_same_month_of_two_years_is_two_months_and_a_day_has_its_month():
+    backups = at(UTC, "2026-06-15T12:00", "2026-05-15T12:00", "2025-06-15T12:00")
+    assert kept(backups, keep_last=0, keep_monthly=9) == {1, 2, 3}
+    assert kept(backups, keep_last=0, keep_daily=9) == {1, 2, 3}
+
+
+# The order
+
+
+def test_decisions_come_newest_first_and_of_two_of_one_moment_the_later_row_first():
+    backups = [Candidate(1, NOON), Candidate(3, NOON), Candidate(2, NOON + timedelta(hours=1))]
+    decisions = decide(backups, Policy(keep_last=2), NOW, UTC)
+    assert [decision.backup.pk for decision in decisions] == [2, 3, 1]
+    assert [decision.keep for decision in decisions] == [True, True, False]
+
+
+def test_moments_of_different_zones_are_compared_as_moments():
+    backups = [
+        Candidate(1, datetime(2026, 6, 15, 9, tzinfo=UTC)),
+        Candidate(2, datetime(2026, 6, 15, 20, tzinfo=AUCKLAND)),  # 8:00 in UTC
+        Candidate(3, datetime(2026, 6, 15, 22, tzinfo=AUCKLAND)),  # 10:00 in UTC
+    ]
+    assert [decision.backup.pk for decision in decide(backups, Policy(), NOW, UTC)] == [3, 1, 2]
+
+
+# Whatever the history
+
+RULES = ["keep_last", "keep_days", "keep_daily", "keep_weekly", "keep_monthly"]
+LIMITS = {"keep_last", "keep_days"}
+
+# Many of one moment, one day, one week; some long ago, and some of a time to come.
+moments = st.builds(
+    lambda days, hours: NOW - timedelta(days=days, hours=hours),
+    st.integers(-2, 12) | st.integers(-60, 1200),
+    st.sampled_from([0, 1, 9, 12, 13, 23]),
+)
+candidates = st.builds(
+    Candidate,
+    pk=st.integers(1, 10**6),
+    created_at=moments,
+    trigger=st.sampled_from(["automatic"] * 4 + ["command", "migrate", "restore"])
+    | st.sampled_from(["manual", "adopted"]),
+    pinned=st.sampled_from([False] * 4 + [True]),
+    is_good=st.sampled_from([True] * 4 + [False]),
+)
+histories = st.lists(candidates, max_size=25, unique_by=lambda backup: backup.pk)
+policies = st.builds(Policy, **{rule: st.none() | st.integers(0, 6) for rule in RULES})
+zones = st.sampled_from(
+    [UTC, AUCKLAND, *map(ZoneInfo, ("America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"))]
+)
+
+whatever = examples(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+whatever_the_history = given(backups=histories, policy=policies, zone=zones)
+
+
+def split(backups, policy, zone):
+    """The kept and the removed ones."""
+    decisions = decide(backups, policy, NOW, zone)
+    return (
+        [decision.backup for decision in decisions if decision.keep],
+        [decision.backup for decision in decisions if not decision.keep],
+    )
+
+
+@whatever
+@whatever_the_history
+def test_each_backup_gets_one_decision_newest_first_with_reasons(backups, policy, zone):
+    decisions = decide(backups, policy, NOW, zone)
+    assert sorted(d.backup.pk for d in decisions) == sorted(backup.pk for backup in backups)
+    order = [(d.backup.created_at, d.backup.pk) for d in decisions]
+    assert order == sorted(order, reverse=True)
+    for decision in decisions:
+        assert decision.reasons
+        assert all(reason.strip().endswith(".") for reason in decision.reasons)
+        assert "%" not in "".join(decision.reasons)
+
+
+@whatever
+@whatever_the_history
+def test_the_newest_good_backup_is_always_kept(backups, policy, zone):
+    good = [backup for backup in backups if backup.is_good and backup.created_at <= NOW]
+    keep, _ = split(backups, policy, zone)
+    if good:
+        assert max(good, key=lambda backup: (backup.created_at, backup.pk)) in keep
+
+
+@whatever
+@whatever_the_history
+def test_what_is_exempt_is_always_kept(backups, policy, zone):
+    _, removed = split(backups, policy, zone)
+    assert not [backup for backup in removed if backup.is_exempt]
+
+
+@whatever
+@whatever_the_history
+def test_without_a_limit_nothing_is_removed(backups, policy, zone):
+    _, removed = split(backups, replace(policy, keep_last=None, keep_days=None), zone)
+    assert removed == []
+
+
+@whatever
+@whatever_the_history
+def test_no_more_than_the_rules_say_is_kept(backups, policy, zone):
+    if policy.keep_last is not None:
+        keep, _ = split(backups, policy, zone)
+        numbers = [getattr(policy, rule) or 0 for rule in RULES if rule != "keep_days"]
+        counted = [backup for backup in keep if not backup.is_exempt]
+        assert len(counted) <= sum(numbers) + 1  # the newest good one
+
+
+@whatever
+@given(backups=histories, policy=policies, zone=zones, failed=candidates)
+def test_one_more_that_is_not_good_changes_no_other_decision(backups, policy, zone, failed):
+    failed = replace(failed, pk=0, is_good=False)
+    decisions = decide([failed, *backups], policy, NOW, zone)
+    others = [decision for decision in decisions if decision.backup is not failed]
+    assert others == decide(backups, policy, NOW, zone)
+
+
+@whatever
+@given(
+    backups=histories,
+    policy=policies,
+    zone=zones,
+    theirs=candidates.filter(lambda backup: backup.is_good and backup.is_exempt),
+)
+def test_one_more_that_is_a_persons_uses_up_no_number(backups, policy, zone, theirs):
+    good = [backup.created_at for backup in backups if backup.is_good and backup.created_at <= NOW]
+    # The newest good backup decides the age of all, so let it not be this one.
+    theirs = replace(theirs, pk=0, created_at=min([theirs.created_at, *good]))
+    decisions = decide([*backups, theirs], policy, NOW, zone)
+    others = [decision for decision in decisions if decision.backup is not theirs]
+    assert others == decide(backups, policy, NOW, zone)
+
+
+@whatever
+@given(
+    backups=histories,
+    policy=policies,
+    zone=zones,
+    rule=st.sampled_from(RULES),
+    more=st.none() | st.integers(0, 8),
+)
+def test_a_more_generous_policy_never_removes_more(backups, policy, zone, rule, more):
+    number = getattr(policy, rule)
+    if rule in LIMITS:
+        # A limit that is not set is the most generous one.
+        larger = None if number is None or more is None else number + more
+    else:
+        larger = (number or 0) + (more or 0)
+    _, before = split(backups, policy, zone)
+    _, after = split(backups, replace(policy, **{rule: larger}), zone)
+    assert set(after) <= set(before)
+
+
+@whatever
+@given(backups=histories, policy=policies, zone=zones, days=st.integers(0, 4000))
+def test_time_that_passes_without_a_backup_removes_nothing_more(backups, policy, zone, days):
+    history = [backup for backup in backups if backup.created_at <= NOW]
+    later = NOW + timedelta(days=days)
+    assert decide(history, policy, later, zone) == decide(history, policy, NOW, zone)
+
+
+@whatever
+@whatever_the_history
+def test_to_decide_again_on_what_was_kept_removes_nothing(backups, policy, zone):
+    keep, _ = split(backups, policy, zone)
+    assert split(keep, policy, zone) == (keep, [])
+
+
+@whatever
+@given(data=st.data(), backups=histories, policy=policies, zone=zones)
+def test_the_order_in_which_backups_are_given_does_not_matter(data, backups, policy, zone):
+    shuffled = data.draw(st.permutations(backups))
+    assert decide(shuffled, policy, NOW, zone) == decide(backups, policy, NOW, zone)
+
+
+@whatever
+@whatever_the_history
+def test_what_is_given_is_left_as_it_was(backups, policy, zone):
+    before = list(backups)
+    decide(backups, policy, NOW, zone)
+    assert backups == before

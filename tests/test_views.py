@@ -1,0 +1,1271 @@
+"""The page, as browsers and its five kinds of people meet it: real requests, real files."""
+
+import copy
+import json
+import re
+import sqlite3
+from collections.abc import Collection
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, time, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import User
+from django.contrib.messages import get_messages
+from django.db import connection, connections, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext, override_script_prefix
+from django.urls import reverse
+from django.utils import timezone
+from django_q.models import OrmQ, Schedule
+from django_q.tasks import async_task
+
+from tenant_backup import automation, backups, lock, urls, views
+from tenant_backup.exceptions import BackupError
+from tenant_backup.models import (
+    LABEL_LENGTH,
+    Automation,
+    Backup,
+    BackupSettings,
+    Event,
+    Status,
+    Trigger,
+)
+from tenant_backup.tenants import Tenant
+from tests.conftest import assert_true_copy, names_in
+from tests.tenancy import Tenants
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAGE = "/settings/admin/backup"
+LOGIN = "/admin/login/"
+EVERYTHING = frozenset(views.ACTIONS)
+COMMAND = backups.Order(trigger=Trigger.COMMAND)
+
+
+class HostNames(Tenants):
+    """The host name's first label is the tenant; user names say who may do what in it."""
+
+    may: dict[str, dict[str, Collection[str]]] = {
+        "ada": {"acme": EVERYTHING},
+        "george": {"globex": EVERYTHING},
+        "mike": {"acme": frozenset()},
+        "vera": {"acme": frozenset({"view"})},
+    }
+
+    def tenant_for_request(self, request):
+        return self.get_tenant(request.get_host().split(".")[0])
+
+    def has_permission(self, request, tenant, action):
+        user = request.user
+        return user.is_superuser or action in self.may[user.username].get(tenant.id, ())
+
+
+@pytest.fixture(autouse=True)
+def project(settings):
+    """A host with a provider of its own, whose tenants have host names."""
+    settings.ALLOWED_HOSTS = [".example.com"]
+    settings.TENANT_BACKUP = {"TENANT_PROVIDER": "tests.test_views.HostNames"}
+    return settings
+
+
+@pytest.fixture
+def visit():
+    """The browser of somebody who has logged in, or of nobody, at a tenant's address."""
+
+    def visit(name="ada", tenant="acme", **options):
+        client = Client(headers={"host": f"{tenant}.example.com"}, **options)
+        if name:
+            user, _ = User.objects.get_or_create(username=name, is_superuser=name == "operator")
+            client.force_login(user)
+        return client
+
+    return visit
+
+
+@pytest.fixture
+def directory(tenant):
+    return backups.directory_of(tenant)
+
+
+def note_tick(**ago):
+    """Automation is set up, and its last tick was so long ago."""
+    automation.set_up()
+    Automation.load()
+    Automation.objects.update(last_tick_at=timezone.now() - timedelta(**ago))
+
+
+@pytest.fixture
+def running_automation():
+    note_tick(seconds=0)
+
+
+@pytest.fixture
+def at_once(project):
+    """However small the database, it is a large one."""
+    project.TENANT_BACKUP = project.TENANT_BACKUP | {"INLINE_MAX_BYTES": 0}
+
+
+def make(tenant, **order):
+    return backups.create(tenant, backups.Order(**({"trigger": Trigger.COMMAND} | order))).backup
+
+
+def row(tenant_id="acme", **fields):
+    """A row without a file."""
+    given = {"tenant_id": tenant_id, "trigger": Trigger.COMMAND, "status": Status.FAILED}
+    return Backup.objects.create(**(given | fields))
+
+
+def complete_row(number, tenant_id="acme", **fields):
+    given = {"status": Status.COMPLETE, "file_name": f"{number}.sqlite3", "size": 1000 + number}
+    return row(tenant_id, **(given | fields))
+
+
+def said(answer):
+    """The messages that the next page shows."""
+    return " ".join(str(message) for message in get_messages(answer.wsgi_request))
+
+
+def text_of(answer):
+    """What a reader of the page reads, on one line."""
+
+    class Text(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.words = []
+
+        def handle_data(self, data):
+            self.words.append(data)
+
+    parser = Text()
+    parser.feed(answer.content.decode())
+    return " ".join("".join(parser.words).split()).replace("\xa0", " ")
+
+
+def is_page(answer):
+    return answer.status_code == 302 and answer.url == PAGE
+
+
+# Who is let in
+
+
+@dataclass(frozen=True)
+class Route:
+    """A row of the contract's table: a request, and how it is answered to who may make it."""
+
+    method: str
+    status: int
+    args: tuple[str, ...] = ()
+    body: dict[str, Any] = field(default_factory=dict)
+    action: str = "view"
+
+    def send(self, client, name, backup):
+        fill = {"<id>": str(backup.pk)}
+        url = reverse(f"tenant_backup:{name}", args=[fill.get(arg, arg) for arg in self.args])
+        body = {key: fill.get(value, value) for key, value in self.body.items()}
+        answer = getattr(client, self.method)(url, body)
+        if answer.streaming:
+            answer.close()
+        return answer
+
+
+SETTINGS = {
+    "automatic": "on",
+    "interval": "daily",
+    "time_of_day": "04:00",
+    "weekday": "0",
+    "day_of_month": "1",
+    "keep_last": "3",
+    "keep_days": "",
+}
+
+ROUTES = {
+    "overview": Route("get", 200),
+    "settings": Route("post", 302, body=SETTINGS, action="configure"),
+    "create": Route("post", 302, body={"label": "x"}, action="create"),
+    "delete": Route("post", 200, body={"backup": "<id>"}, action="delete"),
+    "pin": Route("post", 302, body={"backup": "<id>", "pinned": "yes"}, action="delete"),
+    "download": Route("get", 200, args=("<id>",), action="download"),
+    "status": Route("get", 200),
+}
+POSTS = [name for name, route in ROUTES.items() if route.method == "post"]
+every_route = pytest.mark.parametrize("name", ROUTES)
+
+
+def catalog():
+    """Everything that a refused request must leave as it was."""
+    return (
+        list(Backup.objects.order_by("pk").values()),
+        list(BackupSettings.objects.order_by("pk").values()),
+        list(Event.objects.order_by("pk").values()),
+    )
+
+
+class TestRoutes:
+    def test_every_route_has_its_row_here(self):
+        assert {pattern.name for pattern in urls.urlpatterns} == set(ROUTES)
+
+    def test_the_addresses_are_the_contracts(self):
+        assert reverse("tenant_backup:overview") == PAGE
+        for name in ["settings", "create", "delete", "pin", "status"]:
+            assert reverse(f"tenant_backup:{name}") == f"{PAGE}/{name}"
+        assert reverse("tenant_backup:download", args=[7]) == f"{PAGE}/download/7"
+
+    @pytest.mark.parametrize("person", ["ada", "operator"])
+    @every_route
+    def test_who_may_is_answered(self, tenant, visit, name, person):
+        backup = make(tenant)
+        assert ROUTES[name].send(visit(person), name, backup).status_code == ROUTES[name].status
+
+    @pytest.mark.parametrize("person", ["george", "mike"])
+    @every_route
+    def test_who_may_not_is_refused(self, tenant, add_tenant, visit, name, person):
+        add_tenant("globex")
+        backup = make(tenant)
+        before = catalog()
+        assert ROUTES[name].send(visit(person), name, backup).status_code == 403
+        assert catalog() == before
+
+    @pytest.mark.parametrize("action", sorted(EVERYTHING))
+    @every_route
+    def test_each_needs_its_own_permission(self, tenant, visit, monkeypatch, name, action):
+        backup = make(tenant)
+        monkeypatch.setitem(HostNames.may, "ada", {"acme": EVERYTHING - {action}})
+        route = ROUTES[name]
+        expected = 403 if route.action == action else route.status
+        assert route.send(visit(), name, backup).status_code == expected
+
+    @every_route
+    def test_nobody_is_sent_to_the_login(self, tenant, visit, name):
+        backup = make(tenant)
+        before = catalog()
+        answer = ROUTES[name].send(visit(None), name, backup)
+        assert answer.status_code == 302
+        login = urlsplit(answer.url)
+        assert login.path == LOGIN
+        back = f"{PAGE}/download/{backup.pk}" if name == "download" else PAGE
+        assert parse_qs(login.query)["next"] == [back]
+        assert catalog() == before
+
+    @every_route
+    @pytest.mark.parametrize("person", ["ada", None])
+    def test_an_unknown_tenant_is_not_found(self, tenant, visit, name, person):
+        backup = make(tenant)
+        client = visit(person, tenant="nobody")
+        assert ROUTES[name].send(client, name, backup).status_code == 404
+
+    @pytest.mark.parametrize(
+        ("name", "method"),
+        [
+            (name, method)
+            for name, route in ROUTES.items()
+            for method in ["get", "post", "put", "patch", "delete", "options"]
+            if method != route.method
+        ],
+    )
+    @pytest.mark.parametrize("person", ["ada", "mike", None])
+    def test_a_wrong_method_is_refused_first_of_all(self, tenant, visit, name, method, person):
+        route = ROUTES[name]
+        backup = make(tenant)
+        before = catalog()
+        for place in ["acme", "nobody"]:
+            client = visit(person, tenant=place)
+            url = reverse(f"tenant_backup:{name}", args=[backup.pk] if route.args else [])
+            answer = getattr(client, method)(url)
+            assert answer.status_code == 405
+            assert method.upper() not in answer["Allow"]
+        assert catalog() == before
+
+    @pytest.mark.parametrize("name", POSTS)
+    @pytest.mark.parametrize("middleware", [True, False])
+    def test_without_a_token_nothing_changes(self, tenant, visit, project, name, middleware):
+        if not middleware:
+            project.MIDDLEWARE = [name for name in project.MIDDLEWARE if "Csrf" not in name]
+        backup = make(tenant)
+        before = catalog()
+        client = visit(enforce_csrf_checks=True)
+        assert ROUTES[name].send(client, name, backup).status_code == 403
+        assert catalog() == before
+
+    @pytest.mark.parametrize("name", POSTS)
+    @pytest.mark.parametrize("middleware", [True, False])
+    def test_the_pages_token_opens_it(self, tenant, visit, project, name, middleware):
+        if not middleware:
+            project.MIDDLEWARE = [name for name in project.MIDDLEWARE if "Csrf" not in name]
+        backup = make(tenant)
+        client = visit(enforce_csrf_checks=True)
+        page = client.get(PAGE).content.decode()
+        [token, *_] = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
+        route = ROUTES[name]
+        sent = Route("post", 0, body=route.body | {"csrfmiddlewaretoken": token})
+        assert sent.send(client, name, backup).status_code == route.status
+
+    def test_head_shows_and_downloads_nothing(self, tenant, visit):
+        backup = make(tenant)
+        client = visit()
+        assert client.head(PAGE).status_code == 200
+        assert client.head(f"{PAGE}/status").status_code == 200
+        assert client.head(f"{PAGE}/download/{backup.pk}").status_code == 405
+        assert not Event.objects.filter(action="downloaded").exists()
+
+    def test_pages_are_not_cached(self, tenant, visit):
+        for url in [PAGE, f"{PAGE}/status"]:
+            assert "no-store" in visit().get(url)["Cache-Control"]
+
+
+class TestLogin:
+    """Where somebody is sent who has not logged in."""
+
+    @pytest.mark.parametrize(
+        ("login_url", "expected"),
+        [
+            ("/accounts/login/", LOGIN),  # Django's default, which leads nowhere here
+            ("nowhere", LOGIN),
+            ("/admin/login/", "/admin/login/"),
+            ("admin:login", "/admin/login/"),
+            ("https://sso.example.com/in", "https://sso.example.com/in"),
+        ],
+    )
+    def test_is_the_projects_login_or_else_the_admins(
+        self, tenant, visit, project, login_url, expected
+    ):
+        project.LOGIN_URL = login_url
+        answer = visit(None).get(f"{PAGE}?page=2")
+        assert answer.url == f"{expected}?next=/settings/admin/backup%3Fpage%3D2"
+
+    def test_is_found_under_a_prefix_too(self, tenant, visit, project):
+        for login_url in ["/app/admin/login/", "/elsewhere/"]:
+            project.LOGIN_URL = login_url
+            with override_script_prefix("/app/"):
+                answer = visit(None).get(PAGE)
+            assert urlsplit(answer.url).path == "/app/admin/login/"
+
+
+IDS = ["", "abc", "-1", "1.5", "٣", " 1", "1 ", "0x1", "1e1", "0", "99999", str(10**30), "9" * 5000]
+
+
+class TestIds:
+    """An id that is unknown, malformed or another tenant's is not found, and nothing happens."""
+
+    @pytest.mark.parametrize("text", IDS)
+    def test_what_is_no_id_of_a_backup(self, tenant, visit, text):
+        known = make(tenant)
+        before = catalog()
+        client = visit()
+        if text:  # else it is another address
+            url = reverse("tenant_backup:download", args=[text])
+            assert client.get(url).status_code == 404
+        for confirm in [{}, {"confirm": "yes"}]:
+            for ids in ([text], [known.pk, text]):
+                body = {"backup": ids, **confirm}
+                assert client.post(f"{PAGE}/delete", body).status_code == 404
+        body = {"backup": text, "pinned": "yes"}
+        assert client.post(f"{PAGE}/pin", body).status_code == 404
+        assert catalog() == before
+
+    def test_another_tenants_backup(self, tenant, add_tenant, visit):
+        other = make(add_tenant("globex"))
+        mine = make(tenant)
+        before = catalog()
+        for client in [visit(), visit("operator")]:
+            assert client.get(f"{PAGE}/download/{other.pk}").status_code == 404
+            body = {"backup": other.pk, "pinned": "yes"}
+            assert client.post(f"{PAGE}/pin", body).status_code == 404
+            for ids in ([other.pk], [mine.pk, other.pk]):
+                body = {"backup": ids, "confirm": "yes"}
+                assert client.post(f"{PAGE}/delete", body).status_code == 404
+        assert catalog() == before
+        answer = visit("operator", "globex").get(f"{PAGE}/download/{other.pk}")
+        assert answer.status_code == 200
+        answer.close()
+
+
+# What is shown
+
+
+class TestOverview:
+    def test_before_the_first_backup(self, tenant, visit):
+        text = text_of(visit().get(PAGE))
+        assert "There is no good backup yet." in text
+        assert "There are no backups yet." in text
+        assert BackupSettings.objects.get().tenant_id == "acme"
+
+    def test_a_visit_keeps_the_settings_that_there_are(self, tenant, visit):
+        BackupSettings.objects.create(tenant_id="acme", keep_last=77)
+        assert 'value="77"' in visit().get(PAGE).content.decode()
+        assert BackupSettings.objects.get().keep_last == 77
+
+    def test_lists_this_tenants_backups_only(self, tenant, add_tenant, visit):
+        add_tenant("globex")
+        complete_row(1, label="ours")
+        complete_row(2, "globex", label="theirs")
+        text = text_of(visit().get(PAGE))
+        assert "ours" in text
+        assert "theirs" not in text
+
+    def test_a_line_says_time_size_trigger_label_and_status(self, tenant, visit, monkeypatch):
+        monkeypatch.setattr(Tenants, "tenants", [replace(tenant, time_zone="Europe/Berlin")])
+        complete_row(
+            1,
+            size=2_621_440,
+            trigger=Trigger.MIGRATE,
+            label="release 7",
+            pinned=True,
+            requested_by="ada",
+            created_at=datetime(2026, 7, 1, 22, 15, tzinfo=UTC),
+        )
+        answer = visit().get(PAGE)
+        text = text_of(answer)
+        for words in [
+            "July 2, 2026, 12:15 a.m.",
+            "2.5 MB",
+            "before an update by ada",
+            "release 7",
+            "complete",
+            "pinned",
+            "Europe/Berlin",
+        ]:
+            assert words in text
+        assert 'datetime="2026-07-02T00:15:00+02:00"' in answer.content.decode()
+
+    def test_missing_and_damaged_files_are_said(self, tenant, visit):
+        now = timezone.now()
+        missing = complete_row(1, missing_at=now)
+        complete_row(2, damaged_at=now)
+        answer = visit().get(PAGE)
+        text = text_of(answer)
+        assert "Its file was found missing on" in text
+        assert "Its file was found damaged on" in text
+        assert "There is no good backup yet." in text
+        assert f"{PAGE}/download/{missing.pk}" not in answer.content.decode()
+
+    def test_a_failure_says_why(self, tenant, visit):
+        complete_row(1, created_at=timezone.now() - timedelta(days=1))
+        row(error="The disk became full.")
+        text = text_of(visit().get(PAGE))
+        assert "The last attempt to make a backup failed. The disk became full." in text
+        assert text.count("The disk became full.") == 2
+
+    def test_labels_are_escaped(self, tenant, visit):
+        label = '<script>alert("x")</script>'
+        backup = complete_row(1, label=label, requested_by="<b>", error="<i>")
+        client = visit()
+        for answer in [client.get(PAGE), client.post(f"{PAGE}/delete", {"backup": backup.pk})]:
+            page = answer.content.decode()
+            assert "<script>alert" not in page
+            assert "<b>" not in page
+            assert "<i>" not in page
+            assert label in text_of(answer)
+
+    def test_pages_of_25(self, tenant, visit):
+        now = timezone.now()
+        for number in range(60):
+            complete_row(number, label=f"<{number}>", created_at=now - timedelta(hours=number))
+        client = visit()
+
+        def labels(query):
+            return [int(found) for found in re.findall(r"<(\d+)>", text_of(client.get(query)))]
+
+        assert labels(PAGE) == list(range(25))
+        assert labels(f"{PAGE}?page=2") == list(range(25, 50))
+        assert labels(f"{PAGE}?page=3") == list(range(50, 60))
+        assert "60 backups" in text_of(client.get(PAGE))
+
+    @pytest.mark.parametrize("page", ["", "0", "-1", "x", "99", str(10**30), "9" * 5000, "٣"])
+    def test_any_page_number_is_answered(self, tenant, visit, page):
+        for number in range(30):
+            complete_row(number)
+        assert visit().get(PAGE, {"page": page}).status_code == 200
+
+    @pytest.mark.parametrize("number", [3, 300])
+    def test_the_number_of_queries_does_not_grow(
+        self, tenant, visit, running_automation, django_assert_num_queries, number
+    ):
+        """Of these, 4 find the session, the user and what the user may do in the admin."""
+        for made in range(number):
+            complete_row(made, error="/srv/why" if made % 2 else "")
+        client = visit()
+        client.get(PAGE)
+        with django_assert_num_queries(14):
+            client.get(PAGE)
+
+    def test_only_what_the_user_may_do_is_offered(self, tenant, visit):
+        make(tenant)
+        row(error="why")
+        everything = visit().get(PAGE).content.decode()
+        nothing = visit("vera").get(PAGE).content.decode()
+        for offered in ["create", "delete", "pin", "download/", "settings"]:
+            assert f'"{PAGE}/{offered}' in everything
+            assert f'"{PAGE}/{offered}' not in nothing
+        assert "<form" not in nothing.split("<main", 1)[1]
+
+    def test_a_pinned_or_active_backup_cannot_be_selected(self, tenant, visit):
+        pinned = complete_row(1, pinned=True)
+        queued = row(status=Status.QUEUED)
+        failed = row()
+        page = visit().get(PAGE).content.decode()
+        selectable = re.findall(
+            r'type="checkbox" form="delete-selected" name="backup" value="(\d+)', page
+        )
+        assert selectable == [str(failed.pk)]
+        assert pinned.pk != queued.pk
+
+
+class TestWhenNextAndAutomation:
+    def page(self, visit, **changes):
+        BackupSettings.objects.update_or_create(tenant_id="acme", defaults=changes)
+        return text_of(visit().get(PAGE))
+
+    def test_off(self, tenant, visit, running_automation):
+        text = self.page(visit, automatic=False)
+        assert "only when you make one: automatic backups are off." in text
+        make(tenant)
+        assert "Backups are made by hand only." in text_of(visit().get(PAGE))
+
+    def test_next_in_the_tenants_zone(self, tenant, visit, running_automation, monkeypatch):
+        monkeypatch.setattr(Tenants, "tenants", [replace(tenant, time_zone="Asia/Tokyo")])
+        at = datetime(2099, 5, 1, 20, 30, tzinfo=UTC)
+        text = self.page(visit, automatic=True, next_run_at=at)
+        assert "Next backup at May 2, 2099, 5:30 a.m. (every day)" in text
+
+    def test_next_before_any_tick_has_set_it(self, tenant, visit, running_automation):
+        assert "Next backup at" in self.page(visit, automatic=True, next_run_at=None)
+
+    def test_due(self, tenant, visit, running_automation):
+        text = self.page(visit, automatic=True, next_run_at=timezone.now() - timedelta(minutes=1))
+        assert "at once: it is due." in text
+
+    def test_running(self, tenant, visit, running_automation):
+        make(tenant)
+        text = self.page(visit, automatic=True)
+        assert "Backups are made automatically. The last good one was made 0 minutes ago." in text
+        assert "Automation running (last seen" in text
+
+    def test_paused(self, tenant, visit, running_automation):
+        make(tenant)
+        automation.pause("the operator")
+        text = self.page(visit, automatic=True)
+        assert "No automatic backups are made at present." in text
+        assert "Automation paused (by the operator, since" in text
+        assert "automatebackups resume" in text
+
+    def test_stalled(self, tenant, visit):
+        note_tick(hours=1)
+        text = self.page(visit, automatic=True)
+        assert "Automation stalled (last seen" in text
+        assert "python manage.py qcluster" in text
+        assert "busy with other long tasks look the same" in text
+        assert "if automation runs by then" in text
+
+    def test_never_seen(self, tenant, visit):
+        automation.set_up()
+        assert "Automation stalled (not seen yet)." in self.page(visit)
+
+    def test_not_set_up(self, tenant, visit):
+        Schedule.objects.all().delete()
+        text = self.page(visit)
+        assert "Automation not set up." in text
+        assert "python manage.py migrate or python manage.py automatebackups enable" in text
+
+    def test_without_django_q_it_is_not_set_up(self, tenant, visit, monkeypatch):
+        monkeypatch.setattr(apps, "is_installed", lambda name: name != "django_q")
+        assert "Automation not set up." in self.page(visit)
+        assert is_page(visit().post(f"{PAGE}/create"))
+        assert Backup.objects.get().status == Status.COMPLETE
+
+
+class TestPaths:
+    """Where files are on the server is for those who may configure."""
+
+    def test_of_the_backups(self, tenant, visit, directory):
+        make(tenant)
+        assert str(directory.path) in text_of(visit().get(PAGE))
+        assert str(tenant.root) not in visit("vera").get(PAGE).content.decode()
+
+    def test_in_a_failures_reason(self, add_tenant, visit):
+        tenant = add_tenant(database=False)
+        visit().post(f"{PAGE}/create")
+        assert str(tenant.database) in text_of(visit().get(PAGE))
+        seen = visit("vera").get(PAGE)
+        assert "db.sqlite3 does not exist" in text_of(seen)
+        assert str(tenant.root.parent) not in seen.content.decode()
+
+    def test_in_a_message(self, add_tenant, visit, monkeypatch):
+        tenant = add_tenant(database=False)
+        monkeypatch.setitem(HostNames.may, "vera", {"acme": {"view", "create"}})
+        assert str(tenant.database) in said(visit().post(f"{PAGE}/create"))
+        assert "/" not in said(visit("vera").post(f"{PAGE}/create"))
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("It became full.", "It became full."),
+            ("The database {root}/db.sqlite3 is empty.", "The database db.sqlite3 is empty."),
+            (
+                "{root}/backups/.a.partial cannot be written: Permission denied. The user "
+                "(user id 7) needs write permission in {root}/backups.",
+                ".a.partial cannot be written: Permission denied. The user "
+                "(user id 7) needs write permission in backups.",
+            ),
+            ("In {root}.", "In acme."),
+            ("In {root}2.", None),
+            ("In {root}-2/x.", None),
+            ("In {root}/deeper/still.", None),
+            ("OSError: [Errno 2] '/etc/shadow'", None),
+            (r"OSError: 'C:\\Users\\acme'", None),
+        ],
+    )
+    def test_no_path_is_left(self, tmp_path, text, expected):
+        root = tmp_path / "my tenants" / "acme"
+        tenant = Tenant("acme", "Acme", root, root / "db.sqlite3")
+        shown = views.without_paths(text.format(root=root), tenant)
+        if expected is None:
+            assert "Ask the operator" in shown or "/" not in shown
+            assert str(tmp_path) not in shown
+            assert "etc" not in shown
+            assert "Users" not in shown
+        else:
+            assert shown == expected
+
+    def test_a_root_at_the_top_of_the_disk_hides_no_less(self, tmp_path):
+        tenant = Tenant("acme", "Acme", Path("/acme"), Path("/acme.sqlite3"))
+        assert views.without_paths("/acme.sqlite3 is at /etc/x", tenant).startswith("There was")
+
+
+# What can be done
+
+
+class TestCreate:
+    def test_makes_one_without_any_cluster(self, tenant, directory, visit):
+        Schedule.objects.all().delete()
+        client = visit()
+        answer = client.post(f"{PAGE}/create", {"label": "before the import"})
+        assert is_page(answer)
+        backup = Backup.objects.get()
+        assert (backup.status, backup.trigger) == (Status.COMPLETE, Trigger.MANUAL)
+        assert (backup.label, backup.requested_by) == ("before the import", "ada")
+        assert_true_copy(directory.file(backup.file_name))
+        assert f"The backup is complete: {backup.file_name}" in text_of(client.get(PAGE))
+        assert not OrmQ.objects.exists()
+
+    def test_the_label_is_optional(self, tenant, visit):
+        visit().post(f"{PAGE}/create")
+        assert Backup.objects.get().label == ""
+
+    def test_a_label_that_is_too_long_makes_nothing(self, tenant, visit):
+        answer = visit().post(f"{PAGE}/create", {"label": "x" * (LABEL_LENGTH + 1)})
+        assert is_page(answer)
+        assert f"No backup was made. Label: Ensure this value has at most {LABEL_LENGTH}" in said(
+            answer
+        )
+        assert not Backup.objects.exists()
+
+    def test_waits_no_longer_than_a_request_may(self, tenant, visit, project, monkeypatch):
+        seen = []
+        create = backups.create
+
+        def spy(*args, limits, **kwargs):
+            seen.append((limits.busy_timeout, limits.lock_wait))
+            return create(*args, limits=limits, **kwargs)
+
+        monkeypatch.setattr(backups, "create", spy)
+        visit().post(f"{PAGE}/create")
+        project.TENANT_BACKUP = project.TENANT_BACKUP | {"BUSY_TIMEOUT": 2}
+        visit().post(f"{PAGE}/create")
+        assert seen == [(5, 0), (2, 0)]
+
+    def test_while_somebody_is_at_work_it_says_so_and_makes_no_second(
+        self, tenant, directory, visit
+    ):
+        directory.make()
+        with lock.hold(directory, wait=0):
+            answer = visit().post(f"{PAGE}/create")
+        assert is_page(answer)
+        assert "is being made at this moment, so no second one was started" in said(answer)
+        assert not Backup.objects.exists()
+
+    def test_a_row_that_a_crash_left_running_is_in_nobodys_way(self, tenant, visit):
+        stale = row(
+            status=Status.RUNNING,
+            file_name="acme-20260101T000000Z.sqlite3",
+            started_at=timezone.now() - timedelta(hours=1),
+            created_at=timezone.now() - timedelta(hours=1),
+        )
+        client = visit()
+        text = text_of(client.get(PAGE))
+        assert "A backup seems to have been interrupted (no progress since" in text
+        assert "data-status-url" not in client.get(PAGE).content.decode()
+        client.post(f"{PAGE}/create")
+        stale.refresh_from_db()
+        assert stale.status == Status.FAILED
+        assert Backup.objects.newest_first()[0].status == Status.COMPLETE
+
+    def test_takes_over_a_queued_one(self, tenant, visit):
+        queued = backups.request(tenant, COMMAND)
+        visit().post(f"{PAGE}/create")
+        assert Backup.objects.get().pk == queued.pk
+        assert Backup.objects.get().status == Status.COMPLETE
+
+    def test_a_failure_is_a_message_and_a_row(self, add_tenant, visit):
+        tenant = add_tenant(database=False)
+        answer = visit().post(f"{PAGE}/create")
+        assert is_page(answer)
+        assert f"The backup failed. The database {tenant.database} does not exist" in said(answer)
+        assert Backup.objects.get().status == Status.FAILED
+
+    def test_a_missing_database_fails_at_once_even_where_workers_run(
+        self, add_tenant, visit, running_automation, at_once
+    ):
+        add_tenant(database=False)
+        visit().post(f"{PAGE}/create")
+        assert Backup.objects.get().status == Status.FAILED
+
+    def test_says_what_was_pruned(self, tenant, visit):
+        BackupSettings.objects.create(tenant_id="acme", keep_last=1)
+        make(tenant)
+        BackupSettings.objects.update(keep_last=None)
+        make(tenant)
+        BackupSettings.objects.update(keep_last=1)
+        assert "1 older backup was pruned" in said(visit().post(f"{PAGE}/create"))
+
+    def test_a_large_database_is_handed_to_a_worker(
+        self, tenant, visit, running_automation, at_once
+    ):
+        client = visit()
+        assert "so a worker makes the backup in the background" in text_of(client.get(PAGE))
+        answer = client.post(f"{PAGE}/create", {"label": "big"})
+        assert is_page(answer)
+        backup = Backup.objects.get()
+        assert (backup.status, backup.label) == (Status.QUEUED, "big")
+        [task] = OrmQ.objects.all()
+        assert task.task["args"] == (backup.pk,)
+        text = text_of(client.get(PAGE))
+        assert "The backup is queued" in text
+        assert "A backup is queued. A worker makes it" in text
+        automation.make(backup.pk)
+        assert Backup.objects.get().status == Status.COMPLETE
+
+    @pytest.mark.parametrize("state", ["stalled", "paused", "not set up"])
+    def test_a_large_database_is_copied_at_once_where_no_automation_runs(
+        self, tenant, visit, at_once, state
+    ):
+        note_tick(hours=1 if state == "stalled" else 0)
+        if state == "paused":
+            automation.pause("root")
+        if state == "not set up":
+            Schedule.objects.all().delete()
+        visit().post(f"{PAGE}/create")
+        assert Backup.objects.get().status == Status.COMPLETE
+        assert not OrmQ.objects.exists()
+
+    def test_the_log_counts_as_part_of_the_database(
+        self, tenant, visit, project, running_automation
+    ):
+        size = tenant.database.stat().st_size
+        project.TENANT_BACKUP = project.TENANT_BACKUP | {"INLINE_MAX_BYTES": size}
+        with closing(sqlite3.connect(tenant.database)) as writer:
+            writer.execute("UPDATE credits SET body = zeroblob(5000)")
+            writer.commit()
+            assert tenant.database.stat().st_size == size
+            visit().post(f"{PAGE}/create")
+        assert Backup.objects.get().status == Status.QUEUED
+
+    def test_while_a_large_one_is_made_no_second_is_queued(
+        self, tenant, directory, visit, running_automation, at_once
+    ):
+        row(status=Status.RUNNING, file_name="a.sqlite3", started_at=timezone.now())
+        directory.make()
+        with lock.hold(directory, wait=0):
+            answer = visit().post(f"{PAGE}/create")
+        assert "is being made at this moment" in said(answer)
+        assert Backup.objects.count() == 1
+
+
+class HostsTransaction:
+    """A middleware of a host that writes to the tenant's database around each request."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        with transaction.atomic(using="late"):
+            with connections["late"].cursor() as cursor:
+                cursor.execute("INSERT INTO visits VALUES (1)")
+            return self.get_response(request)
+
+
+class TestTransactionsOfTheHost:
+    @pytest.fixture
+    def late(self, tmp_path):
+        """An alias with ATOMIC_REQUESTS that was registered while the process was running."""
+        before = connections.settings
+        options = copy.deepcopy(before["default"])
+        options |= {"NAME": str(tmp_path / "late.sqlite3"), "ATOMIC_REQUESTS": True}
+        connections.settings = {**before, "late": options}
+        # By itself, for tests may not use an alias that they did not name in advance.
+        connections["late"].connect()
+        with connections["late"].cursor() as cursor:
+            cursor.execute("CREATE TABLE visits (number INTEGER)")
+        yield connections["late"]
+        connections["late"].close()
+        del connections["late"]
+        connections.settings = before
+
+    def visits(self, late):
+        """What is in the file, whatever this connection believes."""
+        with closing(sqlite3.connect(late.settings_dict["NAME"])) as reader:
+            return reader.execute("SELECT count(*) FROM visits").fetchone()[0]
+
+    def test_the_trap_is_real(self, late):
+        """To hand a task over inside another alias's transaction undoes what was written there."""
+
+        with transaction.atomic("late"):
+            with late.cursor() as cursor:
+                cursor.execute("INSERT INTO visits VALUES (1)")
+            async_task("tests.nothing")
+        assert self.visits(late) == 0
+
+    @pytest.mark.parametrize("name", ROUTES)
+    def test_no_view_runs_in_a_transaction(self, tenant, visit, late, monkeypatch, name):
+        backup = make(tenant)
+        seen: list[bool] = []
+        has_permission = HostNames.has_permission
+
+        def look(provider, request, *args):
+            seen.extend(connections[alias].in_atomic_block for alias in connections)
+            return has_permission(provider, request, *args)
+
+        monkeypatch.setattr(HostNames, "has_permission", look)
+        ROUTES[name].send(visit(), name, backup)
+        assert set(seen) == {False}
+
+    def test_a_queued_backup_is_handed_over_all_the_same(
+        self, tenant, visit, late, running_automation, at_once
+    ):
+        visit().post(f"{PAGE}/create")
+        assert OrmQ.objects.count() == 1
+
+    def test_what_the_host_writes_around_a_click_stays_written(
+        self, tenant, visit, late, project, running_automation, at_once
+    ):
+        project.MIDDLEWARE = [*project.MIDDLEWARE, "tests.test_views.HostsTransaction"]
+        assert is_page(visit().post(f"{PAGE}/create"))
+        assert self.visits(late) == 1
+        # Nothing could be handed over meanwhile: the tick does it.
+        assert not OrmQ.objects.exists()
+        automation.tick(timezone.now() + timedelta(minutes=1))
+        assert OrmQ.objects.count() == 1
+
+
+class TestDelete:
+    def test_asks_first_and_deletes_nothing(self, tenant, directory, visit):
+        backup = make(tenant, label="the old books")
+        before = catalog()
+        answer = visit().post(f"{PAGE}/delete", {"backup": backup.pk})
+        assert answer.status_code == 200
+        text = text_of(answer)
+        assert "Delete this backup for good?" in text
+        assert "the old books" in text
+        assert "Cancel" in text
+        assert catalog() == before
+        assert directory.file(backup.file_name).exists()
+
+    def test_confirmed_it_deletes_file_and_row(self, tenant, directory, visit):
+        backup, kept = make(tenant), make(tenant)
+        client = visit()
+        asked = client.post(f"{PAGE}/delete", {"backup": backup.pk}).content.decode()
+        fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="(\w+)">', asked))
+        assert fields.pop("csrfmiddlewaretoken")
+        assert fields == {"backup": str(backup.pk), "confirm": "yes"}
+        answer = client.post(f"{PAGE}/delete", fields)
+        assert is_page(answer)
+        assert said(answer) == "1 backup was deleted."
+        assert names_in(directory.path) == [kept.file_name, f"{kept.file_name}.sha256"]
+        assert Backup.objects.get() == kept
+        assert Event.objects.get(action="deleted").actor == "ada"
+
+    def test_several_at_once_with_one_confirmation(self, tenant, directory, visit):
+        ids = [make(tenant).pk for _ in range(3)]
+        client = visit()
+        text = text_of(client.post(f"{PAGE}/delete", {"backup": [*ids, ids[0]]}))
+        assert "Delete these 3 backups for good?" in text
+        answer = client.post(f"{PAGE}/delete", {"backup": ids, "confirm": "yes"})
+        assert said(answer) == "3 backups were deleted."
+        assert names_in(directory.path) == []
+        assert not Backup.objects.exists()
+
+    def test_warns_of_what_leaves_no_good_backup(self, tenant, visit):
+        first, second = make(tenant), make(tenant)
+        failed = row()
+        client = visit()
+
+        def warns(*chosen):
+            body = {"backup": [backup.pk for backup in chosen]}
+            return "This leaves no good backup." in text_of(client.post(f"{PAGE}/delete", body))
+
+        assert not warns(first)
+        assert not warns(failed)
+        assert warns(first, second)
+        second.delete()
+        assert warns(first)
+        assert not warns(failed)
+
+    @pytest.mark.parametrize("confirm", [{}, {"confirm": "yes"}])
+    @pytest.mark.parametrize(
+        ("fields", "why"),
+        [
+            ({"status": Status.COMPLETE, "file_name": "a", "pinned": True}, "is pinned"),
+            ({"status": Status.QUEUED}, "is queued"),
+            ({"status": Status.RUNNING, "file_name": "a"}, "is being made"),
+        ],
+    )
+    def test_refuses_what_is_pinned_queued_or_running(self, tenant, visit, fields, why, confirm):
+        backup = row(**fields)
+        answer = visit().post(f"{PAGE}/delete", {"backup": backup.pk, **confirm})
+        assert is_page(answer)
+        assert why in said(answer)
+        assert Backup.objects.get() == backup
+
+    def test_of_several_the_others_are_still_asked_about(self, tenant, visit):
+        pinned, other = make(tenant, pinned=True), make(tenant)
+        body = {"backup": [pinned.pk, other.pk]}
+        client = visit()
+        asked = client.post(f"{PAGE}/delete", body)
+        assert "is pinned, so it is not deleted" in text_of(asked)
+        assert "Delete this backup for good?" in text_of(asked)
+        answer = client.post(f"{PAGE}/delete", body | {"confirm": "yes"})
+        assert "1 backup was deleted." in said(answer)
+        assert Backup.objects.get() == pinned
+
+    def test_a_failed_one_may_be(self, tenant, visit):
+        failed = row()
+        assert is_page(visit().post(f"{PAGE}/delete", {"backup": failed.pk, "confirm": "yes"}))
+        assert not Backup.objects.exists()
+
+    @pytest.mark.parametrize("confirm", [{}, {"confirm": "yes"}])
+    def test_of_nothing_says_what_to_do(self, tenant, visit, confirm):
+        answer = visit().post(f"{PAGE}/delete", confirm)
+        assert is_page(answer)
+        assert said(answer) == "Select at least one backup, then delete."
+
+    @pytest.mark.parametrize("confirm", ["", "no", "YES", "1"])
+    def test_anything_but_yes_asks_again(self, tenant, visit, confirm):
+        backup = make(tenant)
+        body = {"backup": backup.pk, "confirm": confirm}
+        assert visit().post(f"{PAGE}/delete", body).status_code == 200
+        assert Backup.objects.exists()
+
+    def test_a_file_that_cannot_be_removed_keeps_its_row_and_no_other(
+        self, tenant, directory, visit
+    ):
+        stuck, other = make(tenant), make(tenant)
+        directory.file(stuck.file_name).unlink()
+        directory.file(stuck.file_name).mkdir()
+        body = {"backup": [stuck.pk, other.pk], "confirm": "yes"}
+        answer = visit().post(f"{PAGE}/delete", body)
+        assert str(directory.file(stuck.file_name)) in said(answer)
+        assert "1 backup was deleted." in said(answer)
+        assert Backup.objects.get() == stuck
+
+
+class TestPin:
+    def test_pins_and_unpins(self, tenant, visit):
+        backup = make(tenant)
+        client = visit()
+        for pinned, words in [("yes", "is pinned: it is kept"), ("no", "is not pinned any more")]:
+            answer = client.post(f"{PAGE}/pin", {"backup": backup.pk, "pinned": pinned})
+            assert is_page(answer)
+            assert words in said(answer)
+            assert Backup.objects.get().pinned == (pinned == "yes")
+        assert {event.actor for event in Event.objects.filter(action="pinned")} == {"ada"}
+
+    @pytest.mark.parametrize("body", [{}, {"pinned": ""}, {"pinned": "maybe"}])
+    def test_needs_an_answer(self, tenant, visit, body):
+        backup = make(tenant)
+        assert visit().post(f"{PAGE}/pin", {"backup": backup.pk, **body}).status_code == 400
+        assert not Backup.objects.get().pinned
+
+    def test_only_a_good_one_is_pinned_and_offered_to_be(self, tenant, visit):
+        client = visit()
+        for backup in [row(), complete_row(1, missing_at=timezone.now())]:
+            answer = client.post(f"{PAGE}/pin", {"backup": backup.pk, "pinned": "yes"})
+            assert is_page(answer)
+            assert "cannot be pinned" in said(answer)
+        assert not Backup.objects.filter(pinned=True).exists()
+        assert f"{PAGE}/pin" not in client.get(PAGE).content.decode()
+
+    def test_goes_back_to_the_part_of_the_list_that_it_came_from(self, tenant, visit):
+        backup = make(tenant)
+        body = {"backup": backup.pk, "pinned": "yes"}
+        client = visit()
+        assert client.post(f"{PAGE}/pin", body | {"page": "2"}).url == f"{PAGE}?page=2"
+        for page in ["x", "2&x=1", "//example.com", ""]:
+            assert client.post(f"{PAGE}/pin", body | {"page": page}).url == PAGE
+
+
+class TestDownload:
+    def test_is_the_file_itself(self, tenant, directory, visit):
+        backup = make(tenant)
+        answer = visit().get(f"{PAGE}/download/{backup.pk}")
+        assert answer.streaming
+        content = b"".join(answer.streaming_content)
+        answer.close()
+        assert content == directory.file(backup.file_name).read_bytes()
+        assert answer["Content-Length"] == str(backup.size)
+        assert answer["Content-Type"] == "application/vnd.sqlite3"
+        assert answer["Content-Disposition"] == f'attachment; filename="{backup.file_name}"'
+        assert answer["Cache-Control"] == "private, no-store"
+        assert answer["X-Content-Type-Options"] == "nosniff"
+        assert Event.objects.get(action="downloaded").actor == "ada"
+
+    def test_without_a_file_says_so(self, tenant, directory, visit):
+        backup = make(tenant)
+        directory.file(backup.file_name).unlink()
+        answer = visit().get(f"{PAGE}/download/{backup.pk}")
+        assert is_page(answer)
+        assert "is not there any more" in said(answer)
+
+    def test_a_failed_one_has_no_file(self, tenant, visit):
+        answer = visit().get(f"{PAGE}/download/{row().pk}")
+        assert is_page(answer)
+        assert "has no file" in said(answer)
+
+
+class TestSettings:
+    def test_are_saved_and_the_next_run_is_shown(self, tenant, visit, running_automation):
+        client = visit()
+        answer = client.post(f"{PAGE}/settings", SETTINGS)
+        assert is_page(answer)
+        saved = BackupSettings.objects.get()
+        assert saved.automatic
+        assert (saved.time_of_day, saved.keep_last, saved.keep_days) == (time(4), 3, None)
+        assert saved.next_run_at == saved.slot_after(timezone.now(), tenant.zone)
+        text = text_of(client.get(PAGE))
+        assert "The settings are saved." in text
+        assert re.search(r"Next backup at .* (4|4:\d\d) a\.m\. \(every day\)", text)
+        assert Event.objects.get(action="configured").actor == "ada"
+
+    def test_are_left_alone_and_the_page_shown_with_what_is_wrong(self, tenant, visit):
+        BackupSettings.objects.create(tenant_id="acme", keep_last=9)
+        backup = make(tenant, label="still listed")
+        answer = visit().post(f"{PAGE}/settings", SETTINGS | {"keep_last": "0", "keep_days": "x"})
+        assert answer.status_code == 200
+        page, text = answer.content.decode(), text_of(answer)
+        assert "The settings were not saved." in text
+        assert "Ensure this value is greater than or equal to 1." in text
+        assert "Enter a whole number." in text
+        assert 'name="keep_days" value="x"' in page
+        assert "still listed" in text
+        assert f"{PAGE}/download/{backup.pk}" in page
+        assert "automatic backups are off" in text, "as it is saved, not as it was sent"
+        assert BackupSettings.objects.get().keep_last == 9
+
+    def test_turned_off_there_is_no_next_run(self, tenant, visit):
+        BackupSettings.objects.create(
+            tenant_id="acme", automatic=True, next_run_at=timezone.now() + timedelta(hours=1)
+        )
+        visit().post(f"{PAGE}/settings", {**SETTINGS, "automatic": ""})
+        saved = BackupSettings.objects.get()
+        assert not saved.automatic
+        assert saved.next_run_at is None
+
+    def test_what_the_form_does_not_show_stays(self, tenant, visit):
+        BackupSettings.objects.create(
+            tenant_id="acme", keep_monthly=12, notify_email="ada@example.com"
+        )
+        client = visit()
+        assert "the newest backup of each of 12 months" in text_of(client.get(PAGE))
+        client.post(f"{PAGE}/settings", SETTINGS)
+        saved = BackupSettings.objects.get()
+        assert (saved.keep_monthly, saved.notify_email) == (12, "ada@example.com")
+
+    def test_a_tick_while_the_form_is_open_is_no_conflict(self, tenant, visit, running_automation):
+        BackupSettings.objects.create(
+            tenant_id="acme", automatic=True, next_run_at=timezone.now() - timedelta(minutes=1)
+        )
+        client = visit()
+        client.get(PAGE)
+        automation.tick(timezone.now() + timedelta(minutes=1))
+        assert is_page(client.post(f"{PAGE}/settings", SETTINGS))
+        next_run_at = BackupSettings.objects.get().next_run_at
+        assert next_run_at
+        assert next_run_at > timezone.now()
+        assert Backup.objects.get().trigger == Trigger.AUTOMATIC
+
+    def test_before_any_visit(self, tenant, visit):
+        assert is_page(visit().post(f"{PAGE}/settings", SETTINGS))
+        assert BackupSettings.objects.get().keep_last == 3
+
+
+class TestStatus:
+    def status(self, visit):
+        answer = visit().get(f"{PAGE}/status")
+        assert answer["Content-Type"] == "application/json"
+        return json.loads(answer.content)
+
+    def test_of_nothing(self, tenant, visit):
+        assert self.status(visit) == {
+            "running": False,
+            "queued": False,
+            "bytes_done": None,
+            "bytes_total": None,
+            "status": None,
+        }
+
+    @pytest.mark.parametrize("status", [Status.COMPLETE, Status.FAILED, Status.QUEUED])
+    def test_of_one_that_is_not_running(self, tenant, visit, status):
+        row("globex", status=Status.RUNNING, file_name="theirs")
+        complete_row(1, created_at=timezone.now() - timedelta(days=1))
+        row(status=status)
+        answer = self.status(visit)
+        assert answer["status"] == status
+        assert answer["queued"] == (status == Status.QUEUED)
+        assert not answer["running"]
+        assert answer["bytes_done"] is answer["bytes_total"] is None
+
+    def test_of_a_running_one_by_the_size_of_its_partial(self, tenant, visit, directory):
+        total = tenant.database.stat().st_size
+        row(status=Status.RUNNING, file_name="a.sqlite3", started_at=timezone.now())
+        expected = {"running": True, "queued": False, "bytes_total": total, "status": "running"}
+        assert self.status(visit) == expected | {"bytes_done": 0}
+        directory.make()
+        partial = directory.create_partial("a.sqlite3")
+        for written, done in [(4096, 4096), (total + 4096, total)]:
+            partial.write_bytes(b"x" * written)
+            assert self.status(visit) == expected | {"bytes_done": done}
+        assert f'max="{total}"' in visit().get(PAGE).content.decode()
+
+    def test_of_a_running_one_whose_database_is_gone(self, add_tenant, visit):
+        add_tenant(database=False)
+        row(status=Status.RUNNING, file_name="a.sqlite3", started_at=timezone.now())
+        assert self.status(visit)["bytes_total"] is None
+        assert visit().get(PAGE).status_code == 200
+
+    def test_asks_little_of_the_database(self, tenant, visit):
+        client = visit()
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            client.get(f"{PAGE}/status")
+        assert len(queries) <= 4
+
+
+# What the pages are made of
+
+
+class Strict(HTMLParser):
+    """Collects what a strict Content-Security-Policy would refuse, and what has no name."""
+
+    def __init__(self):
+        super().__init__()
+        self.refused = []
+        self.labelled = set()
+        self.fields = []
+        self.ids = []
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if tag == "style" or (tag == "script" and not given.get("src")):
+            self.refused.append(tag)
+        for name, value in attrs:
+            if name == "style" or name.startswith("on"):
+                self.refused.append(f"{tag} {name}")
+            if name in {"src", "href", "action", "formaction"} and value:
+                parts = urlsplit(value)
+                if parts.scheme or parts.netloc:
+                    self.refused.append(value)
+        if "id" in given:
+            self.ids.append(given["id"])
+        if tag == "label":
+            self.labelled.add(given.get("for"))
+        if tag in {"input", "select"} and given.get("type") not in {"hidden", "submit"}:
+            self.fields.append(given)
+
+
+class TestMarkup:
+    @contextmanager
+    def pages(self, tenant, visit):
+        """One of each page in one of each state."""
+        made = [make(tenant, label="one"), make(tenant)]
+        make(tenant, pinned=True)
+        row(error="why")
+        BackupSettings.objects.create(tenant_id="acme", automatic=True, keep_daily=3, keep_weekly=1)
+        client = visit()
+
+        def pages():
+            yield client.get(PAGE)
+            yield client.post(f"{PAGE}/settings", {"interval": "monthly", "keep_last": "0"})
+            yield client.post(f"{PAGE}/delete", {"backup": [row.pk for row in made]})
+            yield visit("vera").get(PAGE)
+            yield visit("operator").get(PAGE)
+            queued = backups.request(tenant, COMMAND)
+            yield client.get(PAGE)
+            queued.start("running.sqlite3")
+            yield client.get(PAGE)
+
+        yield pages()
+
+    def test_nothing_is_inline_and_nothing_from_elsewhere(self, tenant, visit):
+        with self.pages(tenant, visit) as pages:
+            for page in pages:
+                assert page.status_code == 200
+                strict = Strict()
+                strict.feed(page.content.decode())
+                assert strict.refused == []
+
+    def test_every_field_has_a_name_and_every_id_is_unique(self, tenant, visit):
+        with self.pages(tenant, visit) as pages:
+            for page in pages:
+                strict = Strict()
+                strict.feed(page.content.decode())
+                for given in strict.fields:
+                    assert given.get("id") in strict.labelled or given.get("aria-label"), given
+                assert len(strict.ids) == len(set(strict.ids))
+
+    def test_words_that_an_administrator_needs(self, tenant, visit):
+        text = text_of(visit().get(PAGE))
+        for words in [
+            "Before larger changes",
+            "Before updates",
+            "Regularly",
+            "several generations",
+            "about as large as the database",
+            "do not replace a copy in another place",
+            "A restore is done by the operator",
+            "these use up no numbers",
+            "Weekday, for weekly",
+            "Day of the month, for monthly",
+        ]:
+            assert words in text
+
+    def test_a_host_can_frame_the_pages_with_one_template_of_its_own(
+        self, tenant, visit, project, tmp_path
+    ):
+        frame = tmp_path / "templates" / "tenant_backup" / "base.html"
+        frame.parent.mkdir(parents=True)
+        frame.write_text("<h1>Our own frame</h1>{% block content %}{% endblock %}")
+        templates = copy.deepcopy(project.TEMPLATES)
+        templates[0]["DIRS"] = [tmp_path / "templates"]
+        project.TEMPLATES = templates
+        page = visit().get(PAGE).content.decode()
+        assert page.strip().startswith("<h1>Our own frame</h1>")
+        assert f'"{PAGE}/create"' in page
+
+
+def test_errors_of_use_cases_are_messages(tenant, visit, monkeypatch):
+    def fail(*args, **kwargs):
+        raise BackupError("Somebody was faster.")
+
+    backup = make(tenant)
+    monkeypatch.setattr(backups, "delete", fail)
+    monkeypatch.setattr(backups, "pin", fail)
+    body = {"backup": backup.pk, "confirm": "yes", "pinned": "yes"}
+    for name in ["delete", "pin"]:
+        answer = visit().post(f"{PAGE}/{name}", body)
+        assert is_page(answer)
+        assert said(answer) == "Somebody was faster."
