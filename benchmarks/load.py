@@ -29,8 +29,8 @@ PATIENCE = 30
 Interval = tuple[float, float]
 """Two times of `time.monotonic()`, a clock that all processes share."""
 
-Copy = Callable[[Path, Path], None]
-"""Copies a database into an empty file."""
+Copy = Callable[[Path, sqlite3.Connection], None]
+"""Copies a database into an empty one."""
 
 
 class GivenUp(Exception):
@@ -92,7 +92,7 @@ def timed(action: Callable[[], object]) -> Interval:
 
 
 def timed_copy(copy: Copy, database: Path) -> Interval:
-    with empty_file_beside(database) as target:
+    with empty_copy(database) as target:
         return timed(partial(copy, database, target))
 
 
@@ -105,19 +105,16 @@ def repeat(seconds: float, *measurements: Callable[[], Interval]) -> list[list[I
     return [list(results) for results in zip(*rounds, strict=True)]
 
 
-def in_chunks_of_a_snapshot(database: Path, target: Path) -> None:
+def in_chunks_of_a_snapshot(database: Path, target: sqlite3.Connection) -> None:
     """The copy as `runbackup` makes it."""
-    with (
-        sqlite.snapshot(database, busy_timeout=PATIENCE) as snapshot,
-        closing(sqlite.open_copy(target)) as copy,
-    ):
-        snapshot.copy_to(copy)
+    with sqlite.snapshot(database, busy_timeout=PATIENCE) as snapshot:
+        snapshot.copy_to(target)
 
 
-def in_one_step(database: Path, target: Path) -> None:
+def in_one_step(database: Path, target: sqlite3.Connection) -> None:
     """The copy in one call of SQLite, which nothing can interrupt and which shows no progress."""
-    with without_transaction(database, target) as (source, copy):
-        source.backup(copy)
+    with closing(sqlite3.connect(database)) as source:
+        source.backup(target)
 
 
 def naive_copy(database: Path, give_up: float) -> str:
@@ -135,13 +132,10 @@ def naive_copy(database: Path, give_up: float) -> str:
             raise GivenUp
 
     started = time.monotonic()
-    with (
-        empty_file_beside(database) as target,
-        without_transaction(database, target) as (source, copy),
-    ):
+    with closing(sqlite3.connect(database)) as source, empty_copy(database) as target:
         (page_size,) = source.execute("PRAGMA page_size").fetchone()
         try:
-            source.backup(copy, pages=sqlite.CHUNK_BYTES // page_size, progress=after_chunk)
+            source.backup(target, pages=sqlite.CHUNK_BYTES // page_size, progress=after_chunk)
             outcome = "finished"
         except GivenUp:
             outcome = f"given up, {furthest / total:.0%} copied at best,"
@@ -149,24 +143,15 @@ def naive_copy(database: Path, give_up: float) -> str:
 
 
 @contextmanager
-def empty_file_beside(database: Path) -> Iterator[Path]:
+def empty_copy(database: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to an empty database, which is removed in the end."""
     target = database.with_name("copy.sqlite3")
     target.touch(exist_ok=False)
     try:
-        yield target
+        with closing(sqlite.open_copy(target)) as connection:
+            yield connection
     finally:
         target.unlink()
-
-
-@contextmanager
-def without_transaction(
-    database: Path, target: Path
-) -> Iterator[tuple[sqlite3.Connection, sqlite3.Connection]]:
-    """Connections as `runbackup` has them, but without the read transaction."""
-    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(target)) as copy:
-        copy.execute("PRAGMA journal_mode = OFF")
-        copy.execute("PRAGMA synchronous = OFF")
-        yield source, copy
 
 
 @contextmanager

@@ -399,6 +399,22 @@ def test_w001_no_broker_and_no_redis(settings, monkeypatch):
     assert "Q_CLUSTER names no broker" in sentence
 
 
+def test_w001_a_cluster_that_nobody_runs(settings):
+    settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "CLUSTER": "lnog"}
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "ALT_CLUSTERS": {"long": {"retry": 300}}}
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "W001"
+    assert "TENANT_BACKUP['CLUSTER'] is 'lnog', which Q_CLUSTER lacks" in sentence
+
+
+def test_w001_django_q2s_tables_are_elsewhere(settings, another_database):
+    settings.DATABASE_ROUTERS = ["tenant_backup.routers.CatalogRouter"]
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "orm": another_database}
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "W001"
+    assert "but django-q2's tables are in 'default'" in sentence
+
+
 @pytest.mark.parametrize("key", ["broker_class", "iron_mq", "sqs", "mongo"])
 def test_another_broker_is_the_hosts_choice(settings, monkeypatch, key):
     monkeypatch.setitem(sys.modules, "redis", None)
@@ -419,7 +435,7 @@ def test_the_hints_name_the_control_database(settings, another_database):
     settings.DATABASE_ROUTERS = ["tenant_backup.routers.CatalogRouter"]
     settings.Q_CLUSTER = {}
     ((_, _, hint),) = run_with_hints(databases=None, tags=["tenant_backup"])
-    assert f'{{"orm": "{another_database}"}}' in hint
+    assert f'{{"orm": "{another_database}", ' in hint
 
 
 # The tenants

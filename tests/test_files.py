@@ -660,7 +660,7 @@ def test_what_cannot_be_read_is_an_error_not_an_absence(directory):
     size = directory.file(NAME).stat().st_size
     with pytest.raises(BackupError, match="cannot be read"):
         directory.holds(NAME, Fingerprint(size, SHA256))
-    with pytest.raises(BackupError, match="cannot be read"):
+    with pytest.raises(BackupError, match="is not a regular file"):
         directory.open(NAME)
 
 
@@ -844,3 +844,14 @@ def test_a_directory_that_is_there_keeps_its_owner(tmp_path):
     assert directory.path.stat().st_uid == 0
     # What is made in it is still the tenant's.
     assert directory.create_partial(NAME).stat().st_uid == NOBODY
+
+
+def test_a_link_in_the_place_of_a_backup_is_not_opened(prepared, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("of somebody else")
+    prepared.file("link.sqlite3").symlink_to(secret)
+    with pytest.raises(BackupError, match="cannot be read"):
+        prepared.open("link.sqlite3")
+    prepared.file("folder.sqlite3").mkdir()
+    with pytest.raises(BackupError, match="is not a regular file"):
+        prepared.open("folder.sqlite3")

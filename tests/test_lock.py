@@ -327,3 +327,15 @@ def test_a_locks_file_that_is_there_is_used_as_it_is(directory):
         assert not is_free(directory)
     assert path.read_text() == "somebody's"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_after_the_lock_file_was_tidied_away_those_who_come_later_agree_on_one(tmp_path):
+    directory = BackupDirectory(tmp_path, "backups")
+    directory.make()
+    with hold(directory, wait=0):
+        directory.file(".lock").unlink()
+        # The next holder makes a new file; a third one must see that one's lock.
+        with hold(directory, wait=0), pytest.raises(BackupInProgress), hold(directory, wait=0):
+            pass
+    with hold(directory, wait=0):
+        pass

@@ -507,3 +507,24 @@ def test_no_migration_is_missing(capsys):
         call_command("makemigrations", "tenant_backup", "--check", "--dry-run")
     except SystemExit:
         pytest.fail(capsys.readouterr().out)
+
+
+@pytest.mark.django_db
+def test_two_orders_at_once_do_not_overwrite_each_other():
+    Backup.objects.create(tenant_id="acme", trigger=Trigger.AUTOMATIC)
+    one, two = Backup.objects.get(), Backup.objects.get()
+    one.take_over(trigger=Trigger.MANUAL, label="keep me", pinned=True, requested_by="ann")
+    with pytest.raises(RowChanged):
+        two.take_over(trigger=Trigger.COMMAND, label="x", pinned=False, requested_by="bob")
+    row = Backup.objects.get()
+    assert (row.pinned, row.trigger, row.label) == (True, "manual", "keep me")
+
+
+@pytest.mark.django_db
+def test_an_order_that_is_repeated_adds_nothing():
+    Backup.objects.create(tenant_id="acme", trigger=Trigger.MANUAL)
+    for label in "abab":
+        row = Backup.objects.get()
+        row.take_over(trigger=Trigger.MANUAL, label=label, pinned=False, requested_by="ann")
+    row.refresh_from_db()
+    assert (row.label, row.requested_by) == ("a; b", "ann")
