@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -23,6 +23,9 @@ from tenant_backup.retention import Policy
 from tenant_backup.schedule import Rule, next_slot
 from tenant_backup.sqlite import Fingerprint
 from tenant_backup.tenants import ID_LENGTH
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 LABEL_LENGTH = 200
 
@@ -82,6 +85,12 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
         )
 
 
+def _limit(name: StrOrPromise, *, most: int) -> models.PositiveIntegerField[Any, Any]:
+    """The field of a retention rule: empty where it is not set, otherwise 1 or more."""
+    validators = [MinValueValidator(1), MaxValueValidator(most)]
+    return models.PositiveIntegerField(name, null=True, blank=True, validators=validators)
+
+
 class BackupSettings(models.Model):
     """When a tenant is backed up automatically, and which backups are kept."""
 
@@ -99,36 +108,11 @@ class BackupSettings(models.Model):
         default=1,
         validators=[MinValueValidator(1), MaxValueValidator(31)],
     )
-    keep_last = models.PositiveIntegerField(
-        _("maximum number"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(100_000)],
-    )
-    keep_days = models.PositiveIntegerField(
-        _("retention period in days"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(36_500)],
-    )
-    keep_daily = models.PositiveIntegerField(
-        _("days to keep one backup of"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(36_500)],
-    )
-    keep_weekly = models.PositiveIntegerField(
-        _("weeks to keep one backup of"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(5_200)],
-    )
-    keep_monthly = models.PositiveIntegerField(
-        _("months to keep one backup of"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(1_200)],
-    )
+    keep_last = _limit(_("maximum number"), most=100_000)
+    keep_days = _limit(_("retention period in days"), most=36_500)
+    keep_daily = _limit(_("days to keep one backup of"), most=36_500)
+    keep_weekly = _limit(_("weeks to keep one backup of"), most=5_200)
+    keep_monthly = _limit(_("months to keep one backup of"), most=1_200)
     notify_email = models.EmailField(_("address for notices"), blank=True, default="")
     next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
 
