@@ -10,7 +10,8 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,7 +25,7 @@ from django_q.tasks import async_task
 
 from tenant_backup import backups
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
+from tenant_backup.exceptions import BackupInProgress, TenantNotFound
 from tenant_backup.models import (
     Automation,
     Backup,
@@ -120,9 +121,11 @@ def set_up_after_migrate(*, using: str, **kwargs: Any) -> None:
     """Receiver of `post_migrate`, which comes for each app and alias, in any order."""
     if using != conf.CATALOG_DATABASE:
         return
-    tables = connections[using].introspection.table_names()
-    if {Schedule._meta.db_table, Automation._meta.db_table} <= set(tables):
+    tables = set(connections[using].introspection.table_names())
+    if {model._meta.db_table for model in (Schedule, Automation, BackupSettings)} <= tables:
         set_up()
+        with _logged("Making the settings of the tenants"):
+            _ensure_settings()
 
 
 def pause(by: str) -> None:
@@ -150,8 +153,8 @@ def tick(now: datetime | None = None) -> None:
     if not Automation.objects.exclude(just_ran).update(last_tick_at=now):
         return
     if _ten_minutes(row.last_tick_at) != _ten_minutes(now):
-        tenants = get_provider().all_tenants()
-        BackupSettings.objects.ensure(tenant.id for tenant in tenants if not fault_of(tenant))
+        with _logged("Making the settings of the tenants"):
+            _ensure_settings()
     _mend_and_claim(now, BackupSettings.objects.all())
     for backup in _waiting().order_by("created_at"):
         _enqueue_when_waiting(backup, now)
@@ -268,12 +271,36 @@ def _ten_minutes(at: datetime | None) -> int | None:
     return None if at is None else int(at.timestamp()) // 600
 
 
-def _tenant(tenant_id: str) -> Tenant | None:
-    """The tenant, or None where the provider does not know it any more: then it is left alone."""
+def _ensure_settings() -> None:
+    tenants = get_provider().all_tenants()
+    BackupSettings.objects.ensure(tenant.id for tenant in tenants if not fault_of(tenant))
+
+
+@contextmanager
+def _logged(doing: str) -> Iterator[None]:
+    """Log whatever goes wrong with one tenant, or in the host's provider, and go on with the next.
+
+    One tenant's trouble must not keep any other from its backup.
+    """
     try:
-        return get_provider().get_tenant(tenant_id)
+        yield
+    except Exception:
+        logger.exception("%s failed.", doing)
+
+
+def _tenant(tenant_id: str) -> Tenant | None:
+    """The tenant; None, and it is left alone, where it is gone or the provider fails with it."""
+    try:
+        tenant = get_provider().get_tenant(tenant_id)
     except TenantNotFound:
         return None
+    except Exception:
+        logger.exception("The tenant provider failed with tenant %r.", tenant_id)
+        return None
+    if fault := fault_of(tenant):
+        logger.error("Passing over tenant %r: %s", tenant_id, fault)
+        return None
+    return tenant
 
 
 def _waiting() -> BackupQuerySet:
@@ -290,18 +317,18 @@ def _mend_and_claim(now: datetime, settings: BackupSettingsQuerySet) -> None:
     """
     for backup in Backup.objects.running():
         if tenant := _tenant(backup.tenant_id):
-            try:
+            with _logged(f"Mending the backups of tenant {tenant.id!r}"):
                 backups.mend(tenant)
-            except BackupError as error:
-                logger.error("Mending the backups of tenant %r failed: %s", tenant.id, error)
     if is_paused():
         return
     for row in settings.filter(automatic=True, next_run_at=None):
         if tenant := _tenant(row.tenant_id):
-            row.reschedule(tenant.zone, now)
+            with _logged(f"Setting the next run of tenant {tenant.id!r}"):
+                row.reschedule(tenant.zone, now)
     for row in settings.filter(automatic=True, next_run_at__lte=now):
         if tenant := _tenant(row.tenant_id):
-            _claim_slot(row, tenant, now)
+            with _logged(f"Claiming the slot of tenant {tenant.id!r}"):
+                _claim_slot(row, tenant, now)
 
 
 def _claim_slot(settings: BackupSettings, tenant: Tenant, now: datetime) -> None:

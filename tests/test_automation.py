@@ -1,11 +1,12 @@
 """Automation: what a tick claims and hands over, and what automation says of itself."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
@@ -63,6 +64,12 @@ class TestSchedule:
         assert (schedule.name, schedule.func) == ("tenant_backup", "tenant_backup.tasks.tick")
         assert (schedule.schedule_type, schedule.minutes, schedule.repeats) == ("I", 1, -1)
         assert schedule.cluster is None
+
+    def test_migrate_makes_the_settings_of_every_tenant_too(self, add_tenant):
+        add_tenant("acme")
+        add_tenant("globex")
+        call_command("migrate", verbosity=0)
+        assert {row.tenant_id for row in BackupSettings.objects.all()} == {"acme", "globex"}
 
     def test_is_put_right(self, settings):
         settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "CLUSTER": "long"}
@@ -153,6 +160,36 @@ class TestTick:
         row = BackupSettings.objects.get()
         assert (row.tenant_id, row.keep_last) == ("new", 3)
         assert row.next_run_at > NOW
+
+    @pytest.mark.parametrize("trouble", ["provider", "zone", "database"])
+    def test_one_tenants_trouble_keeps_no_other_from_its_backup(
+        self, add_tenant, monkeypatch, caplog, trouble
+    ):
+        for name in ("acme", "globex", "initech"):
+            make_due(add_tenant(name))
+        if trouble == "zone":
+            Tenants.tenants[0] = replace(Tenants.tenants[0], time_zone="Mars/Base")
+        elif trouble == "provider":
+            get_tenant = Tenants.get_tenant
+
+            def fail(self, tenant_id):
+                if tenant_id == "acme":
+                    raise LookupError("the host's own trouble")
+                return get_tenant(self, tenant_id)
+
+            monkeypatch.setattr(Tenants, "get_tenant", fail)
+        else:
+            claim = automation._claim_slot
+
+            def fail_to_claim(row, tenant, now):
+                if tenant.id == "acme":
+                    raise DatabaseError("database is locked")
+                claim(row, tenant, now)
+
+            monkeypatch.setattr(automation, "_claim_slot", fail_to_claim)
+        automation.tick(NOW)
+        assert {backup.tenant_id for backup in Backup.objects.queued()} == {"globex", "initech"}
+        assert "tenant 'acme'" in caplog.text
 
     def test_a_tenant_that_is_gone_is_left_alone(self, tenant):
         make_due(tenant)
