@@ -41,12 +41,14 @@ class Host:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.tenants = directory / "tenants"
+        self.tenants.mkdir()
         self.run("migrate", "--verbosity", "0")
 
     def add_tenant(self, name: str, megabytes: int) -> Path:
         """Add a tenant with a database of this size, and return the database's path."""
-        root = self.directory / "tenants" / name
-        root.mkdir(parents=True)
+        root = self.tenants / name
+        root.mkdir()
         return make_database(root / "db.sqlite3", megabytes)
 
     def run(self, command: str, *arguments: str) -> struct_rusage:

@@ -158,8 +158,7 @@ def preview(tenant: Tenant, order: Order) -> Preview:
     made.trigger = made.trigger_with(order.trigger)
     made.pinned = made.pinned or order.pinned
     made.status, made.created_at = Status.COMPLETE, timezone.now()
-    removals = [decision for decision in _decide(tenant, made) if not decision.keep]
-    return Preview(needed + SPACE_MARGIN, directory.free_bytes(), removals)
+    return Preview(needed + SPACE_MARGIN, directory.free_bytes(), removals(tenant, made))
 
 
 def mend(tenant: Tenant) -> None:
@@ -184,6 +183,14 @@ def last_progress_at(tenant: Tenant, backup: Backup) -> datetime:
     return max(started_at, datetime.fromtimestamp(changed, UTC))
 
 
+def removals(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
+    """What `prune` would delete now, and why; or if there were these backups, too."""
+    rows = Backup.objects.for_tenant(tenant.id).complete()
+    policy = BackupSettings.objects.of(tenant.id).policy
+    decisions = retention.decide([*rows, *more], policy, timezone.now(), tenant.zone)
+    return [decision for decision in decisions if not decision.keep]
+
+
 def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
     """Delete what the tenant's retention no longer keeps, and return those decisions.
 
@@ -194,9 +201,7 @@ def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
     _note_missing(tenant)
     failures: list[BackupError] = []
     removed = []
-    for decision in _decide(tenant):
-        if decision.keep:
-            continue
+    for decision in removals(tenant):
         try:
             _delete(tenant, decision.backup, Action.PRUNED, actor, " ".join(decision.reasons))
         except RowChanged:
@@ -520,12 +525,6 @@ def _why_not_deleted(backup: Backup | None, backup_id: int) -> str:
     if backup.is_active:
         return f"Backup {backup_id} is {backup.get_status_display()} and cannot be deleted now."
     return f"{backup} is pinned. Unpin it first."
-
-
-def _decide(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
-    rows = Backup.objects.for_tenant(tenant.id).complete()
-    policy = BackupSettings.objects.of(tenant.id).policy
-    return retention.decide([*rows, *more], policy, timezone.now(), tenant.zone)
 
 
 def _note_missing(tenant: Tenant) -> None:

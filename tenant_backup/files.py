@@ -210,7 +210,7 @@ class BackupDirectory:
             self.file(name).lstat()
         except FileNotFoundError:
             return self.path.is_dir()
-        except OSError:
+        except (OSError, BackupError):
             return False
         return False
 

@@ -6,19 +6,21 @@ import getpass
 import json
 import logging
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from tenant_backup.exceptions import TenantNotFound
+from tenant_backup.exceptions import BackupError, TenantNotFound
 from tenant_backup.models import Backup
 from tenant_backup.tenants import Tenant, get_provider
 
 logger = logging.getLogger("tenant_backup")
+
+T = TypeVar("T")
 
 FAILED = 1
 USAGE_ERROR = 2
@@ -103,6 +105,28 @@ class TenantCommand(BaseCommand):
             self.say(report.as_json())
         names = ", ".join(shown(tenant_id) for tenant_id in tenant_ids)
         raise CommandError(f"There is no tenant {names}. Nothing was done.", returncode=USAGE_ERROR)
+
+    def attempt(self, tenant: Tenant, report: Report, work: Callable[[], T]) -> T | None:
+        """Do one tenant's work. Its failure is reported, and never stops the others'."""
+        try:
+            return work()
+        except BackupError as error:
+            if error.backup:
+                report.backups.append(error.backup)
+            message = str(error)
+        except Exception as error:
+            logger.exception("The work for tenant %r failed.", tenant.id)
+            message = f"{type(error).__name__}: {error}"
+        report.errors.append((tenant.id, message))
+        self.say(f"{shown(tenant.id)}: FAILED: {message}", loud=True)
+        return None
+
+    def finish(self, report: Report, total: int, *, as_json: bool, failed: str) -> None:
+        """Print the report for programs, and end with the exit status that it deserves."""
+        if as_json:
+            self.say(report.as_json())
+        if report.errors:
+            raise CommandError(f"{len(report.errors)} of {total} {failed}.", returncode=FAILED)
 
     def failure(self, message: str, *, as_json: bool) -> CommandError:
         """The end of a command that fails as a whole, said to people and to programs."""

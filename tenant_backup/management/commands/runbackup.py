@@ -17,7 +17,7 @@ from tenant_backup import automation, backups
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import size_in_words
-from tenant_backup.management.base import FAILED, USAGE_ERROR, Report, TenantCommand, shown, user
+from tenant_backup.management.base import USAGE_ERROR, Report, TenantCommand, shown, user
 from tenant_backup.models import LABEL_LENGTH, BackupSettings, Trigger
 from tenant_backup.sqlite import Progress
 from tenant_backup.tenants import Tenant, fault_of
@@ -80,33 +80,13 @@ class Command(TenantCommand):
         report = Report()
         quiet = as_json or verbosity == 0
         for tenant, do in work:
-            line = self._try(tenant, do, report)
+            line = self.attempt(tenant, report, partial(do, report))
             if line and not quiet:
                 self.say(line)
-        if as_json:
-            self.say(report.as_json())
-        elif not work and not quiet:
+        if not work and not quiet:
             self.say(_why_nothing(found))
-        if report.errors:
-            raise CommandError(
-                f"{len(report.errors)} of {len(work)} {'would fail' if dry_run else 'failed'}.",
-                returncode=FAILED,
-            )
-
-    def _try(self, tenant: Tenant, do: Work, report: Report) -> str | None:
-        """Do one tenant's work. Its failure is reported, and never stops the others'."""
-        try:
-            return do(report)
-        except BackupError as error:
-            if error.backup:
-                report.backups.append(error.backup)
-            message = str(error)
-        except Exception as error:
-            logger.exception("Backing up tenant %r failed.", tenant.id)
-            message = f"{type(error).__name__}: {error}"
-        report.errors.append((tenant.id, message))
-        self.say(f"{shown(tenant.id)}: FAILED: {message}", loud=True)
-        return None
+        failed = "would fail" if dry_run else "failed"
+        self.finish(report, len(work), as_json=as_json, failed=failed)
 
 
 def _work(
