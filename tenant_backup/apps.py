@@ -16,7 +16,7 @@ class TenantBackupConfig(AppConfig):
             from tenant_backup import automation, signals
 
             post_migrate.connect(
-                automation.set_up_after_migrate, dispatch_uid="tenant_backup.set_up"
+                automation.set_up_after_migrate, sender=self, dispatch_uid="tenant_backup.set_up"
             )
             signals.backup_failed.connect(
                 automation.retry_after_failure, dispatch_uid="tenant_backup.retry"

@@ -59,7 +59,11 @@ LONGEST_RETRY = timedelta(hours=6)
 ENQUEUE_AGAIN_AFTER = timedelta(minutes=5)
 FEW = 10
 """A queued backup that no worker has started is handed over again after the delay, which doubles,
-and only while few are queued; otherwise the workers are merely busy, and copies would pile up."""
+and only few of them with one tick: workers that are merely busy shall not drown in copies."""
+
+AHEAD = timedelta(minutes=5)
+LONGEST_INTERVAL = timedelta(days=32)
+"""What is set for later than this was set by a clock that was wrong, and is set anew."""
 
 SPARE_SECONDS = 10
 """A backup is given up so long before its task's timeout, to end in words and not by a kill."""
@@ -114,16 +118,21 @@ def set_up() -> None:
             return
         # The name is not unique in django-q2's table; a second row would only tick twice.
         Schedule.objects.filter(name=SCHEDULE_NAME).exclude(pk=schedule.pk).delete()
+        now = timezone.now()
+        if schedule.next_run is None or schedule.next_run > now + AHEAD:
+            wanted["next_run"] = now
         Schedule.objects.filter(pk=schedule.pk).update(**wanted)
 
 
 def set_up_after_migrate(*, using: str, **kwargs: Any) -> None:
-    """Receiver of `post_migrate`, which comes for each app and alias, in any order."""
+    """Receiver of our `post_migrate`, which comes for each alias after every `migrate`."""
     if using != conf.CATALOG_DATABASE:
         return
     tables = set(connections[using].introspection.table_names())
     if {model._meta.db_table for model in (Schedule, Automation, BackupSettings)} <= tables:
-        set_up()
+        # Apps may be migrated one by one, and django-q2's table may lack columns yet.
+        with _logged("Setting up automation"):
+            set_up()
         with _logged("Making the settings of the tenants"):
             _ensure_settings()
 
@@ -156,8 +165,7 @@ def tick(now: datetime | None = None) -> None:
         with _logged("Making the settings of the tenants"):
             _ensure_settings()
     _mend_and_claim(now, BackupSettings.objects.all())
-    for backup in _waiting().order_by("created_at"):
-        _enqueue_when_waiting(backup, now)
+    _hand_over_waiting(now)
 
 
 def is_due(tenant: Tenant, now: datetime) -> bool:
@@ -167,13 +175,16 @@ def is_due(tenant: Tenant, now: datetime) -> bool:
     return bool(slot_has_come and not is_paused()) or _waiting().for_tenant(tenant.id).exists()
 
 
-def take_due(tenants: Sequence[Tenant], now: datetime) -> list[tuple[Tenant, Backup]]:
+def take_due(
+    tenants: Sequence[Tenant], now: datetime, *, counts_as_tick: bool
+) -> list[tuple[Tenant, Backup]]:
     """What there is to do for these tenants without a cluster: what is due, and what is queued.
 
-    Counts as a tick: somebody looks after automatic backups.
+    Counts as a tick where these are all tenants: somebody looks after everybody's backups.
     """
-    Automation.load()
-    Automation.objects.update(last_tick_at=now)
+    if counts_as_tick:
+        Automation.load()
+        Automation.objects.update(last_tick_at=now)
     by_id = {tenant.id: tenant for tenant in tenants}
     _mend_and_claim(now, BackupSettings.objects.filter(tenant_id__in=by_id))
     waiting = _waiting().filter(tenant_id__in=by_id).order_by("created_at")
@@ -227,21 +238,27 @@ def make(backup_id: int) -> str:
     if backup.trigger == Trigger.AUTOMATIC and is_paused():
         return "paused"
     try:
-        made = backups.perform(
-            get_provider().get_tenant(backup.tenant_id), backup_id, limits=_task_limits()
-        )
+        tenant = get_provider().get_tenant(backup.tenant_id)
+    except TenantNotFound as error:
+        backups.refuse(backup, error)
+        return str(error)
+    try:
+        made = backups.perform(tenant, backup_id, limits=_task_limits())
     except BackupInProgress:
         return "another process is at work; the tick asks again"
     return str(made.backup) if made else "nothing to do"
 
 
 def retry_after_failure(*, tenant: Tenant, backup: Backup, **kwargs: Any) -> None:
-    """Receiver of `backup_failed`: try an automatic backup again, but never past its next slot."""
-    if backup.trigger != Trigger.AUTOMATIC:
+    """Receiver of `backup_failed`: try a slot's backup again, but never past the next slot.
+
+    Whether the slot's, not whether automatic: a person may have taken the queued one over.
+    """
+    if backup.slot_at is None:
         return
     rows = Backup.objects.for_tenant(tenant.id)
     newest_good = rows.good().newest_first().first()
-    failures = rows.failed().filter(trigger=Trigger.AUTOMATIC)
+    failures = rows.failed().exclude(slot_at=None)
     if newest_good:
         failures = failures.filter(created_at__gt=newest_good.created_at)
     delay = min(FIRST_RETRY * 2 ** min(failures.count() - 1, 10), LONGEST_RETRY)
@@ -257,11 +274,11 @@ def _schedules() -> Any:
 
 
 def _is_alive(row: Automation, now: datetime) -> bool:
-    if row.last_tick_at and row.last_tick_at > now - STALLED_AFTER:
+    if row.last_tick_at and now - STALLED_AFTER < row.last_tick_at < now + AHEAD:
         return True
     # A single worker that makes a long backup cannot tick meanwhile.
     return any(
-        backups.last_progress_at(tenant, backup) > now - STALLED_AFTER
+        now - STALLED_AFTER < backups.last_progress_at(tenant, backup) < now + AHEAD
         for backup in Backup.objects.running()
         if (tenant := _tenant(backup.tenant_id))
     )
@@ -321,7 +338,8 @@ def _mend_and_claim(now: datetime, settings: BackupSettingsQuerySet) -> None:
                 backups.mend(tenant)
     if is_paused():
         return
-    for row in settings.filter(automatic=True, next_run_at=None):
+    unset = Q(next_run_at=None) | Q(next_run_at__gt=now + LONGEST_INTERVAL)
+    for row in settings.filter(unset, automatic=True):
         if tenant := _tenant(row.tenant_id):
             with _logged(f"Setting the next run of tenant {tenant.id!r}"):
                 row.reschedule(tenant.zone, now)
@@ -343,13 +361,18 @@ def _claim_slot(settings: BackupSettings, tenant: Tenant, now: datetime) -> None
         logger.info("The slot %s of tenant %r waits for an active backup.", slot_at, tenant.id)
 
 
-def _enqueue_when_waiting(backup: Backup, now: datetime) -> None:
-    if backup.enqueued_at is not None:
-        waited = now - backup.enqueued_at
-        doubled = backup.enqueued_at - backup.created_at
-        if waited < max(ENQUEUE_AGAIN_AFTER, doubled) or Backup.objects.queued().count() > FEW:
-            return
-    _hand_over(backup)
+def _hand_over_waiting(now: datetime) -> None:
+    waiting = _waiting().order_by("created_at")
+    again = [backup for backup in waiting if backup.enqueued_at and _is_overdue(backup, now)]
+    for backup in [*waiting.filter(enqueued_at=None), *again[:FEW]]:
+        _hand_over(backup)
+
+
+def _is_overdue(backup: Backup, now: datetime) -> bool:
+    """Whether it was handed over so long ago that its message is probably lost."""
+    assert backup.enqueued_at is not None  # noqa: S101 - it was handed over
+    doubled = backup.enqueued_at - backup.created_at
+    return now - backup.enqueued_at >= max(ENQUEUE_AGAIN_AFTER, doubled)
 
 
 def _task_limits() -> backups.Limits:

@@ -145,6 +145,13 @@ def perform(
         return None
 
 
+def refuse(backup: Backup, reason: BackupError) -> None:
+    """Turn a queued backup that nobody can even begin into a failed one."""
+    with _transition(backup):
+        backup.refuse(str(reason))
+        _record(Action.FAILED, backup, backup.requested_by, str(reason))
+
+
 def preview(tenant: Tenant, order: Order) -> Preview:
     """What `create` would need and remove; changes nothing. Raises the `BackupError` it would."""
     directory = directory_of(tenant)
@@ -310,9 +317,7 @@ def _record_failure(
     """Leave a failed row where not even the lock could be taken: no failure may be a silent one."""
     with suppress(BackupError):
         backup = claim()
-        with _transition(backup):
-            backup.refuse(str(reason))
-            _record(Action.FAILED, backup, backup.requested_by, str(reason))
+        refuse(backup, reason)
         _announce(tenant, backup)
         return backup
     return None

@@ -195,15 +195,31 @@ class DirectoryTenants(HostNameTenants):
     database_name = "db.sqlite3"
 
     def all_tenants(self) -> Iterable[Tenant]:
-        folders = sorted(
-            folder
-            for folder in Path(self.directory).absolute().iterdir()
-            if folder.is_dir() and not folder.name.startswith(".")
-        )
+        directory = Path(self.directory).absolute()
         return [
-            Tenant(folder.name, folder.name, folder, folder / self.database_name)
-            for folder in folders
+            self._tenant(directory, name)
+            for name in sorted(self._names(directory))
+            if self._is_tenant(directory, name)
         ]
+
+    def get_tenant(self, tenant_id: str) -> Tenant:
+        directory = Path(self.directory).absolute()
+        # Only a name that is listed, so that no id leads elsewhere, nor to the same folder twice
+        # where capitals make no difference.
+        if tenant_id in self._names(directory) and self._is_tenant(directory, tenant_id):
+            return self._tenant(directory, tenant_id)
+        raise TenantNotFound(f"There is no tenant {tenant_id!r}.")
+
+    @staticmethod
+    def _names(directory: Path) -> set[str]:
+        return {path.name for path in directory.iterdir()}
+
+    @staticmethod
+    def _is_tenant(directory: Path, name: str) -> bool:
+        return not name.startswith(".") and (directory / name).is_dir()
+
+    def _tenant(self, directory: Path, name: str) -> Tenant:
+        return Tenant(name, name, directory / name, directory / name / self.database_name)
 
 
 class DatabaseTenants(HostNameTenants):

@@ -212,6 +212,20 @@ class TestTick:
         automation.tick(NOW - timedelta(hours=2))
         assert Backup.objects.exists()
 
+    def test_a_clock_that_was_years_ahead_is_recovered_from(self, tenant):
+        row = make_due(tenant)
+        ahead = NOW + timedelta(days=3650)
+        automation.tick(ahead)
+        Backup.objects.all().delete()
+        Schedule.objects.update(next_run=timezone.now() + timedelta(days=3650))
+        assert automation.standing(NOW).state is State.STALLED
+        automation.tick(NOW)
+        assert automation.standing(NOW).state is State.RUNNING
+        row.refresh_from_db()
+        assert NOW < row.next_run_at < NOW + timedelta(days=2)
+        automation.set_up()
+        assert Schedule.objects.get().next_run <= timezone.now()
+
     def test_mends_what_a_killed_worker_left(self, tenant):
         make_due(tenant)
         backups.directory_of(tenant).make()
@@ -323,13 +337,21 @@ class TestEnqueue:
         finally:
             timezone.now = original
 
-    def test_not_again_while_many_are_queued(self, add_tenant):
-        for number in range(automation.FEW + 1):
-            tenant = add_tenant(f"t{number}", database=False)
+    def test_only_few_again_with_one_tick_but_in_the_end_all(self, add_tenant):
+        """Whatever lost their messages, a restart of the broker say, all are handed over again."""
+        number = 2 * automation.FEW + 1
+        for name in range(number):
+            tenant = add_tenant(f"t{name}", database=False)
             Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.MANUAL, created_at=NOW)
         self.tick_at(NOW)
-        self.tick_at(minutes(30))
-        assert OrmQ.objects.count() == automation.FEW + 1
+        assert OrmQ.objects.count() == number
+        OrmQ.objects.all().delete()
+        counts = []
+        for minute in (30, 31, 32):
+            before = OrmQ.objects.count()
+            self.tick_at(minutes(minute))
+            counts.append(OrmQ.objects.count() - before)
+        assert counts == [automation.FEW, automation.FEW, 1]
 
 
 class TestMake:
@@ -353,6 +375,13 @@ class TestMake:
             assert "another process is at work" in automation.make(backup.pk)
         assert Backup.objects.get().status == Status.QUEUED
 
+    def test_the_backup_of_a_tenant_that_is_gone_fails_in_words(self, tenant):
+        backup = backups.request(tenant, MANUAL)
+        Tenants.tenants.clear()
+        automation.make(backup.pk)
+        row = Backup.objects.get()
+        assert (row.status, row.error) == (Status.FAILED, "There is no tenant 'acme'.")
+
     def test_gives_up_before_the_tasks_timeout(self):
         deadline = automation._task_limits().deadline
         assert 40 < deadline - automation.time.monotonic() <= 50  # of 60 seconds
@@ -365,7 +394,9 @@ class TestRetry:
         delays = []
         for _ in range(8):
             BackupSettings.objects.update(next_run_at=timezone.now() + timedelta(days=9))
-            backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC)
+            backup = Backup.objects.create(
+                tenant_id=tenant.id, trigger=Trigger.AUTOMATIC, slot_at=NOW
+            )
             with pytest.raises(BackupError):
                 automation.make(backup.pk)
             row.refresh_from_db()
@@ -376,11 +407,22 @@ class TestRetry:
         tenant = add_tenant(database=False)
         soon = timezone.now() + timedelta(minutes=3)
         row = make_due(tenant, soon)
-        backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC)
+        backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC, slot_at=NOW)
         with pytest.raises(BackupError):
             automation.make(backup.pk)
         row.refresh_from_db()
         assert row.next_run_at == soon
+
+    def test_a_slots_backup_that_a_person_took_over_is_tried_again_too(self, add_tenant):
+        tenant = add_tenant(database=False)
+        row = make_due(tenant, interval="monthly")
+        automation.tick(NOW)
+        later = timezone.now() + timedelta(days=9)
+        BackupSettings.objects.update(next_run_at=later)
+        with pytest.raises(BackupError):
+            backups.create(tenant, MANUAL)
+        row.refresh_from_db()
+        assert row.next_run_at < timezone.now() + timedelta(minutes=16)
 
     def test_a_failed_manual_one_is_not_tried_again(self, add_tenant):
         tenant = add_tenant(database=False)
@@ -461,11 +503,19 @@ class TestDue:
         assert "Nothing is due. Automation is paused." in self.run(capsys)
         assert not Backup.objects.exists()
 
-    def test_only_for_the_named_tenants(self, add_tenant, capsys):
+    def test_only_for_the_named_tenants_and_then_it_is_nobodys_tick(self, add_tenant, capsys):
         for name in ("acme", "acme2"):
             make_due(add_tenant(name))
         self.run(capsys, "acme")
         assert Backup.objects.get().tenant_id == "acme"
+        assert automation.standing().state is State.STALLED
+
+    def test_what_another_process_is_at_is_no_failure(self, tenant, capsys):
+        make_due(tenant)
+        backups.directory_of(tenant).make()
+        with lock.hold(backups.directory_of(tenant), wait=0):
+            assert "acme: another process is at work on it" in self.run(capsys)
+        assert Backup.objects.get().status == Status.QUEUED
 
     def test_a_dry_run_says_who_is_due_and_claims_nothing(self, add_tenant, capsys):
         make_due(add_tenant("acme"))

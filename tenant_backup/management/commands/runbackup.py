@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from tenant_backup import automation, backups
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError
+from tenant_backup.exceptions import BackupError, BackupInProgress
 from tenant_backup.files import size_in_words
 from tenant_backup.management.base import USAGE_ERROR, Report, TenantCommand, shown, user
 from tenant_backup.models import LABEL_LENGTH, BackupSettings, Trigger
@@ -75,7 +75,12 @@ class Command(TenantCommand):
         given = self.find_tenants(tenants, as_json=as_json)
         found = [tenant for tenant in given if not fault_of(tenant)]
         order = backups.Order(trigger=Trigger.COMMAND, label=label, pinned=pin, requested_by=user())
-        work = _previews(found, order, due=due) if dry_run else _work(found, order, due=due)
+        if dry_run:
+            work = _previews(found, order, due=due)
+        elif due:
+            work = _due_work(found, counts_as_tick=not tenants)
+        else:
+            work = _work(found, order)
         work += [(tenant, partial(_refuse, tenant)) for tenant in given if fault_of(tenant)]
         report = Report()
         quiet = as_json or verbosity == 0
@@ -89,20 +94,31 @@ class Command(TenantCommand):
         self.finish(report, len(work), as_json=as_json, failed=failed)
 
 
-def _work(
-    tenants: Sequence[Tenant], order: backups.Order, *, due: bool
-) -> list[tuple[Tenant, Work]]:
-    """A backup of each tenant, or what is due for them."""
+def _work(tenants: Sequence[Tenant], order: backups.Order) -> list[tuple[Tenant, Work]]:
+    """A backup of each tenant; where another process is at work on one, wait for it."""
     BackupSettings.objects.ensure(tenant.id for tenant in tenants)
-    if due:
-        return [
-            (tenant, partial(_make, tenant, partial(backups.perform, tenant, backup.pk)))
-            for tenant, backup in automation.take_due(tenants, timezone.now())
-        ]
+    limits = backups.Limits(lock_wait=conf.BUSY_TIMEOUT)
     return [
-        (tenant, partial(_make, tenant, partial(backups.create, tenant, order)))
+        (tenant, partial(_make, tenant, partial(backups.create, tenant, order, limits=limits)))
         for tenant in tenants
     ]
+
+
+def _due_work(tenants: Sequence[Tenant], *, counts_as_tick: bool) -> list[tuple[Tenant, Work]]:
+    """What is due for these tenants, as far as no other process is making it already."""
+    BackupSettings.objects.ensure(tenant.id for tenant in tenants)
+    due = automation.take_due(tenants, timezone.now(), counts_as_tick=counts_as_tick)
+    return [
+        (tenant, partial(_make, tenant, partial(_perform, tenant, backup.pk)))
+        for tenant, backup in due
+    ]
+
+
+def _perform(tenant: Tenant, backup_id: int, *, progress: Progress) -> backups.Made | None:
+    try:
+        return backups.perform(tenant, backup_id, progress=progress)
+    except BackupInProgress:
+        return None
 
 
 def _previews(
@@ -117,11 +133,10 @@ def _previews(
 
 
 def _make(tenant: Tenant, make: Callable[..., backups.Made | None], report: Report) -> str:
-    limits = backups.Limits(lock_wait=conf.BUSY_TIMEOUT)
     with _progress_bar(shown(tenant.id)) as progress:
-        made = make(limits=limits, progress=progress)
+        made = make(progress=progress)
     if made is None:
-        return f"{shown(tenant.id)}: another process has made it meanwhile"
+        return f"{shown(tenant.id)}: another process is at work on it"
     report.backups.append(made.backup)
     report.tenants.append(
         _about(tenant) | {"pruned": [decision.backup.pk for decision in made.pruned]}
