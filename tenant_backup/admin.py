@@ -339,6 +339,8 @@ class BackupSettingsAdmin(CatalogAdmin):
 
     @admin.display(description=gettext_lazy("kept"))
     def retention(self, settings: BackupSettings) -> str:
+        if not settings.policy.has_limits:
+            return _("everything")
         days, daily = settings.keep_days or 0, settings.keep_daily or 0
         weekly, monthly = settings.keep_weekly or 0, settings.keep_monthly or 0
         rules = [
@@ -351,9 +353,7 @@ class BackupSettingsAdmin(CatalogAdmin):
                 ngettext("monthly for %(count)d month", "monthly for %(count)d months", monthly),
             ),
         ]
-        return ", ".join(text % {"count": count} for count, text in rules if count) or _(
-            "everything"
-        )
+        return ", ".join(text % {"count": count} for count, text in rules if count)
 
     def save_model(
         self, request: HttpRequest, obj: BackupSettings, form: BackupSettingsForm, change: bool

@@ -255,7 +255,12 @@ def configure(tenant: Tenant, settings: BackupSettings, *, actor: str = "") -> N
         else:
             settings.next_run_at = settings.slot_after(timezone.now(), tenant.zone)
         settings.save()
-        Event.objects.create(tenant_id=tenant.id, action=Action.CONFIGURED, actor=actor)
+        Event.objects.create(
+            tenant_id=tenant.id,
+            action=Action.CONFIGURED,
+            actor=actor,
+            detail=_changes(saved, settings) if saved else "",
+        )
 
 
 def open_file(tenant: Tenant, backup: Backup, *, actor: str = "") -> BinaryIO:
@@ -269,6 +274,16 @@ def open_file(tenant: Tenant, backup: Backup, *, actor: str = "") -> BinaryIO:
     stream = directory_of(tenant).open(backup.file_name)
     _record(Action.DOWNLOADED, backup, actor)
     return stream
+
+
+def _changes(before: BackupSettings, after: BackupSettings) -> str:
+    """What was changed, for the history: "keep_last: 7 → 14, interval: daily → weekly"."""
+    changes = [
+        (field.name, getattr(before, field.name), getattr(after, field.name))
+        for field in BackupSettings._meta.fields
+        if field.editable
+    ]
+    return ", ".join(f"{name}: {old} → {new}" for name, old, new in changes if old != new)
 
 
 def _perform(

@@ -319,7 +319,7 @@ def check_tenants(
         return [
             checks.Warning(
                 f"The tenant provider cannot list the tenants: {type(error).__name__}: {error}",
-                hint="Until it can, no tenant is backed up. Is a migration of yours missing?",
+                hint="Until it can, no tenant is backed up. Its method all_tenants() raised this.",
                 id="tenant_backup.W002",
             )
         ]

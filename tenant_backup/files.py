@@ -374,6 +374,8 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise NotEnoughSpace(f"{path} cannot be written: {error.strerror}.") from error
+        if error.errno == errno.EROFS:
+            raise NotWritable(f"{path} cannot be written: {error.strerror}.") from error
         user = f" (user id {os.geteuid()})" if hasattr(os, "geteuid") else ""
         raise NotWritable(
             f"{path} cannot be written: {error.strerror}. The user that this process runs as{user} "

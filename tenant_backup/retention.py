@@ -50,6 +50,16 @@ class Policy:
     keep_weekly: int | None = None
     keep_monthly: int | None = None
 
+    @property
+    def has_limits(self) -> bool:
+        """Whether anything is ever removed."""
+        return self.keep_last is not None or self.keep_days is not None
+
+    @property
+    def thins(self) -> bool:
+        """Whether something beyond the limits is kept."""
+        return bool(self.keep_daily or self.keep_weekly or self.keep_monthly)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision(Generic[T]):

@@ -391,7 +391,8 @@ class TestListbackups:
         host.run("runbackup", "acme", "--pin")
         (host.tenants / "acme" / "db.sqlite3").unlink()
         host.run("runbackup", "acme")
-        title, *lines = host.run("listbackups").stdout.splitlines()
+        zone, title, *lines = host.run("listbackups").stdout.splitlines()
+        assert zone == "Times are in the time zone UTC."
         assert title.split() == [
             "ID",
             "TENANT",
@@ -402,6 +403,9 @@ class TestListbackups:
             "FILE",
             "LABEL",
         ]
+        failed, reason, *others = lines
+        assert reason == f"    The database {host.tenants}/acme/db.sqlite3 does not exist."
+        lines = [failed, *others]
         assert [line.split()[:2] for line in lines] == [
             ["4", "acme"],
             ["3", "acme"],
@@ -409,7 +413,6 @@ class TestListbackups:
             ["2", "globex"],
         ]
         assert "failed" in lines[0]
-        assert "does not exist" in lines[0]
         assert "complete, pinned" in lines[1]
         assert lines[2].endswith("first")
 

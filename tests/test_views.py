@@ -543,7 +543,7 @@ class TestWhenNextAndAutomation:
     def test_running(self, tenant, visit, running_automation):
         make(tenant)
         text = self.page(visit, automatic=True)
-        assert "Backups are made automatically. The last good one was made 0 minutes ago." in text
+        assert "Backups are made automatically. The last good one was made just now." in text
         assert "Automation running (last seen" in text
 
     def test_paused(self, tenant, visit, running_automation):
@@ -1079,6 +1079,9 @@ class TestSettings:
             tenant_id="acme", keep_monthly=12, notify_email="ada@example.com"
         )
         client = visit()
+        # Without a limit nothing goes, so there is nothing beyond it to keep.
+        assert "the newest backup of each of" not in text_of(client.get(PAGE))
+        BackupSettings.objects.update(keep_last=3)
         assert "the newest backup of each of 12 months" in text_of(client.get(PAGE))
         client.post(f"{PAGE}/settings", SETTINGS)
         saved = BackupSettings.objects.get()

@@ -57,7 +57,38 @@ class Report:
         return json.dumps(answer, indent=2, default=as_iso)
 
 
-class TenantCommand(BaseCommand):
+class CatalogCommand(BaseCommand):
+    """A command that needs the catalog, and says in words where that cannot be used."""
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        if not logger.hasHandlers():
+            # What the log would say goes to the terminal then, where the command says it itself.
+            logger.addHandler(logging.NullHandler())
+        try:
+            return super().execute(*args, **options)
+        except DatabaseError as error:
+            message = f"The catalog cannot be used: {error}. Has manage.py migrate been run?"
+            raise self.failure(message, as_json=options["as_json"]) from error
+
+    def failure(self, message: str, *, as_json: bool) -> CommandError:
+        """The end of a command that fails as a whole, said to people and to programs."""
+        if as_json:
+            self.say(Report(errors=[("", message)]).as_json())
+        return CommandError(message, returncode=FAILED)
+
+    def say(self, text: str, *, loud: bool = False) -> None:
+        """Print a line, on the error output where it is `loud`.
+
+        Work goes on where nobody reads any more, or the log's disk is full: a backup is worth more
+        than the line about it.
+        """
+        try:
+            (self.stderr if loud else self.stdout).write(text)
+        except (OSError, UnicodeError) as error:
+            logger.warning("A line of output was lost (%s): %s", error, text)
+
+
+class TenantCommand(CatalogCommand):
     """A command about the named tenants, or about all of them when none is named."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -67,13 +98,6 @@ class TenantCommand(BaseCommand):
         parser.add_argument(
             "--json", action="store_true", dest="as_json", help="print one JSON object"
         )
-
-    def execute(self, *args: Any, **options: Any) -> str | None:
-        try:
-            return super().execute(*args, **options)
-        except DatabaseError as error:
-            message = f"The catalog cannot be used: {error}. Has manage.py migrate been run?"
-            raise self.failure(message, as_json=options["as_json"]) from error
 
     def find_tenants(self, tenant_ids: Sequence[str], *, as_json: bool) -> list[Tenant]:
         """The tenants of these ids, or all. Ends the command where one is unknown."""
@@ -127,23 +151,6 @@ class TenantCommand(BaseCommand):
             self.say(report.as_json())
         if report.errors:
             raise CommandError(f"{len(report.errors)} of {total} {failed}.", returncode=FAILED)
-
-    def failure(self, message: str, *, as_json: bool) -> CommandError:
-        """The end of a command that fails as a whole, said to people and to programs."""
-        if as_json:
-            self.say(Report(errors=[("", message)]).as_json())
-        return CommandError(message, returncode=FAILED)
-
-    def say(self, text: str, *, loud: bool = False) -> None:
-        """Print a line, on the error output where it is `loud`.
-
-        Work goes on where nobody reads any more, or the log's disk is full: a backup is worth more
-        than the line about it.
-        """
-        try:
-            (self.stderr if loud else self.stdout).write(text)
-        except (OSError, UnicodeError) as error:
-            logger.warning("A line of output was lost (%s): %s", error, text)
 
 
 def _backup_as_dict(backup: Backup) -> dict[str, Any]:

@@ -6,15 +6,15 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from tenant_backup import automation
 from tenant_backup.automation import Standing, State
-from tenant_backup.management.base import as_iso, user
+from tenant_backup.management.base import CatalogCommand, as_iso, user
+from tenant_backup.models import BackupSettings
 
 
-class Command(BaseCommand):
+class Command(CatalogCommand):
     help = "Enable, pause or resume automatic backups of all tenants, or say where they stand."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -36,12 +36,12 @@ class Command(BaseCommand):
             case "resume":
                 automation.resume()
         standing = automation.standing()
-        self.stdout.write(_as_json(standing) if as_json else _in_words(standing))
+        self.say(_as_json(standing) if as_json else _in_words(standing))
 
 
 def _as_json(standing: Standing) -> str:
     answer = {
-        "ok": standing.state is State.RUNNING,
+        "ok": True,
         "backups": [],
         "errors": [],
         "state": standing.state.value,
@@ -75,4 +75,8 @@ def _in_words(standing: Standing) -> str:
                 "the same."
             )
         case State.RUNNING:
-            return f"Automation is running, {seen}."
+            rows = BackupSettings.objects.all()
+            return (
+                f"Automation is running, {seen}. {rows.filter(automatic=True).count()} of "
+                f"{rows.count()} tenants have automatic backups on."
+            )

@@ -13,10 +13,11 @@ from tenant_backup.models import Backup
 from tenant_backup.tenants import get_provider
 
 TITLES = ["ID", "TENANT", "TIME", "SIZE", "STATUS", "TRIGGER", "FILE", "LABEL"]
+INDENT = "    "
 
 
 class Command(TenantCommand):
-    help = "List the backups of the named tenants, or of all, newest first."
+    help = "List the backups of the named tenants, or of all: by tenant, newest first."
 
     def handle(self, *, tenants: list[str], as_json: bool, **options: Any) -> None:
         rows = Backup.objects.newest_first().order_by("tenant_id", "-created_at", "-pk")
@@ -28,7 +29,8 @@ class Command(TenantCommand):
             report.tenants = [{"id": id_} for id_ in _tenant_ids(tenants, report.backups)]
             self.say(report.as_json())
         elif report.backups:
-            self.say(_table([TITLES, *map(_cells, report.backups)]))
+            self.say(f"Times are in the time zone {timezone.get_current_timezone_name()}.")
+            self.say(_table(report.backups))
         else:
             self.say("There are no backups yet. Make some: manage.py runbackup")
 
@@ -67,14 +69,21 @@ def _cells(backup: Backup) -> list[str]:
         size_in_words(backup.size) if backup.size else "-",
         ", ".join([backup.status, *marks]),
         backup.trigger,
-        backup.file_name or shown(backup.error or "-"),
+        backup.file_name or "-",
         shown(backup.label) if backup.label else "",
     ]
 
 
-def _table(rows: list[list[str]]) -> str:
+def _table(backups: list[Backup]) -> str:
+    """The rows in columns; below each failed one its reason, which may be long."""
+    rows = [TITLES, *map(_cells, backups)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
+    lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
+    ]
+    reasons = ["", *(backup.error for backup in backups)]
+    return "\n".join(
+        f"{line}\n{INDENT}{shown(reason)}" if reason else line
+        for line, reason in zip(lines, reasons, strict=True)
     )

@@ -176,6 +176,9 @@ def _refuse(tenant: Tenant, report: Report) -> str:
 def _why_nothing(tenants: Sequence[Tenant]) -> str:
     if not tenants:
         return "There are no tenants, so there is nothing to back up."
+    ids = [tenant.id for tenant in tenants]
+    if not BackupSettings.objects.filter(tenant_id__in=ids, automatic=True).exists():
+        return "Nothing is due: none of these tenants has automatic backups on."
     return f"Nothing is due. Automation is {automation.standing().state.value}."
 
 

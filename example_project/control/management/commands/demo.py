@@ -1,5 +1,6 @@
 """The whole example in one go: data, a backup of every tenant, and the pages to look at."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from example_project.control.models import Customer, Membership
 from example_project.tenancy import DOMAIN
 
 ADDRESS = "127.0.0.1"
+SECONDS_TO_STOP = 20
 
 
 def port_number(text: str) -> int:
@@ -103,12 +105,19 @@ def running_cluster() -> Iterator[None]:
     """A real django-q2 cluster beside the web server, as a host has it, for as long as it runs."""
     # Ended by a signal other than Ctrl-C, this process would leave the cluster behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    cluster = subprocess.Popen([sys.executable, sys.argv[0], "qcluster"])
+    # In a session of its own, so that Ctrl-C does not reach it: django-q2 may hang when a second
+    # signal comes while it works on the first.
+    command = [sys.executable, sys.argv[0], "qcluster"]
+    cluster = subprocess.Popen(command, start_new_session=True)
     try:
         yield
     finally:
         cluster.terminate()
-        cluster.wait()
+        try:
+            cluster.wait(timeout=SECONDS_TO_STOP)
+        except subprocess.TimeoutExpired:
+            os.killpg(cluster.pid, signal.SIGKILL)
+            cluster.wait()
 
 
 def check_port(port: int) -> None:

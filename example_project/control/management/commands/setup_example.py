@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connections, transaction
+from django.template.defaultfilters import filesizeformat
 
 from example_project.business.models import Contract, InventoryItem, Partner, Ticket
 from example_project.business.sample_data import SampleData, Volume
@@ -87,14 +88,13 @@ class Command(BaseCommand):
             )
         # Moves what is in the write-ahead log into the database file, whose size is told next.
         connections[alias].close()
-        megabytes = tenant.database.stat().st_size / 1_000_000
+        size = filesizeformat(tenant.database.stat().st_size).replace("\xa0", " ")
         # Last, so that nobody meets a tenant without its data.
         Customer.objects.get_or_create(
             slug=example.slug, defaults={"name": example.name, "time_zone": example.time_zone}
         )
         self.stdout.write(
-            f"{example.slug}: {counts}, {megabytes:.1f} MB, "
-            f"{'new' if is_new else 'exists and is kept'}"
+            f"{example.slug}: {counts}, {size}, {'new' if is_new else 'exists and is kept'}"
         )
 
 
