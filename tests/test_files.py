@@ -735,7 +735,7 @@ def test_the_real_disk_has_no_room_for_more_than_itself(directory):
         directory.require_space(shutil.disk_usage(directory.path).total)
 
 
-@pytest.mark.parametrize("missing", ["", "backups", "root/backups", "a/b/root/backups"])
+@pytest.mark.parametrize("missing", ["", "backups", "tenant/backups", "a/b/tenant/backups"])
 def test_the_free_space_is_that_of_the_disk_where_the_directory_would_be(
     tmp_path, monkeypatch, missing
 ):

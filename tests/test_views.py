@@ -1272,3 +1272,31 @@ def test_errors_of_use_cases_are_messages(tenant, visit, monkeypatch):
         answer = visit().post(f"{PAGE}/{name}", body)
         assert is_page(answer)
         assert said(answer) == "Somebody was faster."
+
+
+# A request in a process of its own: the administrator clicks "Create backup".
+CLICK = """
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+settings.ALLOWED_HOSTS = ["*"]
+user = User.objects.filter(username="ada").first() or User.objects.create_superuser("ada")
+client = Client(headers={"host": "acme.example.com"})
+client.force_login(user)
+"""
+CREATE = """
+answer = client.post("/settings/admin/backup/create", {"label": "click"}, follow=True)
+print(answer.status_code, "The backup is complete" in answer.text)
+"""
+
+
+def test_a_process_killed_during_create_does_not_block_the_next_click(host):
+    root = host.add_tenant("acme", rows=600, body=10_000)
+    dies = CLICK + "from tenant_backup import sqlite\nsqlite._require_time = die\n" + CREATE
+    host.assert_killed(host.start(dies))
+    assert [row["status"] for row in host.catalog()] == ["running"]
+
+    answer, errors = host.start(CLICK + CREATE).communicate(timeout=60)
+    assert answer == "200 True\n", errors
+    assert [row["status"] for row in host.catalog()] == ["complete", "failed"]
+    assert not list((root / "backups").glob(".*.partial"))
