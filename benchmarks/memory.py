@@ -33,7 +33,7 @@ def main() -> None:
         large = peak_of_backup(host, "large", options.large)
 
     difference = large - small
-    print(f"difference: {difference:+.1f} MB, ratio: {large / small:.2f}")
+    print(f"difference: {difference:+z.1f} MB, ratio: {large / small:.2f}")
     if difference > options.allowed:
         sys.exit(
             f"Peak memory grows with the database: by {difference:.1f} MB, more than the "

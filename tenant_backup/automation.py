@@ -130,11 +130,13 @@ def set_up_after_migrate(*, using: str, **kwargs: Any) -> None:
         return
     tables = set(connections[using].introspection.table_names())
     if {model._meta.db_table for model in (Schedule, Automation, BackupSettings)} <= tables:
-        # Apps may be migrated one by one, and django-q2's table may lack columns yet.
-        with _logged("Setting up automation"):
-            set_up()
-        with _logged("Making the settings of the tenants"):
-            _ensure_settings()
+        # Apps may be migrated one by one, so django-q2's table, or the host's, may lack columns
+        # yet. The next `migrate` makes up for it, and for the settings the tick, too.
+        for doing, do in (("set up automation", set_up), ("make settings", _ensure_settings)):
+            try:
+                do()
+            except Exception as error:  # noqa: BLE001 - whatever the host's own code raises
+                logger.warning("Cannot %s yet: %s: %s", doing, type(error).__name__, error)
 
 
 def pause(by: str) -> None:

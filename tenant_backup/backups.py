@@ -145,6 +145,15 @@ def perform(
         return None
 
 
+def removals_after_next(tenant: Tenant) -> list[Decision[Backup]]:
+    """What will be deleted, and why, when the next backup has succeeded."""
+    automatic = BackupSettings.objects.of(tenant.id).automatic
+    trigger = Trigger.AUTOMATIC if automatic else Trigger.MANUAL
+    return removals(
+        tenant, Backup(pk=0, tenant_id=tenant.id, trigger=trigger, status=Status.COMPLETE)
+    )
+
+
 def refuse(backup: Backup, reason: BackupError) -> None:
     """Turn a queued backup that nobody can even begin into a failed one."""
     with _transition(backup):

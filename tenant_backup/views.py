@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial, wraps
@@ -105,6 +105,18 @@ def settings(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         return _page(request, tenant, form)
     backups.configure(tenant, form.instance, actor=_user_name(request))
     messages.success(request, gettext("The settings are saved."))
+    if going := len(backups.removals_after_next(tenant)):
+        messages.warning(
+            request,
+            ngettext(
+                "%(number)d backup will be removed after the next one. It is marked in the list: "
+                "pin it to keep it.",
+                "%(number)d backups will be removed after the next one. They are marked in the "
+                "list: pin what you want to keep.",
+                going,
+            )
+            % {"number": going},
+        )
     return _back(request)
 
 
@@ -377,6 +389,8 @@ class Line:
     backup: Backup
     reason: str
     is_deletable: bool
+    goes_because: str = ""
+    """Why retention will remove it after the next backup; empty where it will not."""
 
 
 def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None) -> HttpResponse:
@@ -389,7 +403,11 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
     standing = _standing()
     active = rows.active().first()
     last_attempt = rows.exclude(Backup.ACTIVE).newest_first().first()
-    line = partial(_line, tenant=tenant, sees_paths=may["configure"])
+    going = {
+        decision.backup.pk: " ".join(decision.reasons)
+        for decision in backups.removals_after_next(tenant)
+    }
+    line = partial(_line, tenant=tenant, sees_paths=may["configure"], going=going)
     next_run_at = _next_run_at(settings, tenant)
     context = {
         "title": gettext("Backups"),
@@ -450,9 +468,14 @@ def _page_number(request: HttpRequest) -> str:
     return number if re.fullmatch("[0-9]{1,6}", number) else ""
 
 
-def _line(backup: Backup, *, tenant: Tenant, sees_paths: bool) -> Line:
+def _line(backup: Backup, *, tenant: Tenant, sees_paths: bool, going: Mapping[int, str]) -> Line:
     reason = backup.error if sees_paths else without_paths(backup.error, tenant)
-    return Line(backup, reason, is_deletable=not _why_kept(backup))
+    return Line(
+        backup,
+        reason,
+        is_deletable=not _why_kept(backup),
+        goes_because=going.get(backup.pk, ""),
+    )
 
 
 def _why_kept(backup: Backup) -> str:

@@ -71,6 +71,19 @@ class TestSchedule:
         call_command("migrate", verbosity=0)
         assert {row.tenant_id for row in BackupSettings.objects.all()} == {"acme", "globex"}
 
+    def test_a_provider_that_fails_does_not_fail_migrate(self, monkeypatch, caplog):
+        def fail(self):
+            raise FileNotFoundError("no folder of tenants yet")
+
+        monkeypatch.setattr(Tenants, "all_tenants", fail)
+        call_command("migrate", verbosity=0)
+        (record,) = caplog.records
+        assert record.getMessage() == (
+            "Cannot make settings yet: FileNotFoundError: no folder of tenants yet"
+        )
+        assert record.exc_info is None
+        assert Schedule.objects.count() == 1
+
     def test_is_put_right(self, settings):
         settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "CLUSTER": "long"}
         Schedule.objects.update(repeats=0, minutes=5)

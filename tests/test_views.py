@@ -491,7 +491,7 @@ class TestOverview:
             complete_row(made, error="/srv/why" if made % 2 else "")
         client = visit()
         client.get(PAGE)
-        with django_assert_num_queries(14):
+        with django_assert_num_queries(17):
             client.get(PAGE)
 
     def test_only_what_the_user_may_do_is_offered(self, tenant, visit):
@@ -1086,6 +1086,23 @@ class TestSettings:
         client.post(f"{PAGE}/settings", SETTINGS)
         saved = BackupSettings.objects.get()
         assert (saved.keep_monthly, saved.notify_email) == (12, "ada@example.com")
+
+    def test_what_the_next_backup_will_cost_is_said_and_marked_before_it_goes(self, tenant, visit):
+        for _ in range(3):
+            backups.create(tenant, backups.Order(trigger=Trigger.COMMAND))
+        client = visit()
+        assert "will be removed" not in text_of(client.get(PAGE))
+        answer = client.post(
+            f"{PAGE}/settings", {**SETTINGS, "automatic": "on", "keep_last": "2"}, follow=True
+        )
+        text = text_of(answer)
+        assert "2 backups will be removed after the next one." in text
+        assert text.count("will be removed after the next backup") == 2
+        assert text.count("It is not among the newest 2.") == 2
+        assert Backup.objects.count() == 3
+        made = backups.create(tenant, backups.Order(trigger=Trigger.AUTOMATIC))
+        assert len(made.pruned) == 2
+        assert "will be removed after the next backup" in text_of(client.get(PAGE))
 
     def test_a_tick_while_the_form_is_open_is_no_conflict(self, tenant, visit, running_automation):
         BackupSettings.objects.create(
