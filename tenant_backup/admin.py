@@ -321,7 +321,7 @@ class BackupSettingsAdmin(CatalogAdmin):
                 "fields": ["keep_last", "keep_days", "keep_daily", "keep_weekly", "keep_monthly"],
                 "description": gettext_lazy(
                     "Manual, found and pinned backups are always kept and do not count. "
-                    "Where no rule is set, everything is kept."
+                    "Without a maximum number or a retention period everything is kept."
                 ),
             },
         ),

@@ -280,7 +280,7 @@ def _is_alive(row: Automation, now: datetime) -> bool:
         return True
     # A single worker that makes a long backup cannot tick meanwhile.
     return any(
-        now - STALLED_AFTER < backups.last_progress_at(tenant, backup) < now + AHEAD
+        backups.is_moving(tenant, backup, now)
         for backup in Backup.objects.running()
         if (tenant := _tenant(backup.tenant_id))
     )

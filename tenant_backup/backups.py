@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
@@ -57,6 +57,9 @@ class Limits:
 
 
 NO_LIMITS = Limits()
+
+QUIET = timedelta(minutes=3)
+"""A running backup that has not moved for this long was probably left by a crash."""
 
 REQUEST_BUSY_TIMEOUT = 5
 """Seconds that a request waits at most for a locked database."""
@@ -187,6 +190,12 @@ def mend(tenant: Tenant) -> None:
         directory_of(tenant).make()
         with suppress(BackupInProgress), _at_work(tenant, wait=0):
             pass
+
+
+def is_moving(tenant: Tenant, backup: Backup, now: datetime) -> bool:
+    """Whether somebody seems to be at work on a running backup, and it was not left by a crash."""
+    # A time to come was written by a clock that was wrong, and says nothing.
+    return abs(now - last_progress_at(tenant, backup)) < QUIET
 
 
 def last_progress_at(tenant: Tenant, backup: Backup) -> datetime:
@@ -402,7 +411,8 @@ def _claim(tenant: Tenant, order: Order) -> Backup:
 def _make(tenant: Tenant, backup: Backup, limits: Limits, progress: Progress | None) -> None:
     """Bring a queued row to `complete` with its file, or to `failed` with the reason raised."""
     directory = directory_of(tenant)
-    backup.start(_free_name(tenant, directory))
+    now = timezone.now()
+    backup.start(_free_name(tenant, directory, now), at=now)
     try:
         copy = _copy(tenant, directory, backup.file_name, limits, progress)
         backup.record_copy(copy)
@@ -463,12 +473,12 @@ def _copy(
     return sqlite.fingerprint(partial)
 
 
-def _free_name(tenant: Tenant, directory: BackupDirectory) -> str:
+def _free_name(tenant: Tenant, directory: BackupDirectory, at: datetime) -> str:
     """The first of the names for this moment that neither the disk nor the catalog knows."""
     rows = Backup.objects.for_tenant(tenant.id)
     return next(
         name
-        for name in file_names(tenant.id, timezone.now())
+        for name in file_names(tenant.id, at)
         if directory.is_free(name) and not rows.filter(file_name=name).exists()
     )
 
@@ -480,17 +490,21 @@ def _settle(directory: BackupDirectory, backup: Backup, reason: BackupError) -> 
     nothing: a row that stayed `running` would be in everybody's way.
     """
     troubles = []
+    is_published = False
     try:
         if backup.fingerprint and directory.holds(backup.file_name, backup.fingerprint):
+            is_published = True
             directory.finish(backup.file_name)
             _complete(backup)
             return True
     except BackupError as error:
         troubles.append(str(error))
-    try:
-        directory.withdraw(backup.file_name, backup.sha256)
-    except BackupError as error:
-        troubles.append(str(error))
+    # What is published keeps its checksum, whatever became of the row.
+    if not is_published:
+        try:
+            directory.withdraw(backup.file_name, backup.sha256)
+        except BackupError as error:
+            troubles.append(str(error))
     _fail(backup, " ".join([str(reason), *troubles]))
     return False
 
@@ -530,7 +544,7 @@ def _as_backup_error(error: BaseException) -> BackupError:
 def _delete(tenant: Tenant, backup: Backup, action: Action, actor: str, detail: str = "") -> None:
     _require_no_transaction()
     rows = Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk)
-    deletable = rows.filter(pinned=False).exclude(Backup.ACTIVE)
+    deletable = rows.deletable()
     was_missing_at = backup.missing_at
     # From here on it is no good backup, which nobody can pin. Whatever ends us before the row is
     # gone leaves it with the truth, or what is soon the truth; and it can be deleted again.

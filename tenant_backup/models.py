@@ -192,6 +192,10 @@ class BackupQuerySet(models.QuerySet["Backup"]):
         """Complete, its file present, not found damaged."""
         return self.complete().filter(missing_at=None, damaged_at=None)
 
+    def deletable(self) -> BackupQuerySet:
+        """Neither pinned nor asked for and not made yet."""
+        return self.filter(pinned=False).exclude(Backup.ACTIVE)
+
     def newest_first(self) -> BackupQuerySet:
         return self.order_by("-created_at", "-pk")
 
@@ -263,21 +267,26 @@ class Backup(models.Model):
         return self.status == Status.COMPLETE and not self.missing_at and not self.damaged_at
 
     @property
+    def is_deletable(self) -> bool:
+        """What `BackupQuerySet.deletable()` asks of the database."""
+        return not self.pinned and not self.is_active
+
+    @property
     def fingerprint(self) -> Fingerprint | None:
         """What the file is recognised by; None while there is no verified copy."""
         return Fingerprint(self.size, self.sha256) if self.size and self.sha256 else None
 
-    def start(self, file_name: str) -> None:
-        """From now on somebody is at work, on a file that is to get this name.
+    def start(self, file_name: str, *, at: datetime | None = None) -> None:
+        """From now on, or this time, somebody is at work on a file that is to get this name.
 
-        The backup is of now, however long ago it was asked for.
+        The backup is of then, however long ago it was asked for.
         """
-        now = timezone.now()
+        at = at or timezone.now()
         self._move(
             [Status.QUEUED],
             status=Status.RUNNING,
-            created_at=now,
-            started_at=now,
+            created_at=at,
+            started_at=at,
             file_name=file_name,
             error="",
         )

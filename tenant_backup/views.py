@@ -7,11 +7,12 @@ a wrong method is 405, no tenant 404, nobody logged in the login, no permission 
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
+from django.db import OperationalError
 from django.db.models import Count, Sum
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render, resolve_url
@@ -42,15 +44,14 @@ from tenant_backup.forms import LabelForm, SettingsForm
 from tenant_backup.models import Backup, BackupSettings, Status, Trigger
 from tenant_backup.tenants import Tenant, get_provider
 
+logger = logging.getLogger("tenant_backup")
+
 View = Callable[..., HttpResponse]
 
 ACTIONS = ("view", "create", "delete", "download", "configure")
 """What the tenant provider is asked about."""
 
 PAGE_SIZE = 25
-
-LOOKS_INTERRUPTED_AFTER = timedelta(minutes=3)
-"""A running backup that has not moved for this long was probably left by a crash."""
 
 
 class EveryAlias(set[str]):
@@ -74,7 +75,14 @@ def door(action: str) -> Callable[[View], View]:
                 return _to_login(request)
             _require(request, tenant, action)
             with timezone.override(tenant.zone):
-                return view(request, tenant, **kwargs)
+                try:
+                    return view(request, tenant, **kwargs)
+                except OperationalError as error:
+                    if request.method != "POST":
+                        raise
+                    logger.exception("The catalog failed during %s.", request.path)
+                    messages.error(request, _catalog_trouble(error))
+                    return _back(request)
 
         # No transaction of ATOMIC_REQUESTS may be open around our views. django-q2's ORM broker
         # closes the connections that it finds unusable when it is handed a task, and one inside
@@ -162,10 +170,10 @@ def delete(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         return _back(request)
     deletable = []
     for backup in chosen:
-        if reason := _why_kept(backup):
-            messages.warning(request, reason)
-        else:
+        if backup.is_deletable:
             deletable.append(backup)
+        else:
+            messages.warning(request, _why_kept(backup))
     if not deletable:
         return _back(request)
     if request.POST.get("confirm") != "yes":
@@ -253,6 +261,14 @@ def status(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 
 
 # Who asks, and for what
+
+
+def _catalog_trouble(error: OperationalError) -> str:
+    """Of a catalog that is locked, say, while the database that it is in is being copied."""
+    text = gettext(
+        "The catalog of backups could not be changed (%(reason)s). Try again in a moment."
+    )
+    return text % {"reason": error}
 
 
 def _to_login(request: HttpRequest) -> HttpResponse:
@@ -473,21 +489,19 @@ def _line(backup: Backup, *, tenant: Tenant, sees_paths: bool, going: Mapping[in
     return Line(
         backup,
         reason,
-        is_deletable=not _why_kept(backup),
+        is_deletable=backup.is_deletable,
         goes_because=going.get(backup.pk, ""),
     )
 
 
 def _why_kept(backup: Backup) -> str:
-    """Why a backup cannot be deleted as it is, or nothing where it can."""
+    """Why a backup is not deletable."""
     if backup.pinned:
         text = gettext("The backup of %(time)s is pinned, so it is not deleted. Unpin it first.")
     elif backup.status == Status.RUNNING:
         text = gettext("The backup of %(time)s is being made, so it cannot be deleted now.")
-    elif backup.status == Status.QUEUED:
-        text = gettext("The backup of %(time)s is queued, so it cannot be deleted now.")
     else:
-        return ""
+        text = gettext("The backup of %(time)s is queued, so it cannot be deleted now.")
     return text % {"time": _time(backup)}
 
 
@@ -546,12 +560,12 @@ def _progress(tenant: Tenant, active: Backup | None) -> Progress | None:
         done = _bytes(backups.directory_of(tenant).partial(active.file_name)) or 0
     except BackupError:
         done = 0
-    moved_at = backups.last_progress_at(tenant, active)
-    is_quiet = timezone.now() - moved_at > LOOKS_INTERRUPTED_AFTER
     return Progress(
         bytes_done=done if total is None else min(done, total),
         bytes_total=total,
-        quiet_since=moved_at if is_quiet else None,
+        quiet_since=None
+        if backups.is_moving(tenant, active, timezone.now())
+        else backups.last_progress_at(tenant, active),
     )
 
 

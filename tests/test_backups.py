@@ -591,6 +591,23 @@ class TestMend:
         assert running.error.startswith(backups.INTERRUPTED)
         assert "cannot be read: Is a directory" in running.error
 
+    def test_a_published_file_keeps_its_checksum_even_where_the_row_cannot_be_completed(
+        self, tenant, directory, running, monkeypatch
+    ):
+        made = make_database(directory.file(running.file_name), journal_mode="delete")
+        copy = sqlite.fingerprint(made)
+        running.record_copy(copy)
+        directory.companion(running.file_name).write_text(f"{copy.sha256}  {made.name}\n")
+
+        def fail(self, name):
+            raise NotWritable("the disk is dying")
+
+        monkeypatch.setattr(files.BackupDirectory, "finish", fail)
+        backups.mend(tenant)
+        running.refresh_from_db()
+        assert running.error.endswith("the disk is dying")
+        assert names_in(directory.path) == [made.name, f"{made.name}.sha256"]
+
     def test_another_tenants_row_is_not_mended(self, add_tenant, running):
         backups.mend(add_tenant("other"))
         running.refresh_from_db()

@@ -528,3 +528,12 @@ def test_an_order_that_is_repeated_adds_nothing():
         row.take_over(trigger=Trigger.MANUAL, label=label, pinned=False, requested_by="ann")
     row.refresh_from_db()
     assert (row.label, row.requested_by) == ("a; b", "ann")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("pinned", [True, False])
+@pytest.mark.parametrize("status", list(Status))
+def test_is_deletable_agrees_with_the_query(status, pinned):
+    row = Backup.objects.create(tenant_id="acme", trigger="manual", status=status, pinned=pinned)
+    assert row.is_deletable is Backup.objects.deletable().filter(pk=row.pk).exists()
+    assert row.is_deletable is (not pinned and status in ("complete", "failed"))

@@ -17,7 +17,7 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext, override_script_prefix
 from django.urls import reverse
@@ -1317,3 +1317,16 @@ def test_a_process_killed_during_create_does_not_block_the_next_click(host):
     assert answer == "200 True\n", errors
     assert [row["status"] for row in host.catalog()] == ["complete", "failed"]
     assert not list((root / "backups").glob(".*.partial"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_catalog_that_is_locked_is_said_and_nothing_is_lost(tenant, visit, monkeypatch):
+    backup = backups.create(tenant, backups.Order(trigger=Trigger.COMMAND)).backup
+
+    def fail(*arguments, **options):
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(backups, "delete", fail)
+    answer = visit().post(f"{PAGE}/delete", {"backup": backup.pk, "confirm": "yes"}, follow=True)
+    assert "could not be changed (database is locked). Try again" in text_of(answer)
+    assert Backup.objects.get() == backup
