@@ -340,6 +340,22 @@ class TestOutcome:
             rows = catalog.execute("SELECT tenant_id FROM tenant_backup_backupsettings").fetchall()
         assert sorted(rows) == [("acme",), ("globex",)]
 
+    def test_no_connection_to_the_catalog_is_held_while_a_database_is_copied(self, host):
+        """A server that ends idle connections would otherwise cost the copy its row."""
+        host.add_tenant()
+        process = host.start(
+            "from django.db import connections\n"
+            "from tenant_backup.sqlite import Snapshot\n"
+            "copy_to = Snapshot.copy_to\n"
+            "def look(*arguments, **options):\n"
+            "    print(connections['default'].connection)\n"
+            "    copy_to(*arguments, **options)\n"
+            "Snapshot.copy_to = look\n"
+            "command('runbackup', '--verbosity', '0')\n"
+        )
+        output, errors = process.communicate(timeout=60)
+        assert (process.returncode, output) == (0, "None\n"), errors
+
     def test_a_backup_of_a_locked_database_fails_in_words_and_does_not_hang(self, host):
         root = host.add_tenant(journal_mode="delete")
         with closing(sqlite3.connect(root / "db.sqlite3", isolation_level=None)) as writer:

@@ -1330,3 +1330,9 @@ def test_a_catalog_that_is_locked_is_said_and_nothing_is_lost(tenant, visit, mon
     answer = visit().post(f"{PAGE}/delete", {"backup": backup.pk, "confirm": "yes"}, follow=True)
     assert "could not be changed (database is locked). Try again" in text_of(answer)
     assert Backup.objects.get() == backup
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_operators_sidebar_is_not_on_a_tenants_page(tenant, visit):
+    User.objects.create(username="operator", is_superuser=True, is_staff=True)
+    assert 'id="nav-sidebar"' not in visit("operator").get(PAGE).content.decode()
