@@ -23,7 +23,8 @@ from tests.conftest import Process, assert_true_copy, count_rows, make_database
 JOURNAL_MODES = ["wal", "delete"]
 
 # Moves amounts from one table to the other until its input ends; then prints how often it did,
-# and the longest that one such transaction took.
+# and the longest that one such transaction took. It pauses in between, since SQLite's locks are not
+# fair: two that never pause starve each other, with a backup or without.
 WRITER = """
 import sqlite3, sys, threading, time
 end = threading.Event()
@@ -31,7 +32,7 @@ threading.Thread(target=lambda: (sys.stdin.read(), end.set()), daemon=True).star
 connection = sqlite3.connect(sys.argv[1], timeout=float(sys.argv[2]), isolation_level=None)
 connection.execute("PRAGMA synchronous = OFF")
 written, longest = 0, 0
-while not end.is_set():
+while not end.wait(0.001):
     started = time.monotonic()
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("UPDATE credits SET amount = amount + 1 WHERE id = 1 + ? % 50", (written,))
