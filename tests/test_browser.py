@@ -79,13 +79,19 @@ def visit(chromium, port):
     assert problems == []
 
 
+def press(control):
+    """Clicks what loads a page, and waits until that page is there: counting does not wait."""
+    with control.page.expect_navigation():
+        control.click()
+
+
 def rows(page):
     return page.locator("table.backups tbody tr")
 
 
 def create(page, label=""):
     page.get_by_label("Label").fill(label)
-    page.get_by_role("button", name="Create backup").click()
+    press(page.get_by_role("button", name="Create backup"))
     sync_api.expect(page.locator(".messagelist")).to_contain_text("The backup is complete")
 
 
@@ -123,7 +129,7 @@ def test_settings_are_changed_and_the_next_run_is_read(visit):
     page.get_by_label("Time of day").fill("03:15")
     page.get_by_label(re.compile("Weekday")).select_option("Wednesday")
     page.get_by_label("Maximum number").fill("5")
-    page.get_by_role("button", name="Save settings").click()
+    press(page.get_by_role("button", name="Save settings"))
     sync_api.expect(page.locator(".messagelist")).to_contain_text("The settings are saved")
     summary = page.locator(".summary")
     sync_api.expect(summary).to_contain_text("every week")
@@ -137,7 +143,7 @@ def test_a_wrong_setting_is_said_beside_its_field_and_nothing_is_lost(visit):
     page = visit("anna")
     page.get_by_label("Maximum number").fill("0")
     page.get_by_label("Retention period").fill("30")
-    page.get_by_role("button", name="Save settings").click()
+    press(page.get_by_role("button", name="Save settings"))
     field = page.locator(".field-keep_last")
     sync_api.expect(field.locator(".errorlist")).to_be_visible()
     sync_api.expect(page.get_by_label("Retention period")).to_have_value("30")
@@ -148,14 +154,14 @@ def test_a_backup_is_deleted_only_after_confirmation(visit, project):
     page = visit("anna")
     create(page, "to be deleted")
     before = rows(page).count()
-    rows(page).first.get_by_role("button", name="Delete").click()
+    press(rows(page).first.get_by_role("button", name="Delete"))
     sync_api.expect(page.locator("ul.chosen")).to_contain_text("to be deleted")
-    page.get_by_role("link", name="Cancel").click()
+    press(page.get_by_role("link", name="Cancel"))
     page.wait_for_url(f"**{PAGE}")
     assert rows(page).count() == before
 
-    rows(page).first.get_by_role("button", name="Delete").click()
-    page.get_by_role("button", name="Delete").click()
+    press(rows(page).first.get_by_role("button", name="Delete"))
+    press(page.get_by_role("button", name="Delete"))
     sync_api.expect(page.locator(".messagelist")).to_contain_text("1 backup was deleted")
     assert rows(page).count() == before - 1
     sync_api.expect(page.locator("table.backups")).not_to_contain_text("to be deleted")
@@ -165,17 +171,17 @@ def test_several_are_deleted_with_one_confirmation_but_no_pinned_one(visit):
     page = visit("anna")
     for number in range(3):
         create(page, f"of many {number}")
-    rows(page).nth(0).get_by_role("button", name="Pin").click()
+    press(rows(page).nth(0).get_by_role("button", name="Pin"))
     sync_api.expect(rows(page).nth(0)).to_contain_text("pinned")
     assert rows(page).nth(0).get_by_role("checkbox").count() == 0
     for number in (1, 2):
         rows(page).nth(number).get_by_role("checkbox").check()
-    page.get_by_role("button", name="Delete selected").click()
+    press(page.get_by_role("button", name="Delete selected"))
     assert page.locator("ul.chosen li").count() == 2
-    page.get_by_role("button", name="Delete").click()
+    press(page.get_by_role("button", name="Delete"))
     sync_api.expect(page.locator(".messagelist")).to_contain_text("2 backups were deleted")
     sync_api.expect(page.locator("table.backups")).to_contain_text("of many 2")
-    rows(page).nth(0).get_by_role("button", name="Unpin").click()
+    press(rows(page).nth(0).get_by_role("button", name="Unpin"))
     sync_api.expect(rows(page).nth(0)).not_to_contain_text("pinned")
 
 
@@ -184,12 +190,12 @@ def test_a_failure_is_said_in_words_on_the_page(visit, project):
     database = project.database("globex")
     away = database.rename(database.with_name("away.sqlite3"))
     try:
-        page.get_by_role("button", name="Create backup").click()
+        press(page.get_by_role("button", name="Create backup"))
         sync_api.expect(page.locator(".messagelist")).to_contain_text("does not exist")
         sync_api.expect(page.locator(".summary")).to_contain_text("There is no good backup yet")
     finally:
         away.rename(database)
-    page.get_by_role("button", name="Create backup").click()
+    press(page.get_by_role("button", name="Create backup"))
     sync_api.expect(page.locator(".messagelist")).to_contain_text("The backup is complete")
 
 
