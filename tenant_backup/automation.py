@@ -23,15 +23,17 @@ from django_q.conf import Conf as ClusterConf
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from tenant_backup import backups
+from tenant_backup import backups, monitoring
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupInProgress, TenantNotFound
 from tenant_backup.models import (
+    Action,
     Automation,
     Backup,
     BackupQuerySet,
     BackupSettings,
     BackupSettingsQuerySet,
+    Event,
     Trigger,
 )
 from tenant_backup.tenants import Tenant, fault_of, get_provider
@@ -101,6 +103,16 @@ def standing(now: datetime | None = None) -> Standing:
     return Standing(state, row.last_tick_at, row.paused_at, row.paused_by)
 
 
+def trouble(now: datetime | None = None) -> Standing | None:
+    """Where automation stands, if some tenant waits for it in vain; None where all is well.
+
+    A pause is somebody's will. Whoever is kept waiting by it for too long is overdue.
+    """
+    there = standing(now)
+    is_wanted = BackupSettings.objects.filter(automatic=True).exists()
+    return there if is_wanted and there.state in (State.NOT_SET_UP, State.STALLED) else None
+
+
 def set_up() -> None:
     """Make the schedule row, or put it right: there is one, every minute, on our cluster."""
     wanted = {
@@ -142,14 +154,20 @@ def set_up_after_migrate(*, using: str, **kwargs: Any) -> None:
 def pause(by: str) -> None:
     """Start nothing automatic until `resume`, not even what is queued already."""
     Automation.load()
-    Automation.objects.filter(paused_at=None).update(paused_at=timezone.now(), paused_by=by)
+    running = Automation.objects.filter(paused_at=None)
+    with transaction.atomic(using=conf.CATALOG_DATABASE):
+        if running.update(paused_at=timezone.now(), paused_by=by):
+            Event.record(Action.PAUSED, "", actor=by)
 
 
-def resume() -> None:
+def resume(by: str) -> None:
     """Take automatic backups up again."""
-    Automation.objects.update(paused_at=None, paused_by="")
-    # What was queued meanwhile shall not wait for its turn to be handed over again.
-    Backup.objects.queued().update(enqueued_at=None)
+    paused = Automation.objects.exclude(paused_at=None)
+    with transaction.atomic(using=conf.CATALOG_DATABASE):
+        if paused.update(paused_at=None, paused_by=""):
+            Event.record(Action.RESUMED, "", actor=by)
+            # What was queued meanwhile shall not wait for its turn to be handed over again.
+            Backup.objects.queued().update(enqueued_at=None)
 
 
 def is_paused() -> bool:
@@ -168,6 +186,8 @@ def tick(now: datetime | None = None) -> None:
             _ensure_settings()
     _mend_and_claim(now, BackupSettings.objects.all())
     _hand_over_waiting(now)
+    # Last, for a mail server may keep us waiting.
+    monitoring.notify(now)
 
 
 def is_due(tenant: Tenant, now: datetime) -> bool:

@@ -7,6 +7,8 @@ is a `BackupError` whose text a person can act on.
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from typing import BinaryIO
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from tenant_backup import lock, retention, sqlite
 from tenant_backup.conf import conf
@@ -161,7 +164,12 @@ def refuse(backup: Backup, reason: BackupError) -> None:
     """Turn a queued backup that nobody can even begin into a failed one."""
     with _transition(backup):
         backup.refuse(str(reason))
-        _record(Action.FAILED, backup, backup.requested_by, str(reason))
+        Event.record(
+            Action.FAILED,
+            backup,
+            actor=backup.requested_by,
+            detail=str(reason),
+        )
 
 
 def preview(tenant: Tenant, order: Order) -> Preview:
@@ -208,6 +216,18 @@ def last_progress_at(tenant: Tenant, backup: Backup) -> datetime:
     return max(started_at, datetime.fromtimestamp(changed, UTC))
 
 
+def note_missing(tenant: Tenant) -> list[Backup]:
+    """Mark the good backups whose files are gone, and return those."""
+    directory = directory_of(tenant)
+    missing = []
+    for backup in Backup.objects.for_tenant(tenant.id).good():
+        if directory.is_missing(backup.file_name):
+            logger.warning("The backup %s of tenant %r is missing.", backup.file_name, tenant.id)
+            Backup.objects.filter(pk=backup.pk).update(missing_at=timezone.now())
+            missing.append(backup)
+    return missing
+
+
 def removals(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
     """What `prune` would delete now, and why; or if there were these backups, too."""
     rows = Backup.objects.for_tenant(tenant.id).complete()
@@ -223,7 +243,8 @@ def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
     end.
     """
     _require_no_transaction()
-    _note_missing(tenant)
+    # Retention shall not count on what is gone.
+    note_missing(tenant)
     failures: list[BackupError] = []
     removed = []
     for decision in removals(tenant):
@@ -257,7 +278,11 @@ def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> Non
             raise BackupError(f"Backup {backup.pk} is not a good one, so it cannot be pinned.")
         if backup.pinned != pinned:
             backup.pinned = pinned
-            _record(Action.PINNED if pinned else Action.UNPINNED, backup, actor)
+            Event.record(
+                Action.PINNED if pinned else Action.UNPINNED,
+                backup,
+                actor=actor,
+            )
 
 
 def configure(tenant: Tenant, settings: BackupSettings, *, actor: str = "") -> None:
@@ -270,15 +295,16 @@ def configure(tenant: Tenant, settings: BackupSettings, *, actor: str = "") -> N
         saved = BackupSettings.objects.select_for_update().filter(pk=settings.pk).first()
         if saved and (saved.automatic, saved.rule) == (settings.automatic, settings.rule):
             settings.next_run_at = saved.next_run_at
+            settings.scheduled_since = saved.scheduled_since
         else:
-            settings.next_run_at = settings.slot_after(timezone.now(), tenant.zone)
-        settings.save()
-        Event.objects.create(
-            tenant_id=tenant.id,
-            action=Action.CONFIGURED,
-            actor=actor,
-            detail=_changes(saved, settings) if saved else "",
-        )
+            settings.scheduled_since = timezone.now()
+            settings.next_run_at = settings.slot_after(settings.scheduled_since, tenant.zone)
+        fields = [field for field in settings._meta.fields if not field.primary_key]
+        theirs = [field.name for field in fields if field.editable]
+        changed = [*theirs, "next_run_at", "scheduled_since"] if saved else None
+        settings.save(update_fields=changed)
+        detail = _changes(saved, settings) if saved else ""
+        Event.record(Action.CONFIGURED, tenant.id, actor=actor, detail=detail)
 
 
 def open_file(tenant: Tenant, backup: Backup, *, actor: str = "") -> BinaryIO:
@@ -290,8 +316,29 @@ def open_file(tenant: Tenant, backup: Backup, *, actor: str = "") -> BinaryIO:
     if not rows.exists():
         raise BackupError(f"Backup {backup.pk} has no file.")
     stream = directory_of(tenant).open(backup.file_name)
-    _record(Action.DOWNLOADED, backup, actor)
+    Event.record(Action.DOWNLOADED, backup, actor=actor)
     return stream
+
+
+def without_paths(text: str, tenant: Tenant) -> str:
+    """The text with the tenant's own files and folders called by their last name alone.
+
+    Should any other path be left in it, a general sentence stands for the whole.
+    """
+    folders = [
+        directory_of(tenant).path,
+        tenant.root,
+        tenant.root.parent,
+        tenant.database.parent,
+    ]
+    known = {path for folder in folders for path in (folder, folder.resolve()) if path.name}
+    for path in sorted(known, key=lambda path: len(str(path)), reverse=True):
+        # First what lies in the folder, then the folder itself, but not one that begins alike.
+        text = text.replace(f"{path}{os.sep}", "")
+        text = path.name.join(re.split(rf"{re.escape(str(path))}(?![\w-])", text))
+    if "/" in text or "\\" in text:
+        return gettext("There was a technical problem. Ask the operator, who can see the details.")
+    return text
 
 
 def _changes(before: BackupSettings, after: BackupSettings) -> str:
@@ -457,9 +504,10 @@ def _copy(
             copy = sqlite.open_copy(partial)
         with closing(copy):
             snapshot.copy_to(copy, progress=progress, deadline=limits.deadline)
+    pulse = directory.pulse(file_name)
     try:
         full = conf.VERIFY == "full"
-        if not sqlite.check(partial, full=full, deadline=limits.deadline):
+        if not sqlite.check(partial, full=full, deadline=limits.deadline, pulse=pulse):
             logger.info(
                 "Some indexes of tenant %r call functions of the host's own, so they were checked "
                 "for their structure only.",
@@ -470,7 +518,7 @@ def _copy(
             f"The copy of {snapshot.database} is no sound database, so the database itself is "
             f"probably damaged. SQLite says: {error}"
         ) from error
-    return sqlite.fingerprint(partial)
+    return sqlite.fingerprint(partial, deadline=limits.deadline, pulse=pulse)
 
 
 def _free_name(tenant: Tenant, directory: BackupDirectory, at: datetime) -> str:
@@ -512,13 +560,13 @@ def _settle(directory: BackupDirectory, backup: Backup, reason: BackupError) -> 
 def _complete(backup: Backup) -> None:
     with _transition(backup):
         backup.complete()
-        _record(Action.COMPLETED, backup, backup.requested_by)
+        Event.record(Action.COMPLETED, backup, actor=backup.requested_by)
 
 
 def _fail(backup: Backup, reason: str) -> None:
     with _transition(backup):
         backup.fail(reason)
-        _record(Action.FAILED, backup, backup.requested_by, reason)
+        Event.record(Action.FAILED, backup, actor=backup.requested_by, detail=reason)
 
 
 @contextmanager
@@ -558,7 +606,7 @@ def _delete(tenant: Tenant, backup: Backup, action: Action, actor: str, detail: 
         raise
     with _catalog_transaction():
         deletable.delete()
-        _record(action, backup, actor, detail)
+        Event.record(action, backup, actor=actor, detail=detail)
     backup_deleted.send_robust(Backup, tenant=tenant, backup=backup)
 
 
@@ -570,34 +618,11 @@ def _why_not_deleted(backup: Backup | None, backup_id: int) -> str:
     return f"{backup} is pinned. Unpin it first."
 
 
-def _note_missing(tenant: Tenant) -> None:
-    """Mark the backups whose files are gone, before pruning counts on them."""
-    directory = directory_of(tenant)
-    for backup in Backup.objects.for_tenant(tenant.id).good():
-        if directory.is_missing(backup.file_name):
-            logger.warning("The backup %s of tenant %r is missing.", backup.file_name, tenant.id)
-            Backup.objects.filter(pk=backup.pk).update(missing_at=timezone.now())
-
-
-def _record(action: Action, backup: Backup, actor: str, detail: str = "") -> None:
-    """Add a line to the history."""
-    Event.objects.create(
-        tenant_id=backup.tenant_id,
-        action=action,
-        backup_id=backup.pk,
-        file_name=backup.file_name,
-        actor=actor,
-        detail=detail,
-    )
-
-
 def _announce(tenant: Tenant, backup: Backup) -> None:
-    """Tell the log and the host what became of a backup."""
+    """Tell the host what became of a backup."""
     if backup.status == Status.COMPLETE:
-        logger.info("Backed up tenant %r: %s, %s bytes.", tenant.id, backup.file_name, backup.size)
         backup_completed.send_robust(Backup, tenant=tenant, backup=backup)
     elif backup.status == Status.FAILED:
-        logger.error("The backup of tenant %r failed: %s", tenant.id, backup.error)
         backup_failed.send_robust(Backup, tenant=tenant, backup=backup)
 
 

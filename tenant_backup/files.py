@@ -11,7 +11,8 @@ import os
 import shutil
 import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ SPACE_MARGIN = 16 * 1024 * 1024
 
 SLUG_LENGTH = 100
 """Characters of the tenant id in a file name; most file systems allow 255 bytes in all."""
+
+SECONDS_BETWEEN_PULSES = 15
 
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 """How file systems without hard links, and those that forbid them, refuse to make one."""
@@ -171,6 +174,22 @@ class BackupDirectory:
         """Create the empty file that the copy goes into."""
         os.close(self.create(self.partial(name)))
         return self.partial(name)
+
+    def pulse(self, name: str) -> Callable[[], None]:
+        """What to call often during work on the partial that does not write to it.
+
+        Now and then it sets the partial's time, so that others see that somebody is at work.
+        """
+        partial, seen_at = self.partial(name), time.monotonic()
+
+        def pulse() -> None:
+            nonlocal seen_at
+            if time.monotonic() - seen_at >= SECONDS_BETWEEN_PULSES:
+                seen_at = time.monotonic()
+                with suppress(OSError, NotImplementedError):
+                    os.utime(partial, follow_symlinks=False)
+
+        return pulse
 
     def publish(self, name: str, sha256: str) -> None:
         """Give the verified partial its final name, durably and beside its checksum.

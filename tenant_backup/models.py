@@ -6,14 +6,17 @@ Tenants are known by their id alone, for the host keeps them as it likes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from datetime import datetime, time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
-from django.db.models import F, Q
+from django.db import models, transaction
+from django.db.models import Count, F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -26,6 +29,8 @@ from tenant_backup.tenants import ID_LENGTH
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
+
+logger = logging.getLogger("tenant_backup")
 
 LABEL_LENGTH = 200
 
@@ -69,6 +74,15 @@ class Trigger(models.TextChoices):
     ADOPTED = "adopted", _("found on disk")
 
 
+class Alarm(models.TextChoices):
+    """What was told last of a tenant whose backups need somebody, the worst of what there was."""
+
+    NONE = "", _("all well")
+    MISSING = "missing", _("backups missing or damaged")
+    FAILED = "failed", _("failed")
+    OVERDUE = "overdue", _("overdue")
+
+
 class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
     def of(self, tenant_id: str) -> BackupSettings:
         """This tenant's settings; where there are none yet the initial ones, not saved."""
@@ -83,6 +97,25 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
             [BackupSettings.initial(tenant_id) for tenant_id in sorted(missing)],
             ignore_conflicts=True,
         )
+
+    def with_latest(self, now: datetime, *, lost_by: datetime) -> BackupSettingsQuerySet:
+        """With what monitoring judges by, in one query however many tenants there are.
+
+        `last_good_at`, `last_failed_at` and `last_error`; `missing`, the number of backups whose
+        files were found missing or damaged by that moment. What is of a time to come, by a wrong
+        clock, counts for nothing.
+        """
+        theirs = Backup.objects.filter(tenant_id=OuterRef("tenant_id"), created_at__lte=now)
+        newest_good = theirs.good().newest_first()[:1]
+        newest_failed = theirs.failed().newest_first()[:1]
+        missing = theirs.lost(lost_by).values("tenant_id").annotate(number=Count("pk"))
+        latest: dict[str, Any] = {
+            "last_good_at": Subquery(newest_good.values("created_at")),
+            "last_failed_at": Subquery(newest_failed.values("created_at")),
+            "last_error": Subquery(newest_failed.values("error")),
+            "missing": Coalesce(Subquery(missing.values("number")), 0),
+        }
+        return self.annotate(**latest)
 
 
 def _limit(name: StrOrPromise, *, most: int) -> models.PositiveIntegerField[Any, Any]:
@@ -115,6 +148,24 @@ class BackupSettings(models.Model):
     keep_monthly = _limit(_("months to keep one backup of"), most=1_200)
     notify_email = models.EmailField(_("address for notices"), blank=True, default="")
     next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
+    scheduled_since = models.DateTimeField(
+        _("scheduled so since"), default=timezone.now, editable=False
+    )
+    alarm = models.CharField(
+        _("alarm"),
+        max_length=10,
+        choices=Alarm.choices,
+        blank=True,
+        default=Alarm.NONE,
+        editable=False,
+    )
+    alarmed_at = models.DateTimeField(_("last alarm"), null=True, blank=True, editable=False)
+
+    # Of `with_latest` alone.
+    last_good_at: datetime | None
+    last_failed_at: datetime | None
+    last_error: str
+    missing: int
 
     objects = BackupSettingsQuerySet.as_manager()
 
@@ -150,11 +201,14 @@ class BackupSettings(models.Model):
 
         False, and nothing is changed, where another process has set it since this row was read.
         """
-        next_run_at = self.slot_after(now, zone)
+        changes: dict[str, Any] = {"next_run_at": self.slot_after(now, zone)}
+        if self.next_run_at is None:
+            # Nothing was asked for so far, so nothing of earlier can be overdue.
+            changes["scheduled_since"] = now
         row = BackupSettings.objects.filter(pk=self.pk, next_run_at=self.next_run_at)
-        if not row.update(next_run_at=next_run_at):
+        if not row.update(**changes):
             return False
-        self.next_run_at = next_run_at
+        vars(self).update(changes)
         return True
 
     @property
@@ -191,6 +245,10 @@ class BackupQuerySet(models.QuerySet["Backup"]):
     def good(self) -> BackupQuerySet:
         """Complete, its file present, not found damaged."""
         return self.complete().filter(missing_at=None, damaged_at=None)
+
+    def lost(self, by: datetime) -> BackupQuerySet:
+        """Complete once, and found missing or damaged by this moment."""
+        return self.complete().filter(Q(missing_at__lte=by) | Q(damaged_at__lte=by))
 
     def deletable(self) -> BackupQuerySet:
         """Neither pinned nor asked for and not made yet."""
@@ -364,6 +422,7 @@ class Automation(models.Model):
     paused_at = models.DateTimeField(_("paused"), null=True, blank=True)
     paused_by = models.CharField(_("paused by"), max_length=255, blank=True, default="")
     last_tick_at = models.DateTimeField(_("last tick"), null=True, blank=True)
+    notified_at = models.DateTimeField(_("last notice"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("automation")
@@ -391,6 +450,14 @@ class Action(models.TextChoices):
     UNPINNED = "unpinned", _("unpinned")
     DOWNLOADED = "downloaded", _("downloaded")
     CONFIGURED = "configured", _("settings changed")
+    OVERDUE = "overdue", _("overdue")
+    RECOVERED = "recovered", _("recovered")
+    PAUSED = "paused", _("automation paused")
+    RESUMED = "resumed", _("automation resumed")
+
+
+ALARMING = {Action.FAILED, Action.OVERDUE}
+"""What the log says as errors; the rest is information."""
 
 
 class EventQuerySet(models.QuerySet["Event"]):
@@ -399,9 +466,12 @@ class EventQuerySet(models.QuerySet["Event"]):
 
 
 class Event(models.Model):
-    """One line of the history: who did what, and when. It outlives the backup that it is about."""
+    """One line of the history: who did what, and when. It outlives the backup that it is about.
 
-    tenant_id = models.CharField(_("tenant"), max_length=ID_LENGTH)
+    Without a tenant it is about all of them.
+    """
+
+    tenant_id = models.CharField(_("tenant"), max_length=ID_LENGTH, blank=True)
     action = models.CharField(_("action"), max_length=20, choices=Action.choices)
     backup_id = models.BigIntegerField(_("backup"), null=True, blank=True)
     file_name = models.CharField(_("file"), max_length=255, blank=True, default="")
@@ -420,3 +490,37 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tenant_id}: {self.get_action_display()} {self.file_name}".rstrip()
+
+    @classmethod
+    def record(
+        cls,
+        action: Action,
+        about: Backup | str,
+        *,
+        actor: str = "",
+        detail: str = "",
+    ) -> None:
+        """Add a line about a backup, or a tenant's id, to the history, and then to the log.
+
+        The log's record has `action`, `tenant_id`, `backup_id`, `actor` and `detail`, too.
+        """
+        backup = about if isinstance(about, Backup) else None
+        facts = {
+            "action": action.value,
+            "tenant_id": backup.tenant_id if backup else about,
+            "backup_id": backup.pk if backup else None,
+            "actor": actor,
+            "detail": detail,
+        }
+        file_name = backup.file_name if backup else ""
+        cls.objects.create(file_name=file_name, **facts)
+        words = [
+            action.value,
+            file_name,
+            f"by {actor}" if actor else "",
+            f"({detail})" * bool(detail),
+        ]
+        text = " ".join(word for word in words if word)
+        level = logging.ERROR if action in ALARMING else logging.INFO
+        write = partial(logger.log, level, "Tenant %r: %s", facts["tenant_id"], text, extra=facts)
+        transaction.on_commit(write, using=conf.CATALOG_DATABASE, robust=True)

@@ -22,6 +22,16 @@ SPREAD = {"hourly": timedelta(minutes=10)}
 WIDEST_SPREAD = timedelta(minutes=30)
 """Within this time after the local time that is set the tenants' slots are spread."""
 
+MARGINS = {
+    "hourly": timedelta(hours=1),
+    "6h": timedelta(hours=3),
+    "12h": timedelta(hours=6),
+    "daily": timedelta(hours=6),
+    "weekly": timedelta(days=1),
+    "monthly": timedelta(days=2),
+}
+"""How long after a slot without success a tenant is overdue: time enough for some more attempts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -45,6 +55,11 @@ def next_slot(rule: Rule, tenant_id: str, zone: ZoneInfo, after: datetime) -> da
         for at in _moments(rule, day, zone)
         if at + delay > after
     )
+
+
+def overdue_at(rule: Rule, tenant_id: str, zone: ZoneInfo, since: datetime) -> datetime:
+    """From when on a tenant is overdue that has had no success later than `since`, in UTC."""
+    return next_slot(rule, tenant_id, zone, since) + MARGINS[rule.interval]
 
 
 def spread(interval: str, tenant_id: str) -> timedelta:

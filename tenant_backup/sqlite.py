@@ -35,6 +35,9 @@ CHECK_STEPS = 100_000
 Progress = Callable[[int, int], None]
 """Called with the number of bytes copied so far, and of all bytes."""
 
+Pulse = Callable[[], None]
+"""Called every now and then during long work, in which nothing else can be seen to move."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
@@ -149,7 +152,13 @@ def snapshot(database: Path, *, busy_timeout: float) -> Iterator[Snapshot]:
         yield Snapshot(path, connection, page_size, page_count, journal_mode)
 
 
-def check(file: Path, *, full: bool = True, deadline: float | None = None) -> bool:
+def check(
+    file: Path,
+    *,
+    full: bool = True,
+    deadline: float | None = None,
+    pulse: Pulse | None = None,
+) -> bool:
     """Check that a file that nobody writes to is a sound SQLite database.
 
     `full` compares every index with its table, too (`integrity_check`, otherwise `quick_check`).
@@ -164,7 +173,7 @@ def check(file: Path, *, full: bool = True, deadline: float | None = None) -> bo
             # A row that breaks a CHECK constraint is the host's affair and no damage; and the
             # constraint may call functions that we do not have.
             connection.execute("PRAGMA ignore_check_constraints = ON")
-            inspection = _Inspection(connection, file, deadline)
+            inspection = _Inspection(connection, file, deadline, pulse)
             if not full:
                 inspection.look_with_stand_ins("quick_check")
                 return True
@@ -181,11 +190,21 @@ def check(file: Path, *, full: bool = True, deadline: float | None = None) -> bo
         raise BackupError(f"{file} could not be checked: {error}.") from error
 
 
-def fingerprint(file: Path) -> Fingerprint:
-    """The fingerprint of a backup's file, which must not be a database that is in use."""
+def fingerprint(
+    file: Path, *, deadline: float | None = None, pulse: Pulse | None = None
+) -> Fingerprint:
+    """The fingerprint of a backup's file, which must not be a database that is in use.
+
+    Raises `DeadlineExceeded`, and `OSError` where the file cannot be read.
+    """
+    sha256 = hashlib.sha256()
     with file.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        return Fingerprint(stream.tell(), sha256)
+        while chunk := stream.read(CHUNK_BYTES):
+            sha256.update(chunk)
+            _require_time(deadline, f"Reading {file}")
+            if pulse:
+                pulse()
+        return Fingerprint(stream.tell(), sha256.hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,13 +214,15 @@ class _Inspection:
     connection: sqlite3.Connection
     file: Path
     deadline: float | None
+    pulse: Pulse | None
 
     def look(self, pragma: str, *, but_not: str | None = None) -> None:
         """Run a check; raises `DatabaseDamaged` with the first thing that it finds.
 
         What begins with `but_not` is no finding.
         """
-        with _interruptible(self.connection, f"Checking {self.file}", self.deadline):
+        doing = f"Checking {self.file}"
+        with _interruptible(self.connection, doing, self.deadline, self.pulse):
             findings = [text for (text,) in self.connection.execute(f"PRAGMA {pragma}")]
         for finding in findings:
             if finding != "ok" and not (but_not and finding.startswith(but_not)):
@@ -252,7 +273,7 @@ class _Inspection:
 
 @contextmanager
 def _interruptible(
-    connection: sqlite3.Connection, doing: str, deadline: float | None
+    connection: sqlite3.Connection, doing: str, deadline: float | None, pulse: Pulse | None
 ) -> Iterator[None]:
     """Let one long statement end at the deadline or by a signal, with the right error.
 
@@ -264,6 +285,8 @@ def _interruptible(
     def look() -> int:
         try:
             _require_time(deadline, doing)
+            if pulse:
+                pulse()
         except BaseException as error:  # noqa: BLE001 - a signal's exception arrives here, too
             raised.append(error)
         return len(raised)

@@ -8,7 +8,6 @@ a wrong method is 405, no tenant 404, nobody logged in the login, no permission 
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -485,7 +484,7 @@ def _page_number(request: HttpRequest) -> str:
 
 
 def _line(backup: Backup, *, tenant: Tenant, sees_paths: bool, going: Mapping[int, str]) -> Line:
-    reason = backup.error if sees_paths else without_paths(backup.error, tenant)
+    reason = backup.error if sees_paths else backups.without_paths(backup.error, tenant)
     return Line(
         backup,
         reason,
@@ -514,28 +513,7 @@ def _reason(error: BackupError | str, request: HttpRequest, tenant: Tenant) -> s
     """An error's text for this user: where files are on the server is for who may configure."""
     if get_provider().has_permission(request, tenant, "configure"):
         return str(error)
-    return without_paths(str(error), tenant)
-
-
-def without_paths(text: str, tenant: Tenant) -> str:
-    """The text with the tenant's own files and folders called by their last name alone.
-
-    Should any other path be left in it, a general sentence stands for the whole.
-    """
-    folders = [
-        backups.directory_of(tenant).path,
-        tenant.root,
-        tenant.root.parent,
-        tenant.database.parent,
-    ]
-    known = {path for folder in folders for path in (folder, folder.resolve()) if path.name}
-    for path in sorted(known, key=lambda path: len(str(path)), reverse=True):
-        # First what lies in the folder, then the folder itself, but not one that begins alike.
-        text = text.replace(f"{path}{os.sep}", "")
-        text = path.name.join(re.split(rf"{re.escape(str(path))}(?![\w-])", text))
-    if "/" in text or "\\" in text:
-        return gettext("There was a technical problem. Ask the operator, who can see the details.")
-    return text
+    return backups.without_paths(str(error), tenant)
 
 
 def _next_run_at(settings: BackupSettings, tenant: Tenant) -> datetime | None:

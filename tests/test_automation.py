@@ -263,7 +263,7 @@ class TestPause:
         assert backup.tenant_id == "queued"
         assert automation.make(backup.pk) == "paused"
         assert Backup.objects.get().status == Status.QUEUED
-        automation.resume()
+        automation.resume("ada")
         automation.tick(minutes(2))
         assert automation.make(backup.pk).startswith("queued-")
         assert Backup.objects.queued().get().tenant_id == "due"

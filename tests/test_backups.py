@@ -721,7 +721,7 @@ class TestDelete:
             if moment == "unlink":
                 patch.setattr(files.BackupDirectory, "remove", fail)
             else:
-                patch.setattr(backups, "_record", fail)
+                patch.setattr(Event, "record", fail)
             with pytest.raises(DatabaseError):
                 backups.delete(tenant, backup)
         row = Backup.objects.get()

@@ -623,7 +623,7 @@ class TestPaths:
     def test_no_path_is_left(self, tmp_path, text, expected):
         root = tmp_path / "my tenants" / "acme"
         tenant = Tenant("acme", "Acme", root, root / "db.sqlite3")
-        shown = views.without_paths(text.format(root=root), tenant)
+        shown = backups.without_paths(text.format(root=root), tenant)
         if expected is None:
             assert "Ask the operator" in shown or "/" not in shown
             assert str(tmp_path) not in shown
@@ -634,7 +634,7 @@ class TestPaths:
 
     def test_a_root_at_the_top_of_the_disk_hides_no_less(self, tmp_path):
         tenant = Tenant("acme", "Acme", Path("/acme"), Path("/acme.sqlite3"))
-        assert views.without_paths("/acme.sqlite3 is at /etc/x", tenant).startswith("There was")
+        assert backups.without_paths("/acme.sqlite3 is at /etc/x", tenant).startswith("There was")
 
 
 # What can be done

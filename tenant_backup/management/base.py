@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
+from django.utils import timezone
 
+from tenant_backup.automation import Standing, State
 from tenant_backup.exceptions import BackupError, TenantNotFound
-from tenant_backup.models import Backup
+from tenant_backup.models import Backup, BackupSettings
 from tenant_backup.tenants import Tenant, get_provider
 
 logger = logging.getLogger("tenant_backup")
@@ -173,3 +175,34 @@ def _backup_as_dict(backup: Backup) -> dict[str, Any]:
 def as_iso(value: Any) -> str:
     """A time as ISO 8601 in UTC, whole seconds and a Z as in file names."""
     return str(value.astimezone(UTC).isoformat(timespec="seconds")).replace("+00:00", "Z")
+
+
+def standing_in_words(standing: Standing) -> str:
+    """Where automation stands, and what to do."""
+    seen = (
+        f"last seen at {timezone.localtime(standing.last_tick_at):%Y-%m-%d %H:%M:%S}"
+        if standing.last_tick_at
+        else "never seen yet"
+    )
+    match standing.state:
+        case State.NOT_SET_UP:
+            return "Automation is not set up. Set it up: manage.py automatebackups enable"
+        case State.PAUSED:
+            by = f" by {standing.paused_by}" if standing.paused_by else ""
+            since = timezone.localtime(standing.paused_at)
+            return (
+                f"Automation is paused{by} since {since:%Y-%m-%d %H:%M:%S}. "
+                "Take it up again: manage.py automatebackups resume"
+            )
+        case State.STALLED:
+            return (
+                f"Automation is stalled: {seen}. Start a cluster (manage.py qcluster), or let cron "
+                "run manage.py runbackup --due. Workers that are busy with other long tasks look "
+                "the same."
+            )
+        case State.RUNNING:
+            rows = BackupSettings.objects.all()
+            return (
+                f"Automation is running, {seen}. {rows.filter(automatic=True).count()} of "
+                f"{rows.count()} tenants have automatic backups on."
+            )

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 from tqdm import tqdm
 
-from tenant_backup import automation, backups
+from tenant_backup import automation, backups, monitoring
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress
 from tenant_backup.files import size_in_words
@@ -90,6 +90,8 @@ class Command(TenantCommand):
                 self.say(line)
         if not work and not quiet:
             self.say(_why_nothing(found))
+        if not dry_run:
+            monitoring.notify()
         failed = "would fail" if dry_run else "failed"
         self.finish(report, len(work), as_json=as_json, failed=failed)
 
