@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import django
+
 BASE = Path(__file__).resolve().parent
 
 # Everything that the project writes: the control database and a directory for each tenant.
@@ -88,15 +90,31 @@ Q_CLUSTER = {
     "name": "example",
     "orm": "default",
     "workers": 2,
-    "timeout": 600,
-    # Workers claim tasks ahead of time, so a task must not be handed out again before three
-    # others can have run into their timeout.
-    "retry": 2000,
+    "timeout": 60,
+    "retry": 200,
     "max_attempts": 3,
     "catch_up": False,
+    # Backups may take long, so they have a cluster of their own and keep no other task waiting:
+    # Q_CLUSTER_NAME=backups python manage.py qcluster
+    "ALT_CLUSTERS": {
+        "backups": {
+            "workers": 1,
+            "timeout": 3600,
+            # A worker claims tasks ahead of time, so a task must not be handed out again before
+            # three others can have run into their timeout.
+            "retry": 12_000,
+        },
+    },
 }
 
+# The notices of failed and overdue backups are printed, not mailed.
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}}
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+
 TENANT_BACKUP = {
+    "CLUSTER": "backups",
     "TENANT_PROVIDER": "example_project.tenancy.Tenants",
     "DEFAULT_SETTINGS": {"automatic": True, "keep_last": 7, "keep_monthly": 12},
 }

@@ -29,7 +29,7 @@ from tenant_backup import backups
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress
 from tenant_backup.files import size_in_words
-from tenant_backup.models import Backup, BackupSettings, Event, Trigger
+from tenant_backup.models import Automation, Backup, BackupSettings, Event, Trigger
 from tenant_backup.tenants import Tenant, get_provider
 
 logger = logging.getLogger("tenant_backup")
@@ -45,7 +45,7 @@ FEW = 10
 
 
 class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """What the three have in common: their rows come from the use cases, so none is added here."""
+    """What they have in common: their rows come from the use cases, so none is added here."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -410,6 +410,50 @@ class BackupSettingsAdmin(CatalogAdmin):
         )
         text = ngettext("%(count)d backup was made.", "%(count)d backups were made.", count)
         self.tell_success(request, text, count)
+
+
+@admin.register(Automation)
+class AutomationAdmin(CatalogAdmin):
+    """Where automation stands, and the operator's switch for the automatic backups of all."""
+
+    list_display = ["state", "last_tick_at", "paused_at", "paused_by"]
+    list_display_links = None
+    actions = ["pause", "resume"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Automation]:
+        Automation.load()  # the row is made when it is first needed
+        return super().get_queryset(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Automation | None = None) -> bool:
+        """The row is changed by the actions alone."""
+        return obj is None and super().has_change_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Automation | None = None) -> bool:
+        return False
+
+    @admin.display(description=gettext_lazy("state"))
+    def state(self, row: Automation) -> str:
+        if not apps.is_installed("django_q"):
+            return _("not set up")
+        from tenant_backup import automation
+
+        return str(automation.standing().state.label)
+
+    @admin.action(permissions=["change"], description=gettext_lazy("Pause automatic backups"))
+    def pause(self, request: HttpRequest, queryset: QuerySet[Automation]) -> None:
+        from tenant_backup import automation
+
+        automation.pause(_user_name(request))
+        text = _("Automation is paused: nothing automatic starts until somebody resumes it.")
+        self.message_user(request, text, messages.SUCCESS)
+
+    @admin.action(permissions=["change"], description=gettext_lazy("Resume automatic backups"))
+    def resume(self, request: HttpRequest, queryset: QuerySet[Automation]) -> None:
+        from tenant_backup import automation
+
+        automation.resume(_user_name(request))
+        text = _("Automation is not paused any more.")
+        self.message_user(request, text, messages.SUCCESS)
 
 
 @admin.register(Event)

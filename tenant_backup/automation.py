@@ -19,6 +19,7 @@ from typing import Any
 from django.db import IntegrityError, connections, transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext
 from django_q.conf import Conf as ClusterConf
 from django_q.models import Schedule
 from django_q.tasks import async_task
@@ -77,6 +78,15 @@ class State(enum.Enum):
     STALLED = "stalled"
     RUNNING = "running"
 
+    @property
+    def label(self) -> str:
+        return {
+            State.NOT_SET_UP: gettext("not set up"),
+            State.PAUSED: gettext("paused"),
+            State.STALLED: gettext("stalled"),
+            State.RUNNING: gettext("running"),
+        }[self]
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -86,6 +96,18 @@ class Standing:
     last_tick_at: datetime | None
     paused_at: datetime | None
     paused_by: str
+
+    @property
+    def start_command(self) -> str:
+        """What the operator starts the cluster with.
+
+        By a variable, since django-q2's own option for the name comes too late on Linux: its
+        settings have been read by then.
+        """
+        command = "python manage.py qcluster"
+        ours = conf.CLUSTER
+        is_default = ours in (None, ClusterConf.conf.get("cluster_name"), ClusterConf.PREFIX)
+        return command if is_default else f"Q_CLUSTER_NAME={ours} {command}"
 
 
 def standing(now: datetime | None = None) -> Standing:

@@ -33,6 +33,9 @@ class SettingsForm(BackupSettingsForm):
     APPLIES = {"weekday": Interval.WEEKLY, "day_of_month": Interval.MONTHLY}
     """Fields that matter for one interval only; for any other their saved value is left alone."""
 
+    ADVANCED = ("keep_daily", "keep_weekly", "keep_monthly")
+    """Fields that few tenants need, so they are folded away while they are empty."""
+
     class Meta:
         model = BackupSettings
         fields = (
@@ -43,6 +46,10 @@ class SettingsForm(BackupSettingsForm):
             "day_of_month",
             "keep_last",
             "keep_days",
+            "keep_daily",
+            "keep_weekly",
+            "keep_monthly",
+            "notify_email",
         )
         labels = {
             "automatic": _("Make backups automatically"),
@@ -52,6 +59,10 @@ class SettingsForm(BackupSettingsForm):
             "day_of_month": _("Day of the month, for monthly"),
             "keep_last": _("Maximum number"),
             "keep_days": _("Retention period in days"),
+            "keep_daily": _("Daily"),
+            "keep_weekly": _("Weekly"),
+            "keep_monthly": _("Monthly"),
+            "notify_email": _("Send notices to"),
         }
         help_texts = {
             "time_of_day": _(
@@ -64,12 +75,22 @@ class SettingsForm(BackupSettingsForm):
             "keep_days": _(
                 "Older ones go, counted back from the newest good backup. Empty: any age."
             ),
+            "keep_daily": _("For so many days the newest backup of the day."),
+            "keep_weekly": _("For so many weeks the newest backup of the week."),
+            "keep_monthly": _("For so many months the newest backup of the month."),
+            "notify_email": _(
+                "An address that is told when a backup fails or is overdue, and when all is well "
+                "again. Empty: nobody."
+            ),
         }
         widgets = {
             "time_of_day": forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
             "day_of_month": forms.NumberInput(attrs={"min": 1, "max": 31}),
             "keep_last": forms.NumberInput(attrs={"min": 1}),
             "keep_days": forms.NumberInput(attrs={"min": 1}),
+            "keep_daily": forms.NumberInput(attrs={"min": 1}),
+            "keep_weekly": forms.NumberInput(attrs={"min": 1}),
+            "keep_monthly": forms.NumberInput(attrs={"min": 1}),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -77,8 +98,18 @@ class SettingsForm(BackupSettingsForm):
         for name in self.APPLIES:
             self.fields[name].required = False
 
+    @property
+    def shows_advanced(self) -> bool:
+        """Whether something stands in an advanced field, or is wrong with it."""
+        return any(self[name].value() or self[name].errors for name in self.ADVANCED)
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
+        for name in (*self.ADVANCED, "notify_email"):
+            widget = self.fields[name].widget
+            if widget.value_omitted_from_data(self.data, self.files, self.add_prefix(name)):
+                # A host's own template may not have it: what it cannot show it shall not clear.
+                cleaned[name] = self.initial[name]
         for name, interval in self.APPLIES.items():
             applies = cleaned.get("interval") == interval
             if not applies:

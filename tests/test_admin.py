@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection, connections
@@ -658,6 +658,39 @@ class TestSettings:
         assert row.next_run_at
 
 
+class TestAutomation:
+    def switch(self, client, action):
+        return client.post(
+            url("automation"), {"action": action, "_selected_action": ["1"]}, follow=True
+        )
+
+    def test_the_switch_pauses_and_resumes(self, operator):
+        automation.set_up()
+        automation.tick()
+        assert ">running</" in operator.get(url("automation")).content.decode()
+        answer = self.switch(operator, "pause")
+        assert "Automation is paused" in answer.content.decode()
+        assert ">paused</" in answer.content.decode()
+        assert automation.standing().paused_by == "grace"
+        answer = self.switch(operator, "resume")
+        assert "not paused any more" in answer.content.decode()
+        assert not automation.is_paused()
+        assert list(Event.objects.order_by("pk").values_list("action", "actor", "tenant_id")) == [
+            ("paused", "grace", ""),
+            ("resumed", "grace", ""),
+        ]
+
+    def test_says_where_there_is_no_schedule(self, operator):
+        Schedule.objects.all().delete()
+        assert ">not set up</" in operator.get(url("automation")).content.decode()
+
+    def test_whoever_may_only_look_has_no_switch(self, staff):
+        client = staff("view_automation")
+        assert 'value="pause"' not in client.get(url("automation")).content.decode()
+        self.switch(client, "pause")
+        assert not automation.is_paused()
+
+
 class TestLists:
     @pytest.fixture(params=MODELS)
     def filled(self, request):
@@ -769,8 +802,11 @@ class TestLists:
         assert list(response.context["cl"].result_list) == [wanted]
         assert "It broke. " * 10 not in response.content.decode()
 
-    def test_automation_has_no_row_to_edit(self):
-        assert not admin.site.is_registered(Automation)
+    def test_automation_has_no_row_to_edit(self, operator):
+        Automation.load()
+        page = operator.get(url("automation", "change", 1)).content.decode()
+        assert 'name="_save"' not in page
+        assert operator.post(url("automation", "change", 1), {"paused_by": "x"}).status_code == 403
 
     def test_a_backups_page_has_everything(self, operator, backup):
         page = operator.get(url("backup", "change", backup.pk)).content.decode()

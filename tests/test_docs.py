@@ -15,6 +15,8 @@ from django.core.management.base import BaseCommand
 from tenant_backup import checks, signals
 from tenant_backup.conf import Conf
 from tenant_backup.management import commands
+from tenant_backup.models import ALARMING, Action
+from tenant_backup.schedule import MARGINS
 from tests.conftest import REPOSITORY, make_database, names_in
 
 DOCS = REPOSITORY / "docs"
@@ -62,6 +64,26 @@ def test_every_signal_is_documented():
     for name in vars(signals):
         if name.startswith("backup_"):
             assert f"`{name}`" in text
+
+
+def test_every_action_of_the_history_is_documented_with_its_level():
+    text = (DOCS / "settings.md").read_text()
+    levels = {
+        action: level
+        for actions, level in re.findall(r"^\| (`.+`) \| `(INFO|ERROR)` \|$", text, re.MULTILINE)
+        for action in re.findall(r"`(\w+)`", actions)
+    }
+    assert levels == {action.value: "ERROR" if action in ALARMING else "INFO" for action in Action}
+
+
+def test_the_margins_are_documented():
+    text = (DOCS / "automation.md").read_text()
+    table = dict(re.findall(r"^\| ([\w, ]+) \| (\d+ \w+) \|$", text, re.MULTILINE))
+    documented = {name: margin for names, margin in table.items() for name in names.split(", ")}
+    units = {"hour": 3600, "hours": 3600, "day": 86400, "days": 86400}
+    for interval, margin in MARGINS.items():
+        number, unit = documented[interval].split()
+        assert int(number) * units[unit] == margin.total_seconds()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

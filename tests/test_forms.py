@@ -53,6 +53,10 @@ class TestSettings:
             ("keep_days", "0"),
             ("keep_days", "1.5"),
             ("keep_days", "36501"),
+            ("keep_daily", "0"),
+            ("keep_weekly", "-1"),
+            ("keep_monthly", "1201"),
+            ("notify_email", "nobody"),
         ],
     )
     def test_what_is_wrong_is_said_of_its_field_alone(self, field, value):
@@ -88,11 +92,32 @@ class TestSettings:
 
     def test_the_rest_of_the_settings_cannot_be_reached(self):
         saved = BackupSettings(tenant_id="acme")
-        settings = form(saved, tenant_id="globex", next_run_at="2020-01-01", keep_daily="3")
+        settings = form(saved, tenant_id="globex", next_run_at="2020-01-01", alarm="failed")
         assert settings.is_valid()
         assert saved.tenant_id == "acme"
         assert saved.next_run_at is None
-        assert saved.keep_daily is None
+        assert saved.alarm == ""
+
+    def test_thinning_and_the_address_for_notices_are_taken(self):
+        settings = form(
+            keep_daily="7", keep_weekly="4", keep_monthly="12", notify_email="a@b.example"
+        )
+        assert settings.is_valid()
+        saved = settings.instance
+        assert (saved.keep_daily, saved.keep_weekly, saved.keep_monthly) == (7, 4, 12)
+        assert saved.notify_email == "a@b.example"
+
+    @pytest.mark.parametrize(
+        ("fields", "is_shown"),
+        [({}, False), ({"keep_last": "3"}, False), ({"keep_weekly": "4"}, True)],
+    )
+    def test_what_is_advanced_is_folded_away_while_it_is_empty(self, fields, is_shown):
+        assert form(**fields).shows_advanced is is_shown
+
+    def test_an_error_in_what_is_advanced_is_not_folded_away(self):
+        settings = form(keep_monthly="many")
+        assert list(settings.errors) == ["keep_monthly"]
+        assert settings.shows_advanced
 
 
 class TestLabel:

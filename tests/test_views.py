@@ -1074,16 +1074,22 @@ class TestSettings:
         assert not saved.automatic
         assert saved.next_run_at is None
 
-    def test_what_the_form_does_not_show_stays(self, tenant, visit):
+    def test_what_is_advanced_is_open_where_it_is_used(self, tenant, visit):
+        client = visit()
+        assert "<details>" in client.get(PAGE).content.decode()
+        advanced = {"keep_daily": "", "keep_weekly": "4", "keep_monthly": ""}
+        assert is_page(client.post(f"{PAGE}/settings", SETTINGS | advanced))
+        saved = BackupSettings.objects.get()
+        assert (saved.keep_daily, saved.keep_weekly, saved.keep_monthly) == (None, 4, None)
+        page = client.get(PAGE).content.decode()
+        assert "<details open>" in page
+        assert 'name="keep_weekly" value="4"' in page
+
+    def test_what_a_hosts_own_form_does_not_show_stays(self, tenant, visit):
         BackupSettings.objects.create(
             tenant_id="acme", keep_monthly=12, notify_email="ada@example.com"
         )
-        client = visit()
-        # Without a limit nothing goes, so there is nothing beyond it to keep.
-        assert "the newest backup of each of" not in text_of(client.get(PAGE))
-        BackupSettings.objects.update(keep_last=3)
-        assert "the newest backup of each of 12 months" in text_of(client.get(PAGE))
-        client.post(f"{PAGE}/settings", SETTINGS)
+        visit().post(f"{PAGE}/settings", SETTINGS)
         saved = BackupSettings.objects.get()
         assert (saved.keep_monthly, saved.notify_email) == (12, "ada@example.com")
 

@@ -196,9 +196,9 @@ def standing_in_words(standing: Standing) -> str:
             )
         case State.STALLED:
             return (
-                f"Automation is stalled: {seen}. Start a cluster (manage.py qcluster), or let cron "
-                "run manage.py runbackup --due. Workers that are busy with other long tasks look "
-                "the same."
+                f"Automation is stalled: {seen}. Start a cluster ({standing.start_command}), or "
+                "let cron run python manage.py runbackup --due every minute. Workers that are busy "
+                "with other long tasks look the same."
             )
         case State.RUNNING:
             rows = BackupSettings.objects.all()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
@@ -102,13 +103,17 @@ class Command(BaseCommand):
 
 @contextmanager
 def running_cluster() -> Iterator[None]:
-    """A real django-q2 cluster beside the web server, as a host has it, for as long as it runs."""
+    """The cluster for backups beside the web server, as a host has it, for as long as that runs.
+
+    The example has no other tasks, so the default cluster is not needed.
+    """
     # Ended by a signal other than Ctrl-C, this process would leave the cluster behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # In a session of its own, so that Ctrl-C does not reach it: django-q2 may hang when a second
     # signal comes while it works on the first.
     command = [sys.executable, sys.argv[0], "qcluster"]
-    cluster = subprocess.Popen(command, start_new_session=True)
+    environment = os.environ | {"Q_CLUSTER_NAME": str(settings.TENANT_BACKUP["CLUSTER"])}
+    cluster = subprocess.Popen(command, start_new_session=True, env=environment)
     try:
         yield
     finally:
