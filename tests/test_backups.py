@@ -714,7 +714,7 @@ class TestDelete:
     ):
         """The catalog may refuse the last step, for want of space or since it is locked."""
 
-        def fail(*arguments):
+        def fail(*arguments, **options):
             raise DatabaseError("database is locked")
 
         with monkeypatch.context() as patch:
