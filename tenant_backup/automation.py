@@ -382,6 +382,8 @@ def _mend_and_claim(now: datetime, settings: BackupSettingsQuerySet) -> None:
                 backups.mend(tenant)
     if is_paused():
         return
+    # So was what is scheduled since a time to come, which would hide that it is overdue.
+    settings.filter(automatic=True, scheduled_since__gt=now).update(scheduled_since=now)
     unset = Q(next_run_at=None) | Q(next_run_at__gt=now + LONGEST_INTERVAL)
     for row in settings.filter(unset, automatic=True):
         if tenant := _tenant(row.tenant_id):

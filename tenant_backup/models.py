@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import datetime, time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -75,7 +74,7 @@ class Trigger(models.TextChoices):
 
 
 class Alarm(models.TextChoices):
-    """What was told last of a tenant whose backups need somebody, the worst of what there was."""
+    """What is wrong with a tenant's backups: the gravest thing."""
 
     NONE = "", _("all well")
     MISSING = "missing", _("backups missing or damaged")
@@ -101,7 +100,8 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
     def with_latest(self, now: datetime, *, lost_by: datetime) -> BackupSettingsQuerySet:
         """With what monitoring judges by, in one query however many tenants there are.
 
-        `last_good_at`, `last_failed_at` and `last_error`; `missing`, the number of backups whose
+        `last_good_at`, when the newest good backup was begun, and `last_success_at`, when it was
+        finished; `last_failed_at` and `last_error`; `missing`, the number of backups whose
         files were found missing or damaged by that moment. What is of a time to come, by a wrong
         clock, counts for nothing.
         """
@@ -111,6 +111,9 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
         missing = theirs.lost(lost_by).values("tenant_id").annotate(number=Count("pk"))
         latest: dict[str, Any] = {
             "last_good_at": Subquery(newest_good.values("created_at")),
+            "last_success_at": Subquery(
+                newest_good.values(at=Coalesce("finished_at", "created_at"))
+            ),
             "last_failed_at": Subquery(newest_failed.values("created_at")),
             "last_error": Subquery(newest_failed.values("error")),
             "missing": Coalesce(Subquery(missing.values("number")), 0),
@@ -160,9 +163,19 @@ class BackupSettings(models.Model):
         editable=False,
     )
     alarmed_at = models.DateTimeField(_("last alarm"), null=True, blank=True, editable=False)
+    told = models.CharField(
+        _("told"),
+        max_length=10,
+        choices=Alarm.choices,
+        blank=True,
+        default=Alarm.NONE,
+        editable=False,
+    )
+    told_at = models.DateTimeField(_("last told"), null=True, blank=True, editable=False)
 
     # Of `with_latest` alone.
     last_good_at: datetime | None
+    last_success_at: datetime | None
     last_failed_at: datetime | None
     last_error: str
     missing: int
@@ -522,5 +535,8 @@ class Event(models.Model):
         ]
         text = " ".join(word for word in words if word)
         level = logging.ERROR if action in ALARMING else logging.INFO
-        write = partial(logger.log, level, "Tenant %r: %s", facts["tenant_id"], text, extra=facts)
+
+        def write() -> None:
+            logger.log(level, "Tenant %r: %s", facts["tenant_id"], text, extra=facts)
+
         transaction.on_commit(write, using=conf.CATALOG_DATABASE, robust=True)

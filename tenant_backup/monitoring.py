@@ -1,16 +1,17 @@
 """Monitoring: whose backups need somebody, and who is told so.
 
-How a tenant stands is judged anew each time, from the catalog. What was told last stands in its
-settings row, and only a change is told: once, however many processes look, and later where a mail
-could not be sent.
+How a tenant stands is judged anew each time, from the catalog. What was seen and what was told last
+stands in its settings row, and only a change is told: once, however many processes look, and later
+where a mail could not be sent.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings as project_settings
 from django.core.mail import EmailMessage, mail_admins
@@ -41,6 +42,7 @@ TIME_TO_START = timedelta(minutes=15)
 A_MOMENT = timedelta(minutes=1)
 """A backup that is being deleted is marked missing, and its row is gone a moment later."""
 
+GRAVE = {Alarm.FAILED.value, Alarm.OVERDUE.value}
 GRAVITY = [alarm.value for alarm in (Alarm.NONE, Alarm.MISSING, Alarm.FAILED, Alarm.OVERDUE)]
 
 
@@ -91,7 +93,8 @@ def inspect(tenant: Tenant) -> Judgement:
     backups.note_missing(tenant)
     directory = backups.directory_of(tenant)
     now = timezone.now()
-    [judgement] = judge([tenant], now, lost_by=now)
+    [facts] = _facts([tenant], now, lost_by=now)
+    judgement = _judge(*facts, now)
     if judgement.settings.last_good_at and not directory.exists():
         text = gettext("The backup directory %(path)s is not there, or out of reach.")
         finding = Finding(Alarm.MISSING, text % {"path": directory.path})
@@ -99,27 +102,23 @@ def inspect(tenant: Tenant) -> Judgement:
     return judgement
 
 
-def judge(
-    tenants: Sequence[Tenant], now: datetime, *, lost_by: datetime | None = None
-) -> list[Judgement]:
+def judge(tenants: Sequence[Tenant], now: datetime) -> list[Judgement]:
     """How these tenants' backups stand, in their order; one without settings is passed over.
 
-    By the catalog alone, in two queries, however many tenants there are. What was found missing or
-    damaged later than `lost_by` does not count yet.
+    By the catalog alone, in two queries, however many tenants there are.
     """
-    lost_by = lost_by or now - A_MOMENT
-    rows = BackupSettings.objects.filter(tenant_id__in=[tenant.id for tenant in tenants])
-    by_id = {row.tenant_id: row for row in rows.with_latest(now, lost_by=lost_by)}
-    active = {backup.tenant_id: backup for backup in Backup.objects.active()}
-    return [
-        _judge(tenant, by_id[tenant.id], active.get(tenant.id), now)
-        for tenant in tenants
-        if tenant.id in by_id
-    ]
+    judgements = []
+    for facts in _facts(tenants, now, lost_by=now - A_MOMENT):
+        try:
+            judgements.append(_judge(*facts, now))
+        except Exception:
+            # Nonsense in one row keeps no other tenant from being judged.
+            logger.exception("The backups of tenant %r cannot be judged.", facts[0].id)
+    return judgements
 
 
 def notify(now: datetime | None = None) -> None:
-    """Mail what has changed since the last time: to `ADMINS`, and to each tenant's own address.
+    """Note who needs somebody, and mail what has changed: to `ADMINS`, and to the tenants' own.
 
     Told are a failure, being overdue, files that are missing or damaged, and recovery. A mail that
     cannot be sent is logged and tried again. Nothing is raised: no backup shall fail for a notice.
@@ -131,21 +130,38 @@ def notify(now: datetime | None = None) -> None:
 
 
 def _notify(now: datetime) -> None:
-    last = Automation.load().notified_at
-    if last and now - NOTICES_APART < last <= now:
-        return
+    automation = Automation.load()
     tenants = [tenant for tenant in get_provider().all_tenants() if not fault_of(tenant)]
-    turned = [judgement for judgement in judge(tenants, now) if _has_turned(judgement, now)]
-    news = [judgement for judgement in turned if _is_news(judgement)]
-    for judgement in turned:
-        if judgement not in news:
-            _remember(judgement, now)
-    if not news:
+    judgements = judge(tenants, now)
+    for judgement in judgements:
+        _note(judgement, now)
+    news = []
+    for judgement in judgements:
+        if _is_news(judgement, now):
+            news.append(judgement)
+        elif _gravity(judgement.settings.alarm) < _gravity(judgement.settings.told):
+            # It is over, though nothing has succeeded: by another setting, say.
+            _remember_told(judgement, now)
+    last = automation.notified_at
+    if not news or (last and abs(now - last) < NOTICES_APART):
         return
     # Of several processes that see the same news, one tells it.
     if Automation.objects.filter(notified_at=last).update(notified_at=now):
-        for judgement in _tell(news):
-            _remember(judgement, now)
+        _tell(news, now, is_paused=automation.paused_at is not None)
+
+
+def _facts(
+    tenants: Sequence[Tenant], now: datetime, *, lost_by: datetime
+) -> list[tuple[Tenant, BackupSettings, Backup | None]]:
+    """What is judged by; what was found missing or damaged after `lost_by` does not count yet."""
+    rows = BackupSettings.objects.filter(tenant_id__in=[tenant.id for tenant in tenants])
+    by_id = {row.tenant_id: row for row in rows.with_latest(now, lost_by=lost_by)}
+    active = {backup.tenant_id: backup for backup in Backup.objects.active()}
+    return [
+        (tenant, by_id[tenant.id], active.get(tenant.id))
+        for tenant in tenants
+        if tenant.id in by_id
+    ]
 
 
 def _judge(
@@ -155,7 +171,8 @@ def _judge(
     last_good_at, last_failed_at = settings.last_good_at, settings.last_failed_at
     findings = []
     if settings.automatic and not is_under_way:
-        since = max(min(settings.scheduled_since, now), last_good_at or settings.scheduled_since)
+        scheduled_since = min(settings.scheduled_since, now)
+        since = max(scheduled_since, last_good_at or scheduled_since)
         if now > overdue_at(settings.rule, tenant.id, tenant.zone, since):
             slot_at = next_slot(settings.rule, tenant.id, tenant.zone, since)
             text = gettext("A backup was due at %(time)s, and none has succeeded since.")
@@ -180,60 +197,77 @@ def _is_under_way(tenant: Tenant, active: Backup, now: datetime) -> bool:
     return abs(now - active.created_at) < TIME_TO_START
 
 
-def _has_turned(judgement: Judgement, now: datetime) -> bool:
-    """Whether it is another alarm than the one that was told last, and time to say so."""
+def _gravity(alarm: str) -> int:
+    return GRAVITY.index(alarm)
+
+
+def _note(judgement: Judgement, now: datetime) -> None:
+    """Note another alarm than before in the tenant's settings, the history and the log."""
     row, alarm = judgement.settings, judgement.alarm
-    if alarm == row.alarm:
-        return False
-    if GRAVITY.index(alarm) < GRAVITY.index(row.alarm):
-        # What is under way may succeed or fail. Wait and see.
-        return not judgement.is_under_way
-    if alarm == Alarm.MISSING or row.alarm == Alarm.FAILED:
-        return True
-    return row.alarmed_at is None or not now - CALM < row.alarmed_at <= now
-
-
-def _is_news(judgement: Judgement) -> bool:
-    """Whether somebody is to be told: of what became worse, and of a backup that succeeded."""
-    before, alarm = judgement.settings.alarm, judgement.alarm
-    return GRAVITY.index(alarm) > GRAVITY.index(before) or _has_recovered(judgement)
-
-
-def _has_recovered(judgement: Judgement) -> bool:
-    """Whether there was an alarm and then a good backup: not merely another setting, say."""
-    row = judgement.settings
-    was_grave = row.alarm in (Alarm.FAILED, Alarm.OVERDUE)
-    is_over = judgement.alarm in (Alarm.NONE, Alarm.MISSING)
-    return bool(was_grave and is_over and row.last_good_at)
-
-
-def _remember(judgement: Judgement, now: datetime) -> None:
-    """Note what was told last, unless another process has done so since."""
-    row, alarm = judgement.settings, judgement.alarm
-    changes: dict[str, object] = {"alarm": alarm}
-    if alarm in (Alarm.FAILED, Alarm.OVERDUE):
+    is_less = _gravity(alarm) < _gravity(row.alarm)
+    # What is under way may succeed or fail. Wait and see.
+    if alarm == row.alarm or (is_less and judgement.is_under_way):
+        return
+    changes: dict[str, Any] = {"alarm": alarm}
+    if not is_less and alarm in GRAVE:
         changes["alarmed_at"] = now
+    has_recovered = _has_recovered(judgement, row.alarm)
     with transaction.atomic(using=conf.CATALOG_DATABASE):
+        # Of several processes that see the same, one notes it.
         if not BackupSettings.objects.filter(pk=row.pk, alarm=row.alarm).update(**changes):
             return
-        if alarm == Alarm.OVERDUE:
+        if not is_less and alarm == Alarm.OVERDUE:
             Event.record(Action.OVERDUE, row.tenant_id, detail=str(judgement.findings[0]))
-        elif _has_recovered(judgement):
+        elif has_recovered:
             Event.record(Action.RECOVERED, row.tenant_id, detail=judgement.last_good)
+    vars(row).update(changes)
 
 
-def _tell(news: Sequence[Judgement]) -> list[Judgement]:
-    """Mail the news, and return those of it that reached somebody, or that nobody wants to hear."""
-    by_admins = _send_to_admins(news)
-    reached = []
+def _is_news(judgement: Judgement, now: datetime) -> bool:
+    """Whether somebody is to be told now: of what became worse, and of recovery."""
+    row, alarm = judgement.settings, judgement.alarm
+    if alarm != row.alarm or alarm == row.told:
+        return False
+    if _gravity(alarm) < _gravity(row.told):
+        return _has_recovered(judgement, row.told)
+    if alarm == Alarm.MISSING or row.told == Alarm.FAILED:
+        return True
+    return row.told_at is None or not now - CALM < row.told_at <= now
+
+
+def _has_recovered(judgement: Judgement, before: str) -> bool:
+    """Whether a backup has succeeded since that alarm: it is not over by another setting, say."""
+    row = judgement.settings
+    if before not in GRAVE or judgement.alarm in GRAVE or not row.last_success_at:
+        return False
+    return row.alarmed_at is None or row.last_success_at > row.alarmed_at
+
+
+def _remember_told(judgement: Judgement, now: datetime) -> None:
+    row = judgement.settings
+    changes: dict[str, Any] = {"told": row.alarm}
+    if row.alarm in GRAVE:
+        changes["told_at"] = now
+    BackupSettings.objects.filter(pk=row.pk, told=row.told).update(**changes)
+
+
+def _tell(news: Sequence[Judgement], now: datetime, *, is_paused: bool) -> None:
+    """Mail the news, and remember each that reached somebody, or that nobody wants to hear.
+
+    At once, one by one: a mail server that keeps us waiting may end this process, and what was told
+    is not told again.
+    """
+    more = {judgement.tenant.id: _next_attempt(judgement, now, is_paused) for judgement in news}
+    by_admins = _send_to_admins(news, more)
+    for judgement in news if by_admins else ():
+        _remember_told(judgement, now)
     for judgement in news:
-        outcomes = {by_admins, _send_to_tenant(judgement)}
-        if True in outcomes or False not in outcomes:
-            reached.append(judgement)
-    return reached
+        outcomes = {by_admins, _send_to_tenant(judgement, more[judgement.tenant.id])}
+        if not by_admins and (True in outcomes or False not in outcomes):
+            _remember_told(judgement, now)
 
 
-def _send_to_admins(news: Sequence[Judgement]) -> bool | None:
+def _send_to_admins(news: Sequence[Judgement], more: Mapping[str, str]) -> bool | None:
     """Whether the operators' mail could be sent; None where there are none."""
     if not project_settings.ADMINS:
         return None
@@ -241,8 +275,9 @@ def _send_to_admins(news: Sequence[Judgement]) -> bool | None:
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     paragraphs = []
     for judgement, kind in zip(news, kinds, strict=True):
-        heading = f"{judgement.tenant.id} ({judgement.tenant.name}): {kind}"
-        paragraphs.append(f"{heading}\n{_body(judgement, sees_paths=True)}")
+        tenant = judgement.tenant
+        sentences = [*map(str, judgement.findings), judgement.last_good, more[tenant.id]]
+        paragraphs.append(_lines(f"{tenant.id} ({tenant.name}): {kind}", *sentences))
     paragraphs.append(gettext("How all tenants stand, says: python manage.py checkbackups"))
     try:
         mail_admins(gettext("Backups: %(counts)s") % {"counts": counts}, "\n\n".join(paragraphs))
@@ -252,43 +287,52 @@ def _send_to_admins(news: Sequence[Judgement]) -> bool | None:
     return True
 
 
-def _send_to_tenant(judgement: Judgement) -> bool | None:
+def _send_to_tenant(judgement: Judgement, more: str) -> bool | None:
     """Whether the tenant's own mail could be sent; None where it wants none."""
     tenant, address = judgement.tenant, judgement.settings.notify_email
     if not address:
         return None
-    subject = gettext("Backups of %(tenant)s: %(headline)s")
-    # A line break in a name would be one in the mail's header.
-    values = {"tenant": " ".join(tenant.name.split()), "headline": _headline(judgement)}
-    advice = gettext("Look at the page of backups, or ask the operator.")
-    if _has_recovered(judgement):
-        advice = gettext("There is nothing to do.")
-    text = f"{_body(judgement, sees_paths=False)}\n{advice}"
     try:
-        EmailMessage(subject % values, text, to=[address]).send()
+        subject = gettext("Backups of %(tenant)s: %(headline)s") % {
+            # A line break in a name would be one in the mail's header.
+            "tenant": " ".join(tenant.name.split()),
+            "headline": _headline(judgement),
+        }
+        findings = [
+            replace(finding, reason=backups.without_paths(finding.reason, tenant))
+            for finding in judgement.findings
+        ]
+        advice = gettext("Look at the page of backups, or ask the operator.")
+        if not findings:
+            advice = gettext("There is nothing to do.")
+        body = _lines(*map(str, findings), judgement.last_good, more, advice)
+        EmailMessage(subject, body, to=[address]).send()
     except Exception:
-        logger.exception(
-            "The notice to %s, about tenant %r, could not be sent.", address, tenant.id
-        )
+        logger.exception("The notice to %s for tenant %r could not be sent.", address, tenant.id)
         return False
     return True
 
 
 def _headline(judgement: Judgement) -> str:
-    return gettext("recovered") if _has_recovered(judgement) else str(judgement.alarm.label)
+    has_recovered = _has_recovered(judgement, judgement.settings.told)
+    return gettext("recovered") if has_recovered else str(judgement.alarm.label)
 
 
-def _body(judgement: Judgement, *, sees_paths: bool) -> str:
-    sentences = []
-    for finding in judgement.findings:
-        public = replace(finding, reason=backups.without_paths(finding.reason, judgement.tenant))
-        sentences.append(str(finding if sees_paths else public))
-    sentences.append(judgement.last_good)
+def _next_attempt(judgement: Judgement, now: datetime, is_paused: bool) -> str:
+    """When it is tried again, where somebody would like to know and it will be."""
     row = judgement.settings
-    if judgement.findings and row.automatic and row.next_run_at:
-        text = gettext("The next attempt is at %(time)s.")
-        sentences.append(text % {"time": _in_words(row.next_run_at, judgement.tenant)})
-    return "\n".join(sentences)
+    if not judgement.findings or not row.automatic:
+        return ""
+    if is_paused:
+        return gettext("Automation is paused, so nothing automatic is tried.")
+    if row.next_run_at is None or row.next_run_at <= now:
+        return ""
+    text = gettext("The next attempt is at %(time)s.")
+    return text % {"time": _in_words(row.next_run_at, judgement.tenant)}
+
+
+def _lines(*sentences: str) -> str:
+    return "\n".join(filter(None, sentences))
 
 
 def _in_words(at: datetime, tenant: Tenant) -> str:

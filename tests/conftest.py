@@ -2,23 +2,38 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from tenant_backup.tenants import Tenant
+from tests import postgres
 from tests.tenancy import Tenants
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOBODY = 65534
 AS_ROOT = os.geteuid() == 0
+
+needs_sqlite_control = pytest.mark.skipif(
+    os.environ.get("TEST_CONTROL") == "postgresql",
+    reason="It can be only with a control database in SQLite.",
+)
+on_each_control = pytest.mark.parametrize("control", ["sqlite", "postgresql"])
+"""For tests of a `host`: once for each kind of control database."""
+
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?")
+"""How Django writes a moment into SQLite, which has no type for it."""
 
 
 def make_database(path, *, rows=100, body=100, journal_mode="wal", page_size=4096):
@@ -92,20 +107,16 @@ def tenant(add_tenant):
 class Process(subprocess.Popen[str]):
     """A real Python process that runs some code. A test talks to it line by line."""
 
-    def __init__(self, code, *arguments, env=None):
+    def __init__(self, code, *arguments, flag="-c", **options):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         super().__init__(
-            [sys.executable, "-c", code, *map(str, arguments)],
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            [sys.executable, flag, code, *map(str, arguments)], text=True, **(pipes | options)
         )
 
     def line(self):
         """The next line that it prints: the event that a test waits for."""
         text = self.stdout.readline()
-        assert text, self.stderr.read()
+        assert text, self.stderr.read() if self.stderr else "it has ended"
         return text.rstrip("\n")
 
     def go_on(self):
@@ -116,27 +127,53 @@ class Process(subprocess.Popen[str]):
     def end(self):
         """Kill it, by its own id, if it is still running."""
         self.kill()
-        self.wait()
+        self.close()
+
+    def close(self):
+        self.wait(timeout=30)
         for stream in (self.stdin, self.stdout, self.stderr):
-            stream.close()
+            if stream:
+                # What it has not read any more is of no interest.
+                with suppress(BrokenPipeError):
+                    stream.close()
+
+
+PRELUDE = """
+import os, signal, sys, sqlite3, django
+django.setup()
+from pathlib import Path
+from django.core.management import call_command as command
+def die(*arguments, **options): os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 class Host:
-    """A project in a directory of its own, whose commands run as real processes."""
+    """A project in a directory of its own, whose commands run as real processes.
 
-    def __init__(self, directory):
+    Its control database is a file there, or the one of this name on the PostgreSQL server.
+    """
+
+    def __init__(self, directory, database=None):
         self.directory = directory
+        self.database = database
         self.tenants = directory / "tenants"
         self.environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.host_settings",
             "TEST_HOST": str(directory),
+            "TEST_CONTROL": "postgresql" if database else "sqlite",
+            "TEST_CONTROL_NAME": database or "",
             "PYTHONPATH": str(REPOSITORY),
             "PYTHONWARNINGS": "error",
             "COLUMNS": "200",
         }
         self.processes = []
         self.clusters = []
+        self.open = ExitStack()
+
+    def configure(self, **settings):
+        """Have other settings from now on; of a dict only the keys that differ."""
+        self.environment["TEST_SETTINGS"] = json.dumps(settings)
 
     def add_tenant(self, name="acme", **options):
         root = self.tenants / name
@@ -146,14 +183,7 @@ class Host:
 
     def start(self, code, *arguments):
         """Run Python code in which Django is set up and `command(...)` runs a command."""
-        prelude = (
-            "import os, signal, sys, sqlite3, django\n"
-            "django.setup()\n"
-            "from pathlib import Path\n"
-            "from django.core.management import call_command as command\n"
-            "def die(*arguments, **options): os.kill(os.getpid(), signal.SIGKILL)\n"
-        )
-        process = Process(prelude + code, *arguments, env=self.environment)
+        process = Process(PRELUDE + code, *arguments, env=self.environment)
         self.processes.append(process)
         return process
 
@@ -167,30 +197,58 @@ class Host:
             timeout=120,
         )
 
-    def start_cluster(self):
-        """Start a real `qcluster`, with all its children in a process group of its own."""
-        cluster = subprocess.Popen(
-            [sys.executable, "-m", "django", "qcluster"],
-            # django-q2 itself is not free of warnings.
-            env=self.environment | {"PYTHONWARNINGS": "ignore"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    def start_cluster(self, *options, before="", **environment):
+        """Start a real `qcluster`, with all its children in a process group of its own.
+
+        `before` is code that the process runs first; its workers are forks of it.
+        """
+        code, flag = "django", "-m"
+        if before:
+            code, flag = f"{PRELUDE}{before}\ncommand(*sys.argv[1:])", "-c"
+        with self.log.open("a") as log:
+            cluster = Process(
+                code,
+                "qcluster",
+                *options,
+                flag=flag,
+                # django-q2 itself is not free of warnings.
+                env=self.environment | {"PYTHONWARNINGS": "ignore"} | environment,
+                stderr=log,
+                start_new_session=True,
+            )
         self.clusters.append(cluster)
         return cluster
 
+    @property
+    def log(self):
+        """What the clusters say."""
+        return self.directory / "cluster.log"
+
     def query(self, sql, *parameters):
-        """Ask the control database, or change it, behind the application's back."""
+        """Ask the control database, or change it, behind the application's back.
+
+        `?` stands for a parameter, and moments are aware, in and out, whatever the database.
+        """
+        if self.database:
+            cursor = self.connection.execute(sql.replace("?", "%s"), parameters)
+            return cursor.fetchall() if cursor.description else []
         database = sqlite3.connect(self.directory / "control.sqlite3", timeout=20)
         with closing(database), database:
-            return database.execute(sql, parameters).fetchall()
+            rows = database.execute(sql, list(map(as_in_sqlite, parameters))).fetchall()
+            return [tuple(map(from_sqlite, row)) for row in rows]
+
+    @cached_property
+    def connection(self):
+        """Of `query`: to connect takes PostgreSQL too long for every look."""
+        return self.open.enter_context(postgres.connect(self.database))
 
     def wait_for(self, sql, *parameters, seconds=60):
         """Poll the control database, which no process of ours can wait on, for a first row."""
         give_up_at = time.monotonic() + seconds
         while not (rows := self.query(sql, *parameters)):
-            assert time.monotonic() < give_up_at, f"never came: {sql}"
+            if time.monotonic() > give_up_at:
+                log = self.log.read_text() if self.log.exists() else ""
+                pytest.fail(f"never came: {sql}\n{log}")
             time.sleep(0.05)
         return rows
 
@@ -199,6 +257,8 @@ class Host:
             process.end()
         for cluster in self.clusters:
             stop_cluster(cluster)
+            cluster.close()
+        self.open.close()
 
     def catalog(self):
         """The catalog's rows, newest first, as `listbackups` gives them to programs."""
@@ -207,6 +267,19 @@ class Host:
     def assert_killed(self, process):
         _, errors = process.communicate(timeout=120)
         assert process.returncode == -signal.SIGKILL, errors
+
+
+def as_in_sqlite(value):
+    """A parameter as Django would write it."""
+    if isinstance(value, datetime):
+        return str(value.astimezone(UTC).replace(tzinfo=None))
+    return value
+
+
+def from_sqlite(value):
+    if isinstance(value, str) and MOMENT.fullmatch(value):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    return value
 
 
 def stop_cluster(cluster, how=signal.SIGKILL):
@@ -219,15 +292,55 @@ def stop_cluster(cluster, how=signal.SIGKILL):
 @pytest.fixture(scope="session")
 def migrated_catalog(tmp_path_factory):
     """A control database with all tables, to be copied: migrations take most of a second."""
-    directory = tmp_path_factory.mktemp("catalog")
-    migrated = Host(directory).run("migrate", "--verbosity", "0")
+    host = Host(tmp_path_factory.mktemp("catalog"))
+    migrate(host)
+    return host.directory / "control.sqlite3"
+
+
+@pytest.fixture(scope="session")
+def migrated_on_postgresql(tmp_path_factory):
+    """The same on the PostgreSQL server: the name of a database, to be copied."""
+    if not postgres.is_there():
+        pytest.skip("There is no PostgreSQL server; `python -m tests.postgres` starts one.")
+    with new_database() as name:
+        migrate(Host(tmp_path_factory.mktemp("catalog"), name))
+        yield name
+
+
+def migrate(host):
+    """Make the tables that are missing, the schedule, and the settings of every tenant."""
+    migrated = host.run("migrate", "--verbosity", "0")
     assert migrated.returncode == 0, migrated.stderr
-    return directory / "control.sqlite3"
+
+
+@contextmanager
+def new_database(template="template1"):
+    """A database on the PostgreSQL server, as a copy of another, and gone afterwards."""
+    name = f"host_{uuid4().hex}"
+    with postgres.connect() as server:
+        server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield name
+    finally:
+        with postgres.connect() as server:
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
-def host(tmp_path, migrated_catalog):
-    host = Host(tmp_path)
-    shutil.copy(migrated_catalog, tmp_path / "control.sqlite3")
-    yield host
-    host.end()
+def control():
+    """Where a host has its control database, unless a test is marked `on_each_control`."""
+    return "sqlite"
+
+
+@pytest.fixture
+def host(tmp_path, control, request):
+    if control == "postgresql":
+        with new_database(request.getfixturevalue("migrated_on_postgresql")) as name:
+            host = Host(tmp_path, name)
+            yield host
+            host.end()
+    else:
+        shutil.copy(request.getfixturevalue("migrated_catalog"), tmp_path / "control.sqlite3")
+        host = Host(tmp_path)
+        yield host
+        host.end()

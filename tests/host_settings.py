@@ -1,5 +1,10 @@
-"""Settings of a host that runs as real processes: its files lie in the directory `TEST_HOST`."""
+"""Settings of a host that runs as real processes: its files lie in the directory `TEST_HOST`.
 
+Its control database lies there, too, unless `TEST_CONTROL` says otherwise. What a test wants to be
+different is in `TEST_SETTINGS`, as JSON; of a dict only the keys that differ.
+"""
+
+import json
 import os
 from pathlib import Path
 
@@ -7,17 +12,18 @@ from tests.settings import *  # noqa: F403
 
 HOST = Path(os.environ["TEST_HOST"])
 JOURNAL_MODE = os.environ.get("TEST_JOURNAL_MODE", "wal")
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": HOST / "control.sqlite3",
-        "OPTIONS": {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": f"PRAGMA journal_mode={JOURNAL_MODE}; PRAGMA synchronous=NORMAL;",
-        },
+if os.environ.get("TEST_CONTROL") != "postgresql":
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": HOST / "control.sqlite3",
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": f"PRAGMA journal_mode={JOURNAL_MODE}; PRAGMA synchronous=NORMAL;",
+            },
+        }
     }
-}
 Q_CLUSTER = {
     "orm": "default",
     "workers": 2,
@@ -31,3 +37,6 @@ TENANT_BACKUP = {
     "TENANT_PROVIDER": os.environ.get("TEST_PROVIDER", "tests.tenancy.Folders"),
     "BUSY_TIMEOUT": float(os.environ.get("TEST_BUSY_TIMEOUT", "30")),
 }
+for name, value in json.loads(os.environ.get("TEST_SETTINGS", "{}")).items():
+    known = globals().get(name)
+    globals()[name] = {**known, **value} if isinstance(known, dict) else value

@@ -1,9 +1,15 @@
 """Settings of the test suite: the smallest host that the app can live in.
 
-The provider is the tests' own, so that a test decides which tenants there are.
+The provider is the tests' own, so that a test decides which tenants there are. The control database
+is SQLite, or with `TEST_CONTROL=postgresql` one on the server of `tests.postgres`.
 """
 
+import os
 from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from tests import postgres
 
 SECRET_KEY = "only for tests"
 USE_TZ = True
@@ -42,5 +48,12 @@ TEMPLATES = [
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 }
+if os.environ.get("TEST_CONTROL") == "postgresql":
+    if not postgres.is_there():
+        raise ImproperlyConfigured(
+            "There is no PostgreSQL server. Start one with the tests: "
+            "TEST_CONTROL=postgresql python -m tests.postgres pytest ..."
+        )
+    DATABASES["default"] = postgres.django_settings(os.environ.get("TEST_CONTROL_NAME", "control"))
 TENANT_BACKUP: dict[str, Any] = {"TENANT_PROVIDER": "tests.tenancy.Tenants"}
 Q_CLUSTER: dict[str, Any] = {"orm": "default", "timeout": 60, "retry": 300}

@@ -117,6 +117,7 @@ def test_nothing_is_done_with_a_name_that_would_lead_elsewhere(prepared, name):
         lambda: prepared.remove(name),
         lambda: prepared.holds(name, Fingerprint(1, SHA256)),
         lambda: prepared.open(name),
+        lambda: prepared.pulse(name),
     ):
         with pytest.raises(BackupError, match="is not the name of a backup's file"):
             act()
@@ -711,6 +712,98 @@ def test_only_the_exact_file_is_recognised(prepared):
     for other in (COPY[:-1] + b"!", COPY[:-1], COPY + b"\0", b""):
         prepared.file(NAME).write_bytes(other)
         assert not prepared.holds(NAME, expected)
+
+
+# A sign of life
+
+
+@pytest.fixture
+def seconds(monkeypatch):
+    """A clock for `pulse` that a test sets."""
+
+    class Seconds:
+        now = 1000.0
+
+        def monotonic(self):
+            return self.now
+
+    seconds = Seconds()
+    monkeypatch.setattr(tenant_backup.files, "time", seconds)
+    return seconds
+
+
+def age(path):
+    """Make it old, or say that it is not so any more."""
+    os.utime(path, (1, 1), follow_symlinks=False)
+
+
+def is_new(path):
+    return path.lstat().st_mtime > 1
+
+
+def test_a_pulse_is_seen_on_the_partial_every_now_and_then(prepared, seconds):
+    partial = prepared.partial(NAME)
+    pulse = prepared.pulse(NAME)
+    seen = []
+    for seconds.now in (1000, 1014.9, 1015, 1029.9, 1030, 1030, 1100, 1114, 1115):
+        age(partial)
+        pulse()
+        seen.append((seconds.now, is_new(partial)))
+    assert [now for now, was_seen in seen if was_seen] == [1015, 1030, 1100, 1115]
+    assert partial.read_bytes() == COPY
+
+
+def test_a_pulse_is_of_now(prepared, seconds):
+    partial = prepared.partial(NAME)
+    pulse = prepared.pulse(NAME)
+    age(partial)
+    seconds.now += 15
+    before = datetime.now(UTC).timestamp() - 1
+    pulse()
+    assert before <= partial.stat().st_mtime <= datetime.now(UTC).timestamp() + 1
+
+
+def test_two_pulses_do_not_count_for_each_other(directory, seconds):
+    pulses = {}
+    for name in (NAME, "other.sqlite3"):
+        age(directory.create_partial(name))
+        pulses[name] = directory.pulse(name)
+    seconds.now += 15
+    pulses[NAME]()
+    assert is_new(directory.partial(NAME))
+    assert not is_new(directory.partial("other.sqlite3"))
+    pulses["other.sqlite3"]()
+    assert is_new(directory.partial("other.sqlite3"))
+
+
+def test_a_pulse_breaks_nothing_where_the_partial_is_gone(directory, seconds):
+    pulse = directory.pulse(NAME)
+    seconds.now += 15
+    pulse()
+    assert names(directory) == []
+
+
+def test_a_pulse_follows_no_link(directory, tmp_path, seconds):
+    secret = tmp_path / "secret"
+    secret.touch()
+    age(secret)
+    directory.partial(NAME).symlink_to(secret)
+    age(directory.partial(NAME))
+    pulse = directory.pulse(NAME)
+    seconds.now += 15
+    pulse()
+    assert is_new(directory.partial(NAME))
+    assert not is_new(secret)
+
+
+def test_a_system_that_cannot_set_times_so_is_no_trouble(prepared, seconds, monkeypatch):
+    def refuse(*arguments, **options):
+        raise NotImplementedError
+
+    monkeypatch.setattr(os, "utime", refuse)
+    pulse = prepared.pulse(NAME)
+    seconds.now += 15
+    pulse()
 
 
 # Space

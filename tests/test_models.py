@@ -1,5 +1,6 @@
 """The records: what the database itself refuses, how a backup moves, and the words of queries."""
 
+import logging
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.utils import timezone
 
 from tenant_backup.exceptions import BackupError, RowChanged
 from tenant_backup.models import (
+    Action,
     Automation,
     Backup,
     BackupSettings,
@@ -464,6 +466,193 @@ def test_the_policy_has_each_rule_from_its_field():
         for number, what in enumerate(["last", "days", "daily", "weekly", "monthly"], start=1)
     }
     assert BackupSettings(tenant_id="acme", **rules).policy == Policy(**rules)
+
+
+# What monitoring judges by
+
+
+def latest(tenant_id="acme", now=NOON, *, lost_by=NOON):
+    row = BackupSettings.objects.with_latest(now, lost_by=lost_by).get(tenant_id=tenant_id)
+    return row.last_good_at, row.last_failed_at, row.last_error, row.missing
+
+
+def test_without_backups_there_is_nothing_latest():
+    BackupSettings.objects.create(tenant_id="acme")
+    add("bolt", created_at=NOON)
+    add("bolt", status="failed", created_at=NOON, error="The disk is full.")
+    add("bolt", missing_at=NOON)
+    assert latest() == (None, None, None, 0)
+
+
+def test_the_latest_are_the_newest_of_their_kind():
+    BackupSettings.objects.create(tenant_id="acme")
+    hours = [NOON - timedelta(hours=hours) for hours in range(9)]
+    add(created_at=hours[8])
+    add(created_at=hours[6])
+    add(created_at=hours[7])
+    add(status="failed", created_at=hours[5], error="The second.")
+    add(status="failed", created_at=hours[4], error="The last.")
+    add(status="failed", created_at=hours[6], error="The first.")
+    # None of these is good, nor did it fail.
+    add(created_at=hours[3], missing_at=NOON)
+    add(created_at=hours[2], damaged_at=NOON)
+    add(created_at=hours[1], status="queued", error="It cannot be handed to a worker.")
+    assert latest() == (hours[6], hours[4], "The last.", 2)
+
+
+def test_the_time_and_the_error_are_those_of_one_failure():
+    BackupSettings.objects.create(tenant_id="acme")
+    for number in range(3):
+        add(status="failed", created_at=NOON, error=f"Number {number}.")
+    assert latest() == (None, NOON, "Number 2.", 0)
+
+
+def test_what_is_of_a_time_to_come_counts_for_nothing():
+    BackupSettings.objects.create(tenant_id="acme")
+    soon = NOON + timedelta(microseconds=1)
+    add(created_at=soon)
+    add(created_at=soon, status="failed")
+    add(created_at=soon, missing_at=NOON)
+    assert latest() == (None, None, None, 0)
+    assert latest(now=soon) == (soon, soon, "", 1)
+
+
+@pytest.mark.parametrize("what", ["missing_at", "damaged_at"])
+def test_what_was_found_lost_counts_from_then_on(what):
+    BackupSettings.objects.create(tenant_id="acme")
+    add(created_at=NOON - timedelta(days=1), **{what: NOON})
+    assert latest(lost_by=NOON)[3] == 1
+    assert latest(lost_by=NOON - timedelta(microseconds=1))[3] == 0
+
+
+def test_only_what_was_complete_can_be_lost():
+    BackupSettings.objects.create(tenant_id="acme")
+    add(status="failed", created_at=NOON, missing_at=NOON)
+    add(status="queued", created_at=NOON, damaged_at=NOON)
+    assert latest()[3] == 0
+
+
+def test_the_latest_of_many_tenants_are_asked_for_in_one_query(django_assert_num_queries):
+    names = ["acme", "acme2", "Acme", "acme ", "bolt"]
+    for number, name in enumerate(names):
+        BackupSettings.objects.create(tenant_id=name)
+        for days in range(3):
+            at = NOON - timedelta(days=days, hours=number)
+            add(name, created_at=at)
+            add(name, created_at=at, missing_at=NOON)
+            add(name, created_at=at, status="failed", error=f"{name} {days}")
+    with django_assert_num_queries(1):
+        rows = {
+            row.tenant_id: row for row in BackupSettings.objects.with_latest(NOON, lost_by=NOON)
+        }
+    assert set(rows) == set(names)
+    for number, name in enumerate(names):
+        row, at = rows[name], NOON - timedelta(hours=number)
+        assert (row.last_good_at, row.last_failed_at) == (at, at)
+        assert (row.last_error, row.missing) == (f"{name} 0", 3)
+
+
+# The history and the log
+
+
+@pytest.fixture
+def log(caplog):
+    caplog.set_level(logging.DEBUG, "tenant_backup")
+    return caplog
+
+
+def extras(record):
+    return {
+        name: getattr(record, name)
+        for name in ("action", "tenant_id", "backup_id", "actor", "detail")
+    }
+
+
+def test_what_happens_to_a_backup_is_in_the_history_and_in_the_log(
+    log, django_capture_on_commit_callbacks
+):
+    backup = add(file_name=NAME)
+    with django_capture_on_commit_callbacks(execute=True):
+        Event.record(Action.PRUNED, backup, actor="ann", detail="It is too old.")
+    event = Event.objects.get()
+    [record] = log.records
+    expected = {
+        "action": "pruned",
+        "tenant_id": "acme",
+        "backup_id": backup.pk,
+        "actor": "ann",
+        "detail": "It is too old.",
+    }
+    assert {name: getattr(event, name) for name in expected} == expected
+    assert event.file_name == NAME
+    assert extras(record) == expected
+    assert type(record.action) is str
+    assert (record.name, record.levelname) == ("tenant_backup", "INFO")
+    assert record.getMessage() == f"Tenant 'acme': pruned {NAME} by ann (It is too old.)"
+
+
+def test_what_happens_to_a_tenant_has_no_backup(log, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        Event.record(Action.CONFIGURED, "acme")
+    [record] = log.records
+    assert extras(record) == {
+        "action": "configured",
+        "tenant_id": "acme",
+        "backup_id": None,
+        "actor": "",
+        "detail": "",
+    }
+    assert record.getMessage() == "Tenant 'acme': configured"
+    assert Event.objects.values_list("tenant_id", "backup_id", "file_name").get() == (
+        "acme",
+        None,
+        "",
+    )
+
+
+@pytest.mark.parametrize("action", list(Action))
+def test_what_needs_somebody_is_an_error_in_the_log(
+    log, django_capture_on_commit_callbacks, action
+):
+    with django_capture_on_commit_callbacks(execute=True):
+        Event.record(action, "acme")
+    [record] = log.records
+    assert record.levelname == ("ERROR" if action in ("failed", "overdue") else "INFO")
+    assert record.action == action.value
+    Event.objects.get().full_clean()
+
+
+def test_a_percent_sign_is_text_in_the_log(log, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        Event.record(Action.FAILED, "100%s", actor="%d", detail="90 % full")
+    assert log.messages == ["Tenant '100%s': failed by %d (90 % full)"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_log_says_only_what_stays(log):
+    with transaction.atomic():
+        Event.record(Action.DELETED, "acme")
+        assert log.records == []
+    assert [record.action for record in log.records] == ["deleted"]
+    log.clear()
+    with transaction.atomic():
+        Event.record(Action.PRUNED, "acme")
+        transaction.set_rollback(True)
+    assert log.records == []
+    assert Event.objects.get().action == "deleted"
+    Event.record(Action.PINNED, "acme")
+    assert [record.action for record in log.records] == ["pinned"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_log_that_cannot_be_written_undoes_nothing(monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("tenant_backup.models.logger.log", refuse)
+    with transaction.atomic():
+        Event.record(Action.DELETED, "acme")
+    assert Event.objects.get().action == "deleted"
 
 
 # The contract

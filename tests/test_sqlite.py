@@ -474,6 +474,94 @@ class TestCheck:
         with pytest.raises(DatabaseDamaged, match="credits_amount"):
             sqlite.check(database)
 
+    @pytest.fixture
+    def slow(self, tmp_path, monkeypatch):
+        """A database whose check takes long, by a clock that is looked at often."""
+        monkeypatch.setattr(sqlite, "CHECK_STEPS", 100)
+        return make_database(tmp_path / "slow.sqlite3", rows=2000, body=10)
+
+    @pytest.mark.parametrize("full", [True, False])
+    def test_gives_signs_of_life_meanwhile(self, slow, full):
+        seen = []
+        assert sqlite.check(slow, full=full, pulse=lambda: seen.append(slow)) is True
+        assert len(seen) > 10
+
+    def test_gives_them_before_a_deadline_that_is_far(self, slow):
+        seen = []
+        sqlite.check(slow, deadline=time.monotonic() + 600, pulse=lambda: seen.append(slow))
+        assert len(seen) > 10
+
+    @pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, OSError, sqlite3.Error])
+    def test_what_a_sign_of_life_raises_is_raised_and_no_damage(self, slow, raised):
+        calls = []
+
+        def stop():
+            calls.append(1)
+            raise raised("enough")
+
+        with pytest.raises((raised, BackupError)) as caught:
+            sqlite.check(slow, pulse=stop)
+        assert not isinstance(caught.value, DatabaseDamaged)
+        assert "enough" in str(caught.value)
+        assert calls == [1]
+
+    def test_a_table_with_functions_of_the_host_is_looked_at_with_signs_of_life(self, slow):
+        with closing(sqlite3.connect(slow)) as connection, connection:
+            connection.create_function("host_function", 1, lambda a: a, deterministic=True)
+            connection.execute("CREATE TABLE t (a TEXT)")
+            connection.execute("CREATE INDEX i ON t (host_function(a))")
+        seen = []
+        assert sqlite.check(slow, pulse=lambda: seen.append(slow)) is False
+        assert len(seen) > 10
+
+
+class TestFingerprint:
+    @pytest.fixture
+    def chunks(self, tmp_path, monkeypatch):
+        """A file of five chunks, the last one short."""
+        monkeypatch.setattr(sqlite, "CHUNK_BYTES", 10)
+        (tmp_path / "file").write_bytes(b"x" * 45)
+        return tmp_path / "file"
+
+    def test_gives_a_sign_of_life_with_each_chunk(self, chunks):
+        seen = []
+        found = sqlite.fingerprint(chunks, pulse=lambda: seen.append(chunks))
+        assert len(seen) == 5
+        assert found == sqlite.fingerprint(chunks)
+        assert found.size == 45
+
+    def test_is_given_up_at_the_deadline(self, chunks):
+        with pytest.raises(DeadlineExceeded) as refusal:
+            sqlite.fingerprint(chunks, deadline=time.monotonic() - 1)
+        assert str(refusal.value) == (
+            f"Reading {chunks} took longer than allowed and was given up."
+        )
+
+    def test_is_given_up_on_the_way(self, chunks, monkeypatch):
+        times = iter([1, 2, 3, 4, 5])
+
+        class Clock:
+            @staticmethod
+            def monotonic():
+                return next(times)
+
+        monkeypatch.setattr(sqlite, "time", Clock)
+        seen = []
+        with pytest.raises(DeadlineExceeded):
+            sqlite.fingerprint(chunks, deadline=3, pulse=lambda: seen.append(chunks))
+        assert len(seen) == 3
+
+    def test_a_deadline_that_is_far_changes_nothing(self, chunks):
+        found = sqlite.fingerprint(chunks, deadline=time.monotonic() + 600)
+        assert found == sqlite.fingerprint(chunks)
+
+    def test_what_a_sign_of_life_raises_is_raised(self, chunks):
+        def stop():
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            sqlite.fingerprint(chunks, pulse=stop)
+
 
 def test_the_fingerprint_is_the_size_and_the_sha256(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")

@@ -1,0 +1,1177 @@
+"""Monitoring: who is overdue or failing, who is told so, and that nobody is told too often."""
+
+import os
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+
+import django
+import pytest
+from django.core import mail
+from django.core.mail.backends.locmem import EmailBackend
+from django.core.management import call_command
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenant_backup import automation, backups, monitoring
+from tenant_backup.exceptions import BackupError
+from tenant_backup.models import (
+    Alarm,
+    Automation,
+    Backup,
+    BackupSettings,
+    Event,
+    Interval,
+    Trigger,
+)
+from tenant_backup.schedule import Rule, next_slot, overdue_at
+from tenant_backup.tenants import Tenant
+from tests.tenancy import Tenants
+from tests.test_schedule import moments, rules, zones
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+LONG_AGO = NOW - timedelta(days=400)
+YESTERDAY = NOW - timedelta(days=1)
+INSTANT = timedelta(microseconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+OPERATOR = "operator@example.com"
+# Django 6 wants addresses, and earlier ones want names with them.
+ADMINS = [OPERATOR] if django.VERSION >= (6, 0) else [("Olga Operator", OPERATOR)]
+ADDRESS = "ada@example.com"
+LOCKED = "The database is locked."
+
+MARGINS = {
+    "hourly": timedelta(hours=1),
+    "6h": timedelta(hours=3),
+    "12h": timedelta(hours=6),
+    "daily": timedelta(hours=6),
+    "weekly": timedelta(days=1),
+    "monthly": timedelta(days=2),
+}
+
+
+class Post(EmailBackend):
+    """A mail server that takes no mail for some, and does something first where it is told to."""
+
+    refused: set[str] = set()
+    before = None
+    asked: list[str] = []
+
+    def send_messages(self, messages):
+        for message in messages:
+            [address] = message.recipients()
+            Post.asked.append(address)
+            if Post.before:
+                Post.before(address)
+            if address in Post.refused:
+                raise ConnectionRefusedError("no mail today")
+        return super().send_messages(messages)
+
+
+@pytest.fixture(autouse=True)
+def post(settings, monkeypatch, mailoutbox):
+    settings.ADMINS = ADMINS
+    settings.EMAIL_BACKEND = f"{__name__}.Post"
+    monkeypatch.setattr(Post, "refused", set())
+    monkeypatch.setattr(Post, "before", None)
+    monkeypatch.setattr(Post, "asked", [])
+    return mailoutbox
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that a test sets; rows are of its time, too."""
+
+    class Clock:
+        now = NOW
+
+    monkeypatch.setattr(timezone, "now", lambda: Clock.now)
+    for model, name in ((Backup, "created_at"), (BackupSettings, "scheduled_since")):
+        field = model._meta.get_field(name)
+        monkeypatch.setitem(vars(field), "_get_default", lambda: Clock.now)
+    return Clock
+
+
+@pytest.fixture
+def acme(add_tenant):
+    """A tenant without a database: what is judged is in the catalog."""
+    return add_tenant("acme", database=False)
+
+
+def configure(tenant, **fields):
+    """Automatic backups every day at two o'clock, for long now, unless said otherwise.
+
+    An alarm that is given was told, too.
+    """
+    usual = {"automatic": True, "scheduled_since": LONG_AGO, "notify_email": ADDRESS}
+    usual |= {"told": fields.get("alarm", ""), "told_at": fields.get("alarmed_at")}
+    return BackupSettings.objects.create(tenant_id=tenant.id, **usual | fields)
+
+
+def add(tenant, at, status="complete", trigger="automatic", **fields):
+    return Backup.objects.create(
+        tenant_id=tenant.id, status=status, trigger=trigger, created_at=at, **fields
+    )
+
+
+def fail(tenant, at, error=LOCKED, **fields):
+    return add(tenant, at, "failed", error=error, **fields)
+
+
+def judge(tenant, now=NOW, **options):
+    [judgement] = monitoring.judge([tenant], now, **options)
+    return judgement
+
+
+def alarms(tenant, now=NOW, **options):
+    return [finding.alarm.value for finding in judge(tenant, now, **options).findings]
+
+
+def notify(now=NOW):
+    """What is mailed at this time: pairs of an address and a subject."""
+    number = len(mail.outbox)
+    monitoring.notify(now)
+    return [(message.to[0], message.subject) for message in mail.outbox[number:]]
+
+
+def told(*, to=None):
+    return [message for message in mail.outbox if to in (None, message.to[0])]
+
+
+def subjects(*, to):
+    return [message.subject for message in told(to=to)]
+
+
+def alarm_of(tenant):
+    return BackupSettings.objects.get(tenant_id=tenant.id).alarm
+
+
+def actions():
+    return [event.action for event in Event.objects.order_by("pk")]
+
+
+# When a slot is overdue
+
+
+def test_every_interval_has_a_margin():
+    assert set(MARGINS) == set(Interval.values)
+
+
+@given(rules, st.text(max_size=20), zones, moments)
+def test_overdue_is_the_next_slot_and_a_margin(rule, tenant_id, zone, since):
+    at = overdue_at(rule, tenant_id, zone, since)
+    assert at == next_slot(rule, tenant_id, zone, since) + MARGINS[rule.interval]
+    assert at > since
+    assert at.utcoffset() == timedelta(0)
+
+
+@given(rules, st.text(max_size=20), zones, moments, st.timedeltas(timedelta(0), 40 * DAY))
+def test_a_later_success_is_never_overdue_earlier(rule, tenant_id, zone, since, more):
+    first = overdue_at(rule, tenant_id, zone, since)
+    assert overdue_at(rule, tenant_id, zone, since + more) >= first
+
+
+class TestOverdue:
+    @pytest.mark.parametrize("interval", Interval.values)
+    def test_from_the_margin_after_the_slot_on(self, acme, interval):
+        row = configure(acme, interval=interval, weekday=2, day_of_month=31)
+        add(acme, NOW)
+        at = next_slot(row.rule, acme.id, acme.zone, NOW) + MARGINS[interval]
+        assert alarms(acme, at) == []
+        assert alarms(acme, at + INSTANT) == ["overdue"]
+
+    def test_by_the_local_time_of_the_tenant(self, add_tenant):
+        tenant = replace(add_tenant(database=False), time_zone="Pacific/Auckland")
+        configure(tenant)
+        add(tenant, NOW)
+        # Two o'clock there is 14:00 UTC.
+        assert alarms(tenant, NOW + timedelta(hours=8)) == []
+        assert alarms(tenant, NOW + timedelta(hours=9)) == ["overdue"]
+
+    def test_from_the_last_good_one_and_not_from_a_failed_missing_or_damaged_one(self, acme):
+        configure(acme)
+        add(acme, NOW - 2 * DAY)
+        for fields in ({"missing_at": LONG_AGO}, {"damaged_at": LONG_AGO}, {"status": "failed"}):
+            newer = add(acme, NOW - HOUR, **fields)
+            assert "overdue" in alarms(acme)
+            newer.delete()
+        add(acme, NOW - HOUR)
+        assert alarms(acme) == []
+
+    def test_whatever_has_made_the_good_one(self, acme):
+        configure(acme)
+        assert alarms(acme) == ["overdue"]
+        for trigger in Trigger.values:
+            row = add(acme, NOW - HOUR, trigger=trigger)
+            assert alarms(acme) == []
+            row.delete()
+
+    def test_never_while_automatic_backup_is_off(self, acme):
+        configure(acme, automatic=False)
+        add(acme, LONG_AGO)
+        assert alarms(acme) == []
+
+    def test_another_tenants_success_is_not_ones_own(self, add_tenant):
+        tenants = [add_tenant(name, database=False) for name in ("acme", "acme2")]
+        for tenant in tenants:
+            configure(tenant)
+        add(tenants[1], NOW - HOUR)
+        assert [bool(judgement.findings) for judgement in monitoring.judge(tenants, NOW)] == [
+            True,
+            False,
+        ]
+
+    def test_a_new_tenant_has_until_its_first_slot_and_the_margin(self, acme):
+        configure(acme, scheduled_since=NOW)
+        at = datetime(2026, 5, 5, 8, 0, tzinfo=UTC)
+        assert alarms(acme, at) == []
+        assert alarms(acme, at + timedelta(minutes=30)) == ["overdue"]
+
+    def test_a_changed_schedule_counts_from_its_change_on(self, acme, clock):
+        row = configure(acme, interval="monthly", day_of_month=1, next_run_at=NOW + DAY)
+        add(acme, NOW - 3 * DAY)
+        row.interval = "hourly"
+        backups.configure(acme, row)
+        assert alarms(acme, NOW) == []
+        assert alarms(acme, NOW + HOUR) == []
+        assert alarms(acme, NOW + timedelta(hours=2, minutes=11)) == ["overdue"]
+
+    def test_what_was_off_for_long_and_is_on_again_is_not_overdue_at_once(self, acme, clock):
+        row = configure(acme, automatic=False)
+        add(acme, NOW - 90 * DAY)
+        row.automatic = True
+        backups.configure(acme, row)
+        assert alarms(acme, NOW) == []
+        assert alarms(acme, NOW + DAY) == ["overdue"]
+
+    def test_what_the_host_turned_on_by_itself_counts_from_the_first_tick_on(self, acme, clock):
+        configure(acme)
+        automation.tick(NOW)
+        assert alarms(acme, NOW) == []
+        assert told() == []
+
+    def test_other_changes_of_the_settings_put_nothing_off(self, acme, clock):
+        row = configure(acme, next_run_at=NOW + DAY)
+        add(acme, NOW - 3 * DAY)
+        row.keep_last = 3
+        backups.configure(acme, row)
+        assert alarms(acme, NOW) == ["overdue"]
+
+    def test_whoever_is_kept_waiting_by_a_pause_is_overdue_in_the_end(self, acme, clock):
+        automation.set_up()
+        row = configure(acme, next_run_at=NOW + HOUR)
+        add(acme, NOW)
+        automation.pause("ada")
+        at = overdue_at(row.rule, acme.id, acme.zone, NOW) + MINUTE
+        automation.tick(at - 2 * MINUTE)
+        assert told() == []
+        automation.tick(at)
+        assert subjects(to=OPERATOR) == ["[Django] Backups: 1 overdue"]
+
+    @pytest.mark.parametrize(
+        ("age", "is_overdue"),
+        [(0, False), (14.9, False), (15, True), (60 * 24, True), (-14.9, False), (-15, True)],
+    )
+    def test_not_while_a_backup_is_about_to_be_made_but_while_it_waits_in_vain(
+        self, acme, age, is_overdue
+    ):
+        """Nor in the time before it, by a clock that was wrong for long."""
+        configure(acme)
+        add(acme, NOW - timedelta(minutes=age), "queued")
+        assert alarms(acme) == ["overdue"] * is_overdue
+        assert judge(acme).is_under_way is not is_overdue
+
+    @pytest.mark.parametrize(("age", "is_overdue"), [(2.9, False), (3, True), (-4, True)])
+    def test_not_while_a_backup_moves_but_when_it_stands_still(self, acme, age, is_overdue):
+        configure(acme)
+        at = NOW - timedelta(minutes=age)
+        add(acme, at, "running", started_at=at, file_name="acme-1.sqlite3")
+        assert alarms(acme) == ["overdue"] * is_overdue
+
+    def test_a_long_backup_moves_as_long_as_its_partial_does(self, acme):
+        configure(acme)
+        add(acme, YESTERDAY, "running", started_at=YESTERDAY, file_name="acme-1.sqlite3")
+        directory = backups.directory_of(acme)
+        directory.make()
+        partial = directory.create_partial("acme-1.sqlite3")
+        os.utime(partial, (NOW.timestamp() - 60,) * 2)
+        assert alarms(acme) == []
+        os.utime(partial, (NOW.timestamp() - 240,) * 2)
+        assert alarms(acme) == ["overdue"]
+
+    def test_another_tenants_backup_is_not_ones_own(self, add_tenant):
+        acme, other = (add_tenant(name, database=False) for name in ("acme", "acme2"))
+        configure(acme)
+        add(other, NOW, "queued")
+        assert alarms(acme) == ["overdue"]
+
+
+class TestAWrongClock:
+    """What is of a time to come was written by a clock that was wrong, and says nothing."""
+
+    def test_a_good_backup_of_the_future_hides_no_overdue_one(self, acme):
+        configure(acme)
+        add(acme, NOW + INSTANT)
+        add(acme, NOW + 3650 * DAY)
+        assert alarms(acme) == ["overdue"]
+        assert judge(acme).last_good == "There is no good backup."
+
+    def test_a_failed_one_of_the_future_makes_nobody_failing(self, acme):
+        configure(acme)
+        add(acme, NOW - HOUR)
+        fail(acme, NOW + INSTANT)
+        assert alarms(acme) == []
+
+    def test_settings_that_were_made_in_the_future_hide_no_failure(self, acme):
+        configure(acme, scheduled_since=NOW + 3650 * DAY)
+        fail(acme, NOW - HOUR)
+        assert alarms(acme) == ["failed"]
+
+    @pytest.mark.parametrize("with_good", [True, False])
+    def test_settings_that_were_made_in_the_future_are_overdue_in_the_end(
+        self, acme, clock, with_good
+    ):
+        automation.set_up()
+        ahead = NOW + 3650 * DAY
+        configure(acme, scheduled_since=ahead, next_run_at=ahead)
+        if with_good:
+            add(acme, NOW)
+        for days in (0, 1, 2, 3):
+            clock.now = NOW + days * DAY
+            automation.tick(clock.now)
+            Backup.objects.active().delete()
+        assert "overdue" in alarms(acme, clock.now)
+
+    def test_a_notice_of_the_future_keeps_nobody_from_being_told(self, acme):
+        Automation.load()
+        Automation.objects.update(notified_at=NOW + 3650 * DAY)
+        configure(acme, alarmed_at=NOW + 3650 * DAY)
+        assert len(notify()) == 2
+
+    def test_a_clock_that_was_set_back_tells_nothing_twice(self, acme):
+        configure(acme)
+        assert len(notify()) == 2
+        assert notify(NOW - HOUR) == []
+        assert notify(NOW) == []
+
+
+class TestFailing:
+    @pytest.mark.parametrize("trigger", Trigger.values)
+    @pytest.mark.parametrize("automatic", [True, False])
+    def test_the_last_attempt_failed_whatever_had_asked_for_it(self, acme, trigger, automatic):
+        configure(acme, automatic=automatic)
+        add(acme, NOW - 2 * HOUR)
+        fail(acme, NOW - HOUR, trigger=trigger)
+        assert alarms(acme) == ["failed"]
+        add(acme, NOW - HOUR / 2)
+        assert alarms(acme) == []
+
+    def test_without_any_good_one(self, acme):
+        configure(acme, automatic=False)
+        fail(acme, NOW - HOUR)
+        assert alarms(acme) == ["failed"]
+
+    def test_says_the_error_of_the_last_failure(self, acme):
+        configure(acme, automatic=False)
+        fail(acme, NOW - 2 * HOUR, "The disk is full.")
+        fail(acme, NOW - HOUR)
+        fail(acme, NOW - 3 * HOUR, "There is no disk.")
+        [finding] = judge(acme).findings
+        assert str(finding) == (
+            "The last attempt, at May 4, 2026, 11 a.m. (UTC), failed. The database is locked."
+        )
+
+    @pytest.mark.parametrize("fields", [{"missing_at": LONG_AGO}, {"damaged_at": LONG_AGO}])
+    def test_a_lost_success_does_not_make_up_for_it(self, acme, fields):
+        configure(acme, automatic=False)
+        fail(acme, NOW - 2 * HOUR)
+        add(acme, NOW - HOUR, **fields)
+        assert alarms(acme) == ["failed", "missing"]
+
+    def test_an_attempt_under_way_changes_nothing_about_it(self, acme):
+        configure(acme)
+        add(acme, NOW - 2 * HOUR)
+        fail(acme, NOW - HOUR)
+        add(acme, NOW - MINUTE, "queued")
+        assert alarms(acme) == ["failed"]
+
+    def test_the_gravest_comes_first(self, acme):
+        configure(acme)
+        add(acme, LONG_AGO)
+        fail(acme, YESTERDAY)
+        add(acme, LONG_AGO, missing_at=LONG_AGO)
+        assert alarms(acme) == ["overdue", "failed", "missing"]
+        assert judge(acme).alarm is Alarm.OVERDUE
+
+
+class TestMissing:
+    @pytest.mark.parametrize("what", ["missing_at", "damaged_at"])
+    def test_counts_after_a_moment(self, acme, what):
+        """A deletion marks the row first, and removes it a moment later."""
+        configure(acme)
+        add(acme, NOW - HOUR)
+        add(acme, NOW - 2 * HOUR, **{what: NOW - MINUTE + INSTANT})
+        assert alarms(acme) == []
+        assert alarms(acme, NOW + INSTANT) == ["missing"]
+
+    def test_a_deletion_in_the_midst_is_told_to_nobody(self, tenant, monkeypatch):
+        configure(tenant)
+        made = [backups.create(tenant, backups.Order(trigger=Trigger.COMMAND)) for _ in range(2)]
+        remove = backups.BackupDirectory.remove
+        seen = []
+
+        def look_then_remove(self, name):
+            monitoring.notify()
+            seen.extend(Backup.objects.exclude(missing_at=None))
+            remove(self, name)
+
+        monkeypatch.setattr(backups.BackupDirectory, "remove", look_then_remove)
+        backups.delete(tenant, made[0].backup)
+        monitoring.notify()
+        assert seen == [made[0].backup]
+        assert told() == []
+
+    def test_are_counted(self, acme):
+        configure(acme)
+        add(acme, NOW - HOUR)
+        for at in (1, 2):
+            add(acme, NOW - at * DAY, missing_at=LONG_AGO)
+            [finding] = judge(acme).findings
+            if at == 1:
+                assert str(finding) == "The file of 1 backup is missing or damaged."
+        assert str(finding) == "The files of 2 backups are missing or damaged."
+
+    def test_both_missing_and_damaged_counts_once(self, acme):
+        configure(acme)
+        add(acme, NOW - HOUR)
+        add(acme, YESTERDAY, missing_at=LONG_AGO, damaged_at=LONG_AGO)
+        assert str(judge(acme).findings[0]) == "The file of 1 backup is missing or damaged."
+
+
+class TestWhoIsJudged:
+    def test_tenants_in_their_order_and_none_without_settings(self, add_tenant):
+        tenants = [add_tenant(name, database=False) for name in ("b", "new", "c", "a")]
+        for tenant in (tenants[0], tenants[2], tenants[3]):
+            configure(tenant)
+        found = monitoring.judge(tenants, NOW)
+        assert [judgement.tenant.id for judgement in found] == ["b", "c", "a"]
+        assert [judgement.settings.tenant_id for judgement in found] == ["b", "c", "a"]
+
+    def test_a_retired_tenant_is_nobodys_concern(self, acme):
+        configure(acme)
+        fail(acme, NOW - HOUR)
+        Tenants.tenants.clear()
+        assert notify() == []
+        assert alarm_of(acme) == Alarm.NONE
+
+    def test_one_that_is_not_valid_keeps_no_other_from_being_told(self, add_tenant):
+        for name in ("acme", "globex"):
+            configure(add_tenant(name, database=False))
+        Tenants.tenants[0] = replace(Tenants.tenants[0], time_zone="Mars/Base")
+        assert notify()[0] == (OPERATOR, "[Django] Backups: 1 overdue")
+        assert "globex (Globex): overdue" in told()[0].body
+
+    def test_nonsense_in_one_row_keeps_no_other_from_being_told(self, add_tenant):
+        for name in ("acme", "globex"):
+            configure(add_tenant(name, database=False))
+        BackupSettings.objects.filter(tenant_id="acme").update(interval="yearly")
+        assert (OPERATOR, "[Django] Backups: 1 overdue") in notify()
+
+    @pytest.mark.parametrize("number", [1, 1000])
+    def test_the_number_of_queries_does_not_grow(self, tmp_path, django_assert_num_queries, number):
+        tenants = many(tmp_path, number)
+        for tenant in tenants[:3]:
+            add(tenant, NOW - MINUTE, "queued")
+        with django_assert_num_queries(2):
+            judgements = monitoring.judge(tenants, NOW)
+        assert len(judgements) == number
+
+    @pytest.mark.parametrize("number", [1, 50])
+    def test_nor_that_of_a_tick_on_which_nothing_has_changed(
+        self, tmp_path, monkeypatch, django_assert_num_queries, number
+    ):
+        monkeypatch.setattr(Tenants, "tenants", many(tmp_path, number))
+        monitoring.notify(NOW)
+        with django_assert_num_queries(3):
+            monitoring.notify(NOW + HOUR)
+
+
+def many(folder, number):
+    """Tenants whose last attempt was a success, with settings, in few queries."""
+    tenants = [
+        Tenant(f"t{n}", f"T{n}", folder / f"t{n}", folder / f"t{n}" / "db.sqlite3")
+        for n in range(number)
+    ]
+    BackupSettings.objects.bulk_create(
+        BackupSettings(tenant_id=tenant.id, scheduled_since=LONG_AGO) for tenant in tenants
+    )
+    Backup.objects.bulk_create(
+        Backup(tenant_id=t.id, status="complete", trigger="command", created_at=NOW - 30 * DAY)
+        for t in tenants
+    )
+    return tenants
+
+
+class TestInspect:
+    def test_a_tenant_that_is_well(self, tenant):
+        backup = backups.create(tenant, backups.Order(trigger=Trigger.COMMAND)).backup
+        judgement = monitoring.inspect(tenant)
+        assert judgement.findings == ()
+        assert judgement.alarm is Alarm.NONE
+        assert judgement.settings.last_good_at == backup.created_at
+
+    def test_a_file_that_somebody_removed_counts_at_once(self, tenant):
+        order = backups.Order(trigger=Trigger.COMMAND)
+        backups.create(tenant, order)
+        gone = backups.create(tenant, order).backup
+        backups.directory_of(tenant).file(gone.file_name).unlink()
+        assert monitoring.inspect(tenant).alarm is Alarm.MISSING
+        gone.refresh_from_db()
+        assert gone.missing_at is not None
+
+    def test_a_directory_out_of_reach_marks_nothing_missing(self, tenant):
+        backups.create(tenant, backups.Order(trigger=Trigger.COMMAND))
+        directory = backups.directory_of(tenant).path
+        directory.rename(tenant.root / "elsewhere")
+        [finding] = monitoring.inspect(tenant).findings
+        assert finding.alarm is Alarm.MISSING
+        assert str(finding) == (f"The backup directory {directory} is not there, or out of reach.")
+        (tenant.root / "elsewhere").rename(directory)
+        assert monitoring.inspect(tenant).findings == ()
+
+    def test_a_directory_out_of_reach_hides_nothing_that_is_graver(self, tenant):
+        backups.create(tenant, backups.Order(trigger=Trigger.COMMAND))
+        fail(tenant, timezone.now())
+        backups.directory_of(tenant).path.rename(tenant.root / "elsewhere")
+        found = [finding.alarm.value for finding in monitoring.inspect(tenant).findings]
+        assert found == ["failed", "missing"]
+
+    def test_of_a_tenant_without_backups_no_directory_is_expected(self, tenant):
+        assert monitoring.inspect(tenant).findings == ()
+        assert not backups.directory_of(tenant).path.exists()
+
+    def test_a_new_tenant_gets_its_settings(self, tenant):
+        monitoring.inspect(tenant)
+        assert BackupSettings.objects.get().tenant_id == tenant.id
+
+    def test_one_that_is_not_valid_is_refused_in_words(self, tenant):
+        with pytest.raises(BackupError, match="'Mars/Base' of tenant 'acme' is not known"):
+            monitoring.inspect(replace(tenant, time_zone="Mars/Base"))
+        assert not BackupSettings.objects.exists()
+
+
+class TestWhatIsTold:
+    def test_the_first_failure_once_to_each(self, acme):
+        configure(acme)
+        add(acme, NOW - HOUR)
+        assert notify() == []
+        fail(acme, NOW)
+        assert notify() == [
+            (OPERATOR, "[Django] Backups: 1 failed"),
+            (ADDRESS, "Backups of Acme: failed"),
+        ]
+        for number in range(1, 100):
+            at = NOW + number * 5 * MINUTE
+            fail(acme, at)
+            assert notify(at) == []
+
+    def test_one_that_is_made_up_for_in_time_is_not_told(self, acme):
+        configure(acme)
+        fail(acme, NOW - HOUR)
+        add(acme, NOW - MINUTE)
+        assert notify() == []
+
+    def test_that_it_is_overdue_now_too(self, acme):
+        row = configure(acme)
+        add(acme, NOW)
+        fail(acme, NOW + 15 * HOUR)
+        assert len(notify(NOW + 15 * HOUR)) == 2
+        at = overdue_at(row.rule, acme.id, acme.zone, NOW)
+        assert notify(at) == []
+        assert notify(at + MINUTE) == [
+            (OPERATOR, "[Django] Backups: 1 overdue"),
+            (ADDRESS, "Backups of Acme: overdue"),
+        ]
+        for hours in range(1, 100):
+            fail(acme, at + hours * HOUR)
+            assert notify(at + hours * HOUR) == []
+        assert actions() == ["overdue"]
+
+    def test_recovery_once(self, acme):
+        configure(acme)
+        fail(acme, NOW - MINUTE)
+        notify()
+        add(acme, NOW + HOUR)
+        assert notify(NOW + HOUR) == [
+            (OPERATOR, "[Django] Backups: 1 recovered"),
+            (ADDRESS, "Backups of Acme: recovered"),
+        ]
+        assert notify(NOW + 2 * HOUR) == []
+        assert alarm_of(acme) == Alarm.NONE
+        event = Event.objects.get(action="recovered")
+        assert (event.tenant_id, event.detail) == (
+            "acme",
+            "The last good backup is of May 4, 2026, 1 p.m. (UTC).",
+        )
+
+    def test_a_recovery_from_being_overdue(self, acme):
+        configure(acme)
+        notify()
+        add(acme, NOW + HOUR)
+        assert subjects(to=ADDRESS) == ["Backups of Acme: overdue"]
+        assert notify(NOW + HOUR)[1] == (ADDRESS, "Backups of Acme: recovered")
+        assert actions() == ["overdue", "recovered"]
+
+    def test_what_is_under_way_may_yet_fail_so_no_end_is_told(self, acme):
+        configure(acme)
+        notify()
+        attempt = add(acme, NOW + 11 * MINUTE, "queued")
+        assert notify(NOW + 12 * MINUTE) == []
+        assert alarm_of(acme) == Alarm.OVERDUE
+        attempt.delete()
+        fail(acme, NOW + 11 * MINUTE)
+        assert notify(NOW + HOUR) == []
+        assert alarm_of(acme) == Alarm.OVERDUE
+
+    def test_that_files_are_missing_and_not_that_they_are_back(self, acme):
+        configure(acme)
+        add(acme, NOW - HOUR)
+        lost = add(acme, YESTERDAY, missing_at=YESTERDAY)
+        assert notify() == [
+            (OPERATOR, "[Django] Backups: 1 backups missing or damaged"),
+            (ADDRESS, "Backups of Acme: backups missing or damaged"),
+        ]
+        assert notify(NOW + HOUR) == []
+        lost.delete()
+        assert notify(NOW + 2 * HOUR) == []
+        assert alarm_of(acme) == Alarm.NONE
+        assert actions() == []
+
+    @pytest.mark.parametrize("alarm", ["failed", "overdue"])
+    def test_settings_that_ask_for_less_are_no_recovery(self, acme, alarm):
+        configure(acme, automatic=False, alarm=alarm, alarmed_at=YESTERDAY)
+        assert notify() == []
+        assert alarm_of(acme) == Alarm.NONE
+        assert actions() == []
+
+    @pytest.mark.parametrize("how", ["turned off", "other schedule", "failure deleted"])
+    def test_nor_are_they_where_there_is_an_old_good_backup(self, acme, how, clock):
+        """Recovered is who has a good backup of after the alarm."""
+        row = configure(acme, automatic=how != "failure deleted")
+        add(acme, NOW - 3 * DAY)
+        failed = fail(acme, NOW - 2 * DAY) if how == "failure deleted" else None
+        assert len(notify()) == 2
+        if failed:
+            backups.delete(acme, failed)
+        else:
+            row.automatic = how == "other schedule"
+            row.interval = "weekly"
+            backups.configure(acme, row)
+        assert notify(NOW + HOUR) == []
+        assert alarm_of(acme) == Alarm.NONE
+        assert "recovered" not in actions()
+
+    def test_a_lighter_alarm_is_noted_and_not_told(self, acme):
+        configure(acme, automatic=False, alarm="overdue")
+        fail(acme, NOW - HOUR)
+        assert notify() == []
+        assert alarm_of(acme) == Alarm.FAILED
+
+    def test_without_an_address_the_operators_alone(self, acme):
+        configure(acme, notify_email="")
+        assert notify() == [(OPERATOR, "[Django] Backups: 1 overdue")]
+
+    def test_without_operators_the_address_alone(self, acme, settings):
+        settings.ADMINS = []
+        configure(acme)
+        assert notify() == [(ADDRESS, "Backups of Acme: overdue")]
+        assert notify(NOW + HOUR) == []
+
+    def test_without_both_nobody_and_that_is_remembered(self, acme, settings):
+        settings.ADMINS = []
+        configure(acme, notify_email="")
+        assert notify() == []
+        assert (alarm_of(acme), actions()) == (Alarm.OVERDUE, ["overdue"])
+        settings.ADMINS = ADMINS
+        assert notify(NOW + HOUR) == []
+
+    def test_all_operators_by_one_mail(self, acme, settings, monkeypatch):
+        second = "second@example.com"
+        settings.ADMINS = [*ADMINS, second if isinstance(ADMINS[0], str) else ("S", second)]
+        settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+        configure(acme, notify_email="")
+        monitoring.notify(NOW)
+        [message] = told()
+        assert message.to == [OPERATOR, second]
+
+    def test_is_in_the_log_with_what_programs_look_for(self, acme, caplog):
+        caplog.set_level("INFO", "tenant_backup")
+        configure(acme)
+        notify()
+        add(acme, NOW + HOUR)
+        notify(NOW + HOUR)
+        assert [
+            (record.levelname, record.action, record.tenant_id) for record in caplog.records
+        ] == [
+            ("ERROR", "overdue", "acme"),
+            ("INFO", "recovered", "acme"),
+        ]
+        assert caplog.messages[1] == (
+            "Tenant 'acme': recovered (The last good backup is of May 4, 2026, 1 p.m. (UTC).)"
+        )
+
+
+class TestTexts:
+    def tenant(self, add_tenant, **fields):
+        return replace(add_tenant("acme", database=False), time_zone="Europe/Berlin", **fields)
+
+    def use(self, tenant):
+        Tenants.tenants[:] = [tenant]
+        return tenant
+
+    def test_a_failure_to_both(self, add_tenant):
+        tenant = self.use(self.tenant(add_tenant, name="Acme & Söhne"))
+        configure(tenant, next_run_at=NOW + 15 * MINUTE)
+        add(tenant, NOW - 2 * HOUR)
+        fail(tenant, NOW - HOUR, f"The database {tenant.database} does not exist.")
+        notify()
+        to_operators, to_tenant = told()
+        assert to_operators.subject == "[Django] Backups: 1 failed"
+        assert to_operators.body == (
+            "acme (Acme & Söhne): failed\n"
+            "The last attempt, at May 4, 2026, 1 p.m. (Europe/Berlin), failed. "
+            f"The database {tenant.database} does not exist.\n"
+            "The last good backup is of May 4, 2026, noon (Europe/Berlin).\n"
+            "The next attempt is at May 4, 2026, 2:15 p.m. (Europe/Berlin).\n"
+            "\n"
+            "How all tenants stand, says: python manage.py checkbackups"
+        )
+        assert to_tenant.subject == "Backups of Acme & Söhne: failed"
+        assert to_tenant.body == (
+            "The last attempt, at May 4, 2026, 1 p.m. (Europe/Berlin), failed. "
+            "The database db.sqlite3 does not exist.\n"
+            "The last good backup is of May 4, 2026, noon (Europe/Berlin).\n"
+            "The next attempt is at May 4, 2026, 2:15 p.m. (Europe/Berlin).\n"
+            "Look at the page of backups, or ask the operator."
+        )
+
+    def test_an_overdue_one_that_never_had_a_backup(self, acme):
+        configure(acme)
+        notify()
+        slot = next_slot(Rule("daily", time(2), 6, 1), "acme", acme.zone, LONG_AGO)
+        assert told(to=ADDRESS)[0].body == (
+            f"A backup was due at March 31, 2025, 2:{slot.minute:02} a.m. (UTC), "
+            "and none has succeeded since.\n"
+            "There is no good backup.\n"
+            "Look at the page of backups, or ask the operator."
+        )
+
+    def test_a_recovery(self, acme):
+        configure(acme, alarm="failed", next_run_at=NOW + DAY)
+        add(acme, NOW - HOUR)
+        notify()
+        assert told(to=OPERATOR)[0].body == (
+            "acme (Acme): recovered\n"
+            "The last good backup is of May 4, 2026, 11 a.m. (UTC).\n"
+            "\n"
+            "How all tenants stand, says: python manage.py checkbackups"
+        )
+        assert told(to=ADDRESS)[0].body == (
+            "The last good backup is of May 4, 2026, 11 a.m. (UTC).\nThere is nothing to do."
+        )
+
+    def test_who_has_recovered_but_lacks_files_has_something_to_do(self, acme):
+        configure(acme, alarm="failed")
+        add(acme, NOW - HOUR)
+        add(acme, YESTERDAY, missing_at=YESTERDAY)
+        notify()
+        body = told(to=ADDRESS)[0].body
+        assert "The file of 1 backup is missing or damaged." in body
+        assert "There is nothing to do." not in body
+
+    @pytest.mark.parametrize("paused", [True, False])
+    def test_no_attempt_is_announced_for_the_past(self, acme, paused):
+        if paused:
+            automation.pause("ada")
+        configure(acme, next_run_at=NOW - 6 * HOUR)
+        notify()
+        assert "The next attempt is at" not in "".join(message.body for message in told())
+
+    def test_no_next_attempt_while_automatic_backup_is_off(self, acme):
+        configure(acme, automatic=False, next_run_at=NOW + HOUR)
+        fail(acme, NOW - HOUR)
+        notify()
+        assert [message for message in told() if "next attempt" in message.body] == []
+
+    @pytest.mark.parametrize("error", ["{database} is away.", "{elsewhere} is full."])
+    def test_the_tenant_never_reads_a_path_of_the_server(self, acme, error):
+        error = error.format(database=acme.database, elsewhere="/mnt/host7/spool")
+        configure(acme)
+        fail(acme, NOW - HOUR, error)
+        notify()
+        assert error in told(to=OPERATOR)[0].body
+        [message] = told(to=ADDRESS)
+        assert "/" not in message.body + message.subject
+
+    @pytest.mark.parametrize("between", ["\n", "\r\n", "\r", "\x0b", "\u2028", "\n\n Bcc: x\n"])
+    def test_a_line_break_in_a_name_makes_no_header(self, add_tenant, between):
+        name = f"Acme{between}Ltd"
+        self.use(self.tenant(add_tenant, name=name))
+        configure(Tenants.tenants[0])
+        assert len(notify()) == 2
+        [message] = told(to=ADDRESS)
+        assert message.subject.startswith("Backups of Acme ")
+        assert message.subject.endswith("Ltd: overdue")
+        assert not set(message.subject) & set("\r\n")
+        assert message.message()["Bcc"] is None
+        assert message.recipients() == [ADDRESS]
+
+    def test_what_many_have_in_common_is_counted_in_the_subject(self, add_tenant):
+        tenants = [add_tenant(name, database=False) for name in "abcdef"]
+        for tenant in tenants:
+            configure(tenant, notify_email="", alarm="failed" if tenant.id == "f" else "")
+            if tenant.id in "ac":
+                add(tenant, NOW - 2 * HOUR)
+                fail(tenant, NOW - HOUR)
+        add(tenants[5], NOW - HOUR)
+        add(tenants[4], NOW - HOUR)
+        assert notify() == [(OPERATOR, "[Django] Backups: 2 failed, 2 overdue, 1 recovered")]
+        headings = [part.splitlines()[0] for part in told()[0].body.split("\n\n")]
+        assert headings == [
+            "a (A): failed",
+            "b (B): overdue",
+            "c (C): failed",
+            "d (D): overdue",
+            "f (F): recovered",
+            "How all tenants stand, says: python manage.py checkbackups",
+        ]
+
+    def test_each_tenant_reads_of_itself_alone(self, add_tenant):
+        for name in ("acme", "globex"):
+            tenant = add_tenant(name, database=False)
+            configure(tenant, notify_email=f"{name}@example.com")
+            fail(tenant, NOW - HOUR, f"The trouble of {name}.")
+        notify()
+        for name, other in (("acme", "globex"), ("globex", "acme")):
+            [message] = told(to=f"{name}@example.com")
+            assert name in message.body
+            assert other not in (message.body + message.subject).lower()
+            assert message.recipients() == [f"{name}@example.com"]
+
+
+class TestNoFlood:
+    @pytest.mark.parametrize(("period", "minutes_to_success"), [(60, 15), (120, 60)])
+    def test_of_a_backup_that_fails_every_other_time(self, acme, period, minutes_to_success):
+        """One alarm and one recovery in twelve hours, to each address: that is the bound."""
+        row = configure(acme, interval="hourly", scheduled_since=NOW)
+        first = next_slot(row.rule, acme.id, acme.zone, NOW)
+        for minute in range(0, 3 * 24 * 60, 5):
+            now = first + minute * MINUTE
+            if minute % period == 0:
+                fail(acme, now)
+            elif minute % period == minutes_to_success:
+                add(acme, now)
+            notify(now)
+        for address in (OPERATOR, ADDRESS):
+            words = [subject.split()[-1] for subject in subjects(to=address)]
+            assert words == ["failed", "recovered"] * 6
+
+    @pytest.mark.parametrize("hours", [2, 11.9])
+    def test_a_new_alarm_waits_for_hours_after_the_last_one(self, acme, hours):
+        configure(acme, automatic=False)
+        fail(acme, NOW)
+        notify()
+        add(acme, NOW + HOUR)
+        notify(NOW + HOUR)
+        fail(acme, NOW + timedelta(hours=hours))
+        assert notify(NOW + timedelta(hours=hours)) == []
+        # And is not forgotten.
+        assert notify(NOW + 12 * HOUR) == [
+            (OPERATOR, "[Django] Backups: 1 failed"),
+            (ADDRESS, "Backups of Acme: failed"),
+        ]
+
+    def test_what_became_worse_does_not_wait(self, acme):
+        configure(acme, interval="hourly")
+        add(acme, NOW)
+        fail(acme, NOW + HOUR)
+        assert notify(NOW + HOUR)[0] == (OPERATOR, "[Django] Backups: 1 failed")
+        assert notify(NOW + 2.5 * HOUR)[0] == (OPERATOR, "[Django] Backups: 1 overdue")
+
+    def test_missing_files_do_not_wait(self, acme):
+        configure(acme, automatic=False, alarmed_at=NOW - HOUR)
+        add(acme, YESTERDAY, missing_at=YESTERDAY)
+        assert len(notify()) == 2
+
+    @pytest.mark.parametrize(("minutes", "number"), [(1, 0), (9.9, 0), (10, 1)])
+    def test_what_comes_within_ten_minutes_comes_together(self, add_tenant, minutes, number):
+        first, *others = (add_tenant(name, database=False) for name in "abc")
+        for tenant in (first, *others):
+            configure(tenant, notify_email="", automatic=False)
+        fail(first, NOW)
+        assert len(notify()) == 1
+        for tenant in others:
+            fail(tenant, NOW)
+        later = notify(NOW + timedelta(minutes=minutes))
+        assert later == [(OPERATOR, "[Django] Backups: 2 failed")] * number
+
+    def test_of_a_thousand_tenants_that_fail_within_ten_minutes(self, tmp_path, monkeypatch):
+        tenants = many(tmp_path, 1000)
+        monkeypatch.setattr(Tenants, "tenants", tenants)
+        for minute in range(30):
+            now = NOW + minute * MINUTE
+            if minute < 10:
+                Backup.objects.bulk_create(
+                    Backup(
+                        tenant_id=tenant.id,
+                        status="failed",
+                        trigger="automatic",
+                        created_at=now,
+                        error=LOCKED,
+                    )
+                    for tenant in tenants[minute * 100 : (minute + 1) * 100]
+                )
+            monitoring.notify(now)
+        assert subjects(to=OPERATOR) == [
+            "[Django] Backups: 100 failed",
+            "[Django] Backups: 900 failed",
+        ]
+        assert Post.asked == [OPERATOR] * 2
+        assert BackupSettings.objects.filter(alarm="failed").count() == 1000
+
+
+class TestNobodyFailsForAMail:
+    def test_a_server_that_takes_none_and_later_does(self, acme, caplog):
+        configure(acme)
+        Post.refused = {OPERATOR, ADDRESS}
+        assert notify() == []
+        assert Post.asked == [OPERATOR, ADDRESS]
+        assert caplog.messages[1:] == [
+            "The notice to ADMINS could not be sent.",
+            f"The notice to {ADDRESS} for tenant 'acme' could not be sent.",
+        ]
+        row = BackupSettings.objects.get()
+        assert (row.alarm, row.told) == (Alarm.OVERDUE, Alarm.NONE)
+        assert notify(NOW + 9 * MINUTE) == []
+        assert len(Post.asked) == 2
+        Post.refused = set()
+        assert len(notify(NOW + 10 * MINUTE)) == 2
+        assert alarm_of(acme) == Alarm.OVERDUE
+        assert notify(NOW + HOUR) == []
+
+    @pytest.mark.parametrize(("refused", "reached"), [(OPERATOR, ADDRESS), (ADDRESS, OPERATOR)])
+    def test_one_address_that_is_refused_neither_silences_nor_repeats_the_other(
+        self, acme, refused, reached
+    ):
+        configure(acme)
+        Post.refused = {refused}
+        for minutes in range(0, 60, 5):
+            notify(NOW + minutes * MINUTE)
+        assert [message.to for message in told()] == [[reached]]
+        assert alarm_of(acme) == Alarm.OVERDUE
+
+    def test_one_address_that_is_refused_keeps_no_other_tenant_from_its_mail(self, add_tenant):
+        for name in "abc":
+            configure(add_tenant(name, database=False), notify_email=f"{name}@example.com")
+        Post.refused = {"a@example.com", OPERATOR}
+        assert [address for address, _ in notify()] == ["b@example.com", "c@example.com"]
+        assert [BackupSettings.objects.of(name).told for name in "abc"] == [
+            "",
+            "overdue",
+            "overdue",
+        ]
+        Post.refused = set()
+        later = notify(NOW + 10 * MINUTE)
+        assert [address for address, _ in later] == [OPERATOR, "a@example.com"]
+        assert "a (A): overdue" in told(to=OPERATOR)[0].body
+        assert "b (B)" not in told(to=OPERATOR)[0].body
+
+    def test_settings_of_mail_that_make_no_sense(self, acme, settings, caplog):
+        settings.ADMINS = [42]
+        configure(acme)
+        assert notify() == [(ADDRESS, "Backups of Acme: overdue")]
+        assert "The notice to ADMINS could not be sent." in caplog.messages
+
+    def test_a_provider_that_fails(self, acme, monkeypatch, caplog):
+        configure(acme)
+
+        def give_up(self):
+            raise LookupError("the host's own trouble")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Tenants, "all_tenants", give_up)
+            assert notify() == []
+        assert caplog.messages == ["Nobody could be told of what has changed."]
+        assert "the host's own trouble" in caplog.text
+        assert len(notify(NOW + MINUTE)) == 2
+
+    @pytest.mark.parametrize("what", ["server", "provider", "judgement"])
+    def test_the_tick_goes_on(self, acme, monkeypatch, what):
+        automation.set_up()
+        configure(acme, next_run_at=NOW - MINUTE)
+        fail(acme, NOW - HOUR)
+        if what == "server":
+            Post.refused = {OPERATOR, ADDRESS}
+        elif what == "provider":
+            monkeypatch.setattr(Tenants, "get_tenant", lambda self, name: acme)
+            monkeypatch.setattr(Tenants, "all_tenants", lambda self: 1 // 0)
+        else:
+            monkeypatch.setattr(monitoring, "judge", lambda *arguments: 1 // 0)
+        automation.tick(NOW)
+        assert Backup.objects.queued().get().enqueued_at is not None
+        assert automation.standing(NOW).state is automation.State.RUNNING
+        assert told() == []
+
+    @pytest.mark.parametrize("what", ["server", "provider"])
+    def test_nor_does_a_backup_fail(self, tenant, monkeypatch, what, capsys):
+        configure(tenant)
+        fail(tenant, timezone.now() - HOUR)
+        Post.refused = {OPERATOR, ADDRESS}
+        if what == "provider":
+            monkeypatch.setattr(monitoring, "get_provider", lambda: 1 // 0)
+        call_command("runbackup")
+        assert Backup.objects.complete().count() == 1
+        assert capsys.readouterr().err == ""
+
+    @pytest.mark.parametrize("trouble", ["loop", "name"])
+    def test_one_tenant_that_cannot_be_told_of_repeats_nobodys_mail(self, add_tenant, trouble):
+        for name in ("acme", "globex"):
+            configure(add_tenant(name, database=False), notify_email=f"{name}@example.com")
+        if trouble == "loop":
+            root = Tenants.tenants[0].root
+            root.rmdir()
+            root.symlink_to(root)
+        else:
+            Tenants.tenants[0] = replace(Tenants.tenants[0], name=None)
+        for number in range(6):
+            notify(NOW + number * 10 * MINUTE)
+        assert len(told(to=OPERATOR)) == 1
+        assert len(told(to="globex@example.com")) == 1
+
+    def test_a_process_that_ends_while_it_mails_repeats_nothing(self, add_tenant):
+        """A mail server that keeps us waiting makes a worker's task end by its timeout."""
+        for name in ("acme", "globex"):
+            configure(add_tenant(name, database=False), notify_email=f"{name}@example.com")
+
+        def end(address):
+            if address == "globex@example.com":
+                raise SystemExit
+
+        Post.before = end
+        for number in range(6):
+            with suppress(SystemExit):
+                notify(NOW + number * 10 * MINUTE)
+        assert len(told(to=OPERATOR)) == 1
+        assert len(told(to="acme@example.com")) == 1
+
+    def test_the_log_has_it_though_no_mail_can_be_sent(self, acme, caplog):
+        configure(acme, notify_email="")
+        Post.refused = {OPERATOR}
+        notify()
+        notify(NOW + HOUR)
+        records = [record for record in caplog.records if hasattr(record, "action")]
+        assert [(record.action, record.tenant_id) for record in records] == [("overdue", "acme")]
+        assert actions() == ["overdue"]
+
+
+class TestSeveralProcesses:
+    def test_that_see_the_same_news_tell_it_once(self, acme, monkeypatch):
+        """The second one judges before the first has told, and would tell afterwards."""
+        configure(acme)
+        look = monitoring.judge
+        calls = []
+
+        def look_while_another_tells(*arguments, **options):
+            seen = look(*arguments, **options)
+            calls.append(len(told()))
+            if len(calls) == 1:
+                monitoring.notify(NOW)
+                assert len(told()) == 2
+            return seen
+
+        monkeypatch.setattr(monitoring, "judge", look_while_another_tells)
+        monitoring.notify(NOW)
+        assert calls == [0, 0]
+        assert len(told()) == 2
+        assert actions() == ["overdue"]
+
+    @pytest.mark.parametrize(
+        "later",
+        [
+            timedelta(0),
+            timedelta(seconds=1),
+            timedelta(minutes=9),
+            -timedelta(seconds=20),
+        ],
+        ids=str,
+    )
+    def test_one_comes_while_another_is_mailing(self, acme, later):
+        """Not all have looked at the clock at the same time, nor at the same clock."""
+        configure(acme)
+
+        def come(address):
+            Post.before = None
+            monitoring.notify(NOW + later)
+
+        Post.before = come
+        monitoring.notify(NOW)
+        assert sorted(message.to[0] for message in told()) == [ADDRESS, OPERATOR]
+        assert actions() == ["overdue"]
+
+    def test_what_another_has_noted_meanwhile_stands(self, acme, monkeypatch):
+        configure(acme, automatic=False, alarm="overdue")
+        fail(acme, NOW - HOUR)
+        look = monitoring.judge
+
+        def look_while_another_notes(*arguments, **options):
+            seen = look(*arguments, **options)
+            BackupSettings.objects.update(alarm="missing")
+            return seen
+
+        monkeypatch.setattr(monitoring, "judge", look_while_another_notes)
+        monitoring.notify(NOW)
+        assert alarm_of(acme) == "missing"
+
+
+class TestEndToEnd:
+    """A real backup, every hour, of a database that is away for some hours and then back."""
+
+    def run(self, clock, hours):
+        for _ in range(round(hours * 60)):
+            clock.now += MINUTE
+            automation.tick(clock.now)
+            for backup in Backup.objects.queued():
+                with suppress(BackupError):
+                    automation.make(backup.pk)
+
+    def test_a_database_that_is_away_and_back(self, tenant, clock):
+        automation.set_up()
+        configure(tenant, interval="hourly", scheduled_since=NOW)
+        away = Path(f"{tenant.database}-away")
+        self.run(clock, 2.5)
+        assert Backup.objects.complete().count() == 3
+        assert told() == []
+        tenant.database.rename(away)
+        left_at = clock.now
+        self.run(clock, 1)
+        assert subjects(to=ADDRESS) == ["Backups of Acme: failed"]
+        assert "does not exist" in told(to=ADDRESS)[0].body
+        self.run(clock, 5)
+        assert Backup.objects.failed().count() > 6
+        assert [s.split()[-1] for s in subjects(to=ADDRESS)] == ["failed", "overdue"]
+        away.rename(tenant.database)
+        self.run(clock, 1.5)
+        words = ["failed", "overdue", "recovered"]
+        for address in (OPERATOR, ADDRESS):
+            assert [subject.split()[-1] for subject in subjects(to=address)] == words
+        assert Backup.objects.complete().newest_first()[0].created_at > left_at
+        assert judge(tenant, clock.now).findings == ()
+        assert [action for action in actions() if action in ("overdue", "recovered")] == words[1:]
+        assert Event.objects.filter(action="failed").count() == Backup.objects.failed().count()
