@@ -301,11 +301,11 @@ def retry_after_failure(*, tenant: Tenant, backup: Backup, **kwargs: Any) -> Non
     if backup.slot_at is None:
         return
     rows = Backup.objects.for_tenant(tenant.id)
-    newest_good = rows.good().newest_first().first()
-    failures = rows.failed().exclude(slot_at=None)
-    if newest_good:
-        failures = failures.filter(created_at__gt=newest_good.created_at)
-    delay = min(FIRST_RETRY * 2 ** min(failures.count() - 1, 10), LONGEST_RETRY)
+    # By their numbers: a clock that was wrong for a while has no say in which came later.
+    last_good = rows.good().order_by("-pk").first()
+    failures = rows.failed().filter(pk__gt=last_good.pk if last_good else 0).exclude(slot_at=None)
+    before = max(failures.count() - 1, 0)
+    delay = min(FIRST_RETRY * 2 ** min(before, 10), LONGEST_RETRY)
     again_at = timezone.now() + delay
     BackupSettings.objects.filter(
         tenant_id=tenant.id, automatic=True, next_run_at__gt=again_at

@@ -4,7 +4,7 @@ First by example, one for each sentence of the rules; then by what must hold for
 """
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,6 +15,10 @@ from hypothesis import strategies as st
 from tenant_backup.retention import EXEMPT_TRIGGERS, Policy, decide
 
 AUCKLAND = ZoneInfo("Pacific/Auckland")
+BERLIN = ZoneInfo("Europe/Berlin")
+KATHMANDU = ZoneInfo("Asia/Kathmandu")
+LORD_HOWE = ZoneInfo("Australia/Lord_Howe")
+NEW_YORK = ZoneInfo("America/New_York")
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
 NOW = datetime(2027, 6, 15, 12, tzinfo=UTC)
 
@@ -317,6 +321,206 @@ def test_moments_of_different_zones_are_compared_as_moments():
         Candidate(3, datetime(2026, 6, 15, 22, tzinfo=AUCKLAND)),  # 10:00 in UTC
     ]
     assert [decision.backup.pk for decision in decide(backups, Policy(), NOW, UTC)] == [3, 1, 2]
+
+
+# Long histories, each with what is left of it as days in the calendar
+
+
+def history(first, last, *times, zone=UTC, **options):
+    """Backups at these local times of each day from the first to the last, in order."""
+    texts = [f"{day}T{time}" for day in days(first, last) for time in times]
+    backups = [replace(backup, **options) for backup in at(zone, *texts)]
+    assert len(backups) >= 100
+    return backups
+
+
+def days(first, last):
+    """The days from the first to the last, as text."""
+    first, last = date.fromisoformat(first), date.fromisoformat(last)
+    return [str(first + timedelta(days=number)) for number in range((last - first).days + 1)]
+
+
+def local(backups, zone=UTC):
+    """The local times of backups, as text."""
+    return [f"{backup.created_at.astimezone(zone):%Y-%m-%d %H:%M}" for backup in backups]
+
+
+def left(backups, zone=UTC, now=NOW, **rules):
+    """The local times of what is kept, in order."""
+    keep = kept(backups, zone, now, **rules)
+    return local([backup for backup in backups if backup.pk in keep], zone)
+
+
+TWICE = ("06:00", "18:00")
+
+
+def at_time(time, days):
+    return [f"{day} {time}" for day in days]
+
+
+def test_long_history_without_limits():
+    backups = history("2026-01-01", "2026-06-15", "02:30")
+    assert left(backups) == at_time("02:30", days("2026-01-01", "2026-06-15"))
+    rules = {"keep_daily": 2, "keep_weekly": 2, "keep_monthly": 2}
+    assert left(backups, **rules) == left(backups)
+
+
+def test_long_history_by_number():
+    backups = history("2026-02-01", "2026-06-15", "02:30", zone=BERLIN)
+    assert left(backups, BERLIN, keep_last=14) == at_time("02:30", days("2026-06-02", "2026-06-15"))
+    # Of two a day the 21 newest are ten days and an evening.
+    backups = history("2026-02-01", "2026-06-15", "06:00", "18:00")
+    evening, rest = left(backups, keep_last=21)[:1], left(backups, keep_last=21)[1:]
+    assert evening == ["2026-06-05 18:00"]
+    assert rest == [f"{day} {at}" for day in days("2026-06-06", "2026-06-15") for at in TWICE]
+
+
+def test_long_history_by_age():
+    backups = history("2026-02-01", "2026-06-15", "02:30")
+    # Thirty days before the 15th of June is the 16th of May, and that is no more than thirty.
+    assert left(backups, keep_days=30) == at_time("02:30", days("2026-05-16", "2026-06-15"))
+
+
+def test_long_history_by_age_over_changes_of_the_clocks():
+    """A day is 24 hours here, whatever the clocks did meanwhile."""
+    spring = history("2026-01-01", "2026-04-11", "02:10", zone=BERLIN)
+    # On the 29th of March there was no 2:10. A week of 167 hours: one backup more is within it.
+    week = left(spring[: -(11 - 2)], BERLIN, keep_days=7)
+    assert week == [
+        *at_time("02:10", days("2026-03-26", "2026-03-28")),
+        "2026-03-29 03:10",
+        *at_time("02:10", days("2026-03-30", "2026-04-02")),
+    ]
+    autumn = history("2026-07-15", "2026-10-28", "02:10", zone=BERLIN)
+    # A week of 169 hours: the backup of a week ago is an hour too old.
+    week = left(autumn, BERLIN, keep_days=7)
+    assert week == at_time("02:10", days("2026-10-22", "2026-10-28"))
+
+
+def test_long_history_by_age_with_a_pause_of_two_months():
+    before = history("2026-01-01", "2026-04-20", "02:30")
+    after = [
+        Candidate(1000 + number, datetime(2026, 6, 20 + number, 2, 30, tzinfo=UTC))
+        for number in range(10)
+    ]
+    # However long the pause lasts, nothing goes.
+    assert left(before, keep_days=20) == at_time("02:30", days("2026-03-31", "2026-04-20"))
+    # Its end makes the time before it old.
+    june = at_time("02:30", days("2026-06-20", "2026-06-29"))
+    assert left([*before, *after], keep_days=20) == june
+    assert left([*before, *after[:1]], keep_days=20) == june[:1]
+    # Ninety days before the 29th of June is the 31st of March.
+    rest_of_april = at_time("02:30", days("2026-03-31", "2026-04-20"))
+    assert left([*before, *after], keep_days=90) == rest_of_april + june
+
+
+def test_long_history_by_number_and_age():
+    backups = history("2026-03-01", "2026-06-15", *TWICE)
+    within_age = [f"{day} {at}" for day in days("2026-05-27", "2026-06-15") for at in TWICE]
+    # Twenty days before 18:00 is 18:00: 41 backups.
+    assert left(backups, keep_days=20) == ["2026-05-26 18:00", *within_age]
+    assert left(backups, keep_days=20, keep_last=50) == ["2026-05-26 18:00", *within_age]
+    assert left(backups, keep_days=20, keep_last=40) == within_age
+    assert left(backups, keep_days=20, keep_last=4) == within_age[-4:]
+
+
+def test_long_history_by_days_over_a_change_of_the_clocks():
+    times = ("03:10", "09:10", "15:10", "21:10")
+    backups = history("2026-10-01", "2026-11-09", *times, zone=BERLIN)
+    evenings = at_time("21:10", days("2026-10-20", "2026-11-09"))
+    assert left(backups, BERLIN, keep_last=1, keep_daily=21) == evenings
+    # In New York those are of 21:10, 15:10, 9:10 and 3:10, and for the week in which only Berlin
+    # has set its clocks back an hour later.
+    new_york = left(backups, NEW_YORK, keep_last=1, keep_daily=21)
+    assert new_york == [
+        *at_time("21:10", days("2026-10-20", "2026-10-23")),
+        *at_time("22:10", days("2026-10-24", "2026-10-31")),
+        *at_time("21:10", days("2026-11-01", "2026-11-08")),
+        "2026-11-09 15:10",
+    ]
+
+
+def test_long_history_by_hours_and_days():
+    hours = [f"{hour:02}:05" for hour in range(24)]
+    backups = history("2026-06-01", "2026-06-10", *hours, zone=KATHMANDU)
+    last_day = [f"2026-06-10 {hour}" for hour in hours]
+    ends = at_time("23:05", days("2026-06-04", "2026-06-09"))
+    assert left(backups, KATHMANDU, keep_last=24, keep_daily=7) == ends + last_day
+
+
+def test_long_history_by_weeks_over_a_years_end():
+    backups = history("2026-09-01", "2027-01-20", "23:30", zone=NEW_YORK)
+    # The Sundays, on which ISO weeks end; the week of New Year is one.
+    weeks = [
+        *("2026-12-06 23:30", "2026-12-13 23:30", "2026-12-20 23:30", "2026-12-27 23:30"),
+        *("2027-01-03 23:30", "2027-01-10 23:30", "2027-01-17 23:30", "2027-01-20 23:30"),
+    ]
+    assert left(backups, NEW_YORK, keep_last=1, keep_weekly=8) == weeks
+    # In UTC these are of the next morning, so that Saturday's is the last of its week.
+    in_utc = left(backups, UTC, keep_last=1, keep_weekly=3)
+    assert in_utc == ["2027-01-10 04:30", "2027-01-17 04:30", "2027-01-21 04:30"]
+
+
+def test_long_history_by_months_over_a_years_end():
+    backups = history("2026-08-01", "2027-03-10", "02:30", zone=AUCKLAND)
+    assert left(backups, AUCKLAND, keep_last=1, keep_monthly=7) == at_time(
+        "02:30",
+        [
+            *("2026-09-30", "2026-10-31", "2026-11-30", "2026-12-31"),
+            *("2027-01-31", "2027-02-28", "2027-03-10"),
+        ],
+    )
+
+
+def test_long_history_by_months_with_a_leap_day():
+    backups = history("2027-11-15", "2028-03-15", "12:00")
+    assert left(backups, now=datetime(2028, 4, 1, tzinfo=UTC), keep_days=2, keep_monthly=3) == (
+        at_time("12:00", ["2028-01-31", "2028-02-29", *days("2028-03-13", "2028-03-15")])
+    )
+
+
+def test_long_history_by_all_thinning_rules():
+    backups = history("2026-04-01", "2027-01-20", "02:30", zone=LORD_HOWE)
+    newest = days("2027-01-14", "2027-01-20")
+    sundays = ["2026-12-27", "2027-01-03", "2027-01-10", "2027-01-17"]
+    months = ["2026-08-31", "2026-09-30", "2026-10-31", "2026-11-30", "2026-12-31"]
+    rules = {"keep_daily": 7, "keep_weekly": 5, "keep_monthly": 6}
+    wanted = sorted({*newest, *sundays, *months})
+    assert left(backups, LORD_HOWE, keep_last=3, **rules) == at_time("02:30", wanted)
+    # The rules overlap: what one keeps uses up no number of another's, and limits add to them.
+    wanted = sorted({*wanted, *days("2027-01-05", "2027-01-20")})
+    assert left(backups, LORD_HOWE, keep_days=15, **rules) == at_time("02:30", wanted)
+
+
+def test_long_history_by_months_and_age_with_gaps():
+    """Months without a backup use up no number: a rule counts those that have one."""
+    backups = history("2026-01-01", "2026-04-15", "12:00") + [
+        Candidate(1000 + month, datetime(2026, month, 3, 12, tzinfo=UTC)) for month in (7, 11)
+    ]
+    assert left(backups, keep_days=40, keep_monthly=4) == at_time(
+        "12:00", ["2026-03-31", "2026-04-15", "2026-07-03", "2026-11-03"]
+    )
+
+
+def test_long_history_of_all_kinds():
+    """Each third night failed, on Mondays somebody clicked, and one is pinned."""
+    nights = history("2026-01-05", "2026-06-14", "02:30")
+    failed = [replace(night, is_good=False) if night.pk % 3 == 0 else night for night in nights]
+    clicks = [
+        Candidate(1000 + week, datetime(2026, 1, 5, 9, tzinfo=UTC) + timedelta(weeks=week))
+        for week in range(23)
+    ]
+    backups = [
+        *(replace(night, pinned=night.pk == 50) for night in failed),
+        *(replace(click, trigger="manual") for click in clicks),
+    ]
+    keep = kept(backups, keep_last=5, keep_monthly=3)
+    assert {pk for pk in keep if pk >= 1000} == {click.pk for click in clicks}
+    assert {night.pk for night in nights if night.pk % 3 == 0} <= keep
+    # The 161st night is the 14th of June; good are the 161st and 160th, 158th and 157th, 155th ...
+    # and the ends of May and April, the 147th and the 116th, of which the former failed.
+    good = {pk for pk in keep if pk < 1000 and pk % 3}
+    assert good == {161, 160, 158, 157, 155, 146, 116, 50}
 
 
 # Whatever the history
