@@ -322,7 +322,7 @@ class Entry:
     size: int | None = None
     sha256: str = ""
     version: int = 0
-    rule: dict | None = None
+    rule: dict[str, object] | None = None
     is_missing: bool = False
     file_is_there: bool = False
     companion_is_there: bool = False
@@ -356,20 +356,20 @@ class Account:
     """One tenant: what was done to it, and what must be there."""
 
     tenant: Tenant
-    rule: dict
-    policy: dict
+    rule: dict[str, object]
+    policy: dict[str, object]
     automatic: bool = True
     is_known: bool = True
     has_settings: bool = True
     next_run: datetime | None = None
-    entries: dict = field(default_factory=dict)
+    entries: dict[object, object] = field(default_factory=dict)
     version: int = 1
     down: Trouble | None = None
     down_until: datetime = START
     calm_since: datetime | float = START  # inf while something is amiss
     last_success: datetime | None = None
     last_automatic: Entry | None = None
-    slots: set = field(default_factory=set)
+    slots: set[object] = field(default_factory=set)
     may_be_tried_again: bool = False
     had_good: bool = False
     last_good_went_by_hand: bool = False
@@ -570,7 +570,7 @@ class Year:
                 account.has_settings = True
         self.last_ten_minutes = now.timestamp() // 600
         claims = {} if self.pauses else self.claim(now)
-        handed_over = self.hand_over(claims, now)
+        must, may = self.hand_over(now)
         automation.tick(now)
         if self.random.random() < 0.05:
             automation.tick(now + timedelta(seconds=self.random.randint(0, 29)))  # delivered twice
@@ -578,12 +578,14 @@ class Year:
         for account, slot in claims.items():
             self.register(account, "automatic", slot)
             touched.append(account)
-        wanted = {account.active.pk for account in claims} | handed_over
+        new = {account.active.pk for account in claims}
         if self.faults.broker_is_down:
-            for key in wanted:
-                self.entry(key).enqueued_at = None
-            wanted = set()
-        assert sorted(messages) == sorted(wanted), "handed over"
+            assert messages == []
+            for key in must | may | new:
+                self.entry(key).enqueued_at = self.row(self.entry(key)).enqueued_at
+        else:
+            assert len(messages) == len(set(messages))
+            assert must | new <= set(messages) <= may | new
         self.faults.broker_is_down = False
         self.dispatch(messages)
         self.last_tick = self.clock.true
@@ -606,19 +608,19 @@ class Year:
                 account.next_run = slot_after(account.rule, account.tenant, now)
         return claims
 
-    def hand_over(self, claims, now):
-        """The keys of the older queued backups that a tick must hand over, too."""
+    def hand_over(self, now):
+        """The keys of the older queued backups that a tick must hand over, and those it may."""
         queued = [entry for account in self.accounts.values() if (entry := account.active)]
         queued = [entry for entry in queued if entry.status == "queued"]
         if self.pauses:
             queued = [entry for entry in queued if entry.trigger != "automatic"]
         first = {entry.pk for entry in queued if entry.enqueued_at is None}
-        again = [
-            e for e in queued if e.enqueued_at and (self.handed_over_again_at(e) or now) <= now
-        ]
-        again.sort(key=lambda entry: entry.created_at)
+        may = [e for e in queued if e.enqueued_at and abs(now - e.enqueued_at) >= 5 * MINUTE]
+        again = {e.pk for e in may if (self.handed_over_again_at(e) or now) <= now}
         self.totals["handed over again"] += len(again)
-        return first | {entry.pk for entry in again[: automation.FEW]}
+        # A tick takes only few of them.
+        must = first | again if len(may) <= automation.FEW else first
+        return must, first | {entry.pk for entry in may}
 
     def collect(self):
         """The messages that were sent to the workers since the last time."""
@@ -838,7 +840,7 @@ class Year:
             for other in account.entries.values()
             if other.status == "failed" and other.slot_at and other.order > newest_good
         ]
-        delay = min(15 * MINUTE * 2 ** min(max(len(failures) - 1, 0), 9), 6 * HOUR)
+        delay = min(15 * MINUTE * 2 ** max(len(failures) - 1, 0), 6 * HOUR)
         if self.is_muddled(account):
             # A clock that was wrong: which failures are the latest their times do not tell.
             account.may_be_tried_again = bool(account.next_run)
