@@ -1,0 +1,60 @@
+"""The restore by hand: the exact commands for one backup, to be pasted into a shell.
+
+Pure text: paths in, commands out. `docs/emergency.md` shows the same, and the tests run them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+COMMANDS = """\
+sh -eu <<'RESTORE'
+database={database}
+backup={backup}
+sha256={sha256}
+
+# Is the backup what it was when it was made?
+if [ "$(sha256sum < "$backup" | cut -c 1-64)" != "$sha256" ]; then
+    echo "$backup is damaged: nothing was done." >&2
+    exit 1
+fi
+
+# Copy it to a temporary name beside the database, check it, and give it the old owner and mode.
+rm -f "$database.restored"
+cp "$backup" "$database.restored"
+python3 - "$database" "$database.restored" <<'CHECK'
+import os, pathlib, sqlite3, sys
+old, new = map(pathlib.Path, sys.argv[1:])
+check = sqlite3.connect(f"{{new.absolute().as_uri()}}?immutable=1", uri=True)
+if check.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+    sys.exit(f"{{new}} is damaged: nothing was done.")
+like = (old if old.exists() else old.parent).stat()
+os.chown(new, like.st_uid, like.st_gid)
+os.chmod(new, like.st_mode & 0o777 if old.exists() else 0o600)
+CHECK
+sync
+
+# Save what is there now, with all that belongs to it: this is how you undo the restore.
+aside="$database-before-$(date -u +%Y%m%dT%H%M%SZ)"
+mkdir "$aside"
+for companion in '' -wal -shm -journal; do
+    if [ -e "$database$companion" ]; then mv "$database$companion" "$aside/"; fi
+done
+
+# Nothing of the old database is left beside the new one.
+mv "$database.restored" "$database"
+echo "Restored $database. What was there before is in $aside."
+RESTORE
+"""
+
+
+def commands(database: Path, backup: Path, sha256: str) -> str:
+    """What to paste into a shell to put this backup in the place of the database.
+
+    Everything that uses the database must have been stopped. The paths are those of files, not of
+    symbolic links to them.
+    """
+    return COMMANDS.format(
+        database=shlex.quote(str(database)), backup=shlex.quote(str(backup)), sha256=sha256
+    )

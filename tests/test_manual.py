@@ -1,0 +1,146 @@
+"""The restore by hand: what is printed is run as it stands, by a real shell."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tenant_backup import sqlite
+from tenant_backup.manual import commands
+from tests.conftest import AS_ROOT, NOBODY, Process, assert_true_copy, count_rows, make_database
+
+FOLDERS = ["plain", 'it\'s a "folder"; $(touch gone) `touch gone`\n& more', "Größe 😀"]
+
+# It commits a row that stays in the log, and waits to be killed.
+WRITER = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+database.execute("PRAGMA wal_autocheckpoint = 0")
+with database:
+    database.execute("INSERT INTO credits (amount) VALUES (0)")
+print("written", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture(params=FOLDERS, ids=["plain", "quotes", "unicode"])
+def folder(request, tmp_path):
+    folder = tmp_path / request.param
+    folder.mkdir()
+    return folder
+
+
+def back_up(database, backup):
+    with sqlite.snapshot(database, busy_timeout=5) as snapshot:
+        backup.touch()
+        with closing(sqlite.open_copy(backup)) as copy:
+            snapshot.copy_to(copy)
+    return sqlite.fingerprint(backup).sha256
+
+
+def paste(text, cwd):
+    return subprocess.run(
+        ["bash"], input=text, cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def restore(database, backup, sha256):
+    return paste(commands(database, backup, sha256), database.parent)
+
+
+@pytest.mark.parametrize("journal_mode", ["wal", "delete"])
+def test_the_data_is_back_and_what_was_there_is_put_aside(folder, journal_mode):
+    database = make_database(folder / "db.sqlite3", journal_mode=journal_mode)
+    sha256 = back_up(database, folder / "backup.sqlite3")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM credits")
+    result = restore(database, folder / "backup.sqlite3", sha256)
+    assert result.returncode == 0, result.stderr
+    assert count_rows(database) == 100
+    assert_true_copy(database)
+    [aside] = folder.glob("db.sqlite3-before-*")
+    assert f"What was there before is in {aside}." in result.stdout
+    assert count_rows(aside / "db.sqlite3") == 0
+    assert {path.name for path in folder.iterdir()} == {"backup.sqlite3", "db.sqlite3", aside.name}
+    # The application's next write succeeds.
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("INSERT INTO credits (amount) VALUES (0)")
+
+
+def test_a_stale_log_of_a_killed_process_does_not_undo_it(folder):
+    database = make_database(folder / "db.sqlite3")
+    sha256 = back_up(database, folder / "backup.sqlite3")
+    writer = Process(WRITER, database)
+    writer.line()
+    writer.end()
+    assert (folder / "db.sqlite3-wal").stat().st_size > 0
+    result = restore(database, folder / "backup.sqlite3", sha256)
+    assert result.returncode == 0, result.stderr
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT count(*) FROM credits").fetchone() == (100,)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    # Nothing is lost: the old database, with what is in its log, can be put back.
+    [aside] = folder.glob("db.sqlite3-before-*")
+    with closing(sqlite3.connect(aside / "db.sqlite3")) as connection:
+        assert connection.execute("SELECT count(*) FROM credits").fetchone() == (101,)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut short", "gone"])
+def test_a_damaged_backup_is_refused_and_nothing_is_done(tmp_path, damage):
+    database = make_database(tmp_path / "db.sqlite3", rows=1)
+    backup = tmp_path / "backup.sqlite3"
+    sha256 = back_up(database, backup)
+    if damage == "flipped":
+        content = bytearray(backup.read_bytes())
+        content[5000] ^= 1
+        backup.write_bytes(content)
+    elif damage == "cut short":
+        os.truncate(backup, 4096)
+    else:
+        backup.unlink()
+    before = database.read_bytes()
+    result = restore(database, backup, sha256)
+    assert result.returncode != 0
+    assert "backup.sqlite3" in result.stderr
+    assert database.read_bytes() == before
+    assert not list(tmp_path.glob("db.sqlite3?*"))
+
+
+def test_a_backup_that_was_damaged_from_the_start_is_refused(tmp_path):
+    """Its checksum is right, yet it is no sound database: somebody made it by other means."""
+    database = make_database(tmp_path / "db.sqlite3")
+    backup = tmp_path / "backup.sqlite3"
+    shutil.copy(database, backup)
+    with backup.open("r+b") as stream:
+        stream.seek(4096)
+        stream.write(b"\xff" * 4096)
+    result = restore(database, backup, sqlite.fingerprint(backup).sha256)
+    assert result.returncode != 0
+    assert not list(tmp_path.glob("db.sqlite3-before*"))
+    assert_true_copy(database)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_owner_and_mode_stay(tmp_path, is_there):
+    database = make_database(tmp_path / "db.sqlite3")
+    sha256 = back_up(database, tmp_path / "backup.sqlite3")
+    owner = NOBODY if AS_ROOT else os.geteuid()
+    os.chown(database, owner, -1)
+    os.chown(tmp_path, owner, -1)
+    database.chmod(0o640)
+    if not is_there:
+        database.unlink()
+    result = restore(database, tmp_path / "backup.sqlite3", sha256)
+    assert result.returncode == 0, result.stderr
+    assert database.stat().st_uid == owner
+    assert database.stat().st_mode & 0o777 == (0o640 if is_there else 0o600)
+
+
+def test_a_shell_in_which_it_is_pasted_lives_on_when_it_fails(tmp_path):
+    text = commands(tmp_path / "db.sqlite3", tmp_path / "none.sqlite3", "0" * 64)
+    result = paste(f"{text}echo still here\n", Path(tmp_path))
+    assert result.stdout == "still here\n"
