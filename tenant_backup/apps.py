@@ -1,5 +1,5 @@
 from django.apps import AppConfig, apps
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -9,9 +9,12 @@ class TenantBackupConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from tenant_backup import checks
+        from tenant_backup import checks, updates
 
         checks.register_all()
+        pre_migrate.connect(
+            updates.back_up_before_migrate, sender=self, dispatch_uid="tenant_backup.updates"
+        )
         if apps.is_installed("django_q"):
             from tenant_backup import automation, signals
 

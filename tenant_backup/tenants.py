@@ -122,7 +122,7 @@ def get_provider() -> TenantProvider:
     return _provider(conf.TENANT_PROVIDER)
 
 
-def _sqlite_file(alias: str) -> Path | None:
+def sqlite_file(alias: str) -> Path | None:
     """The file of this alias of `DATABASES`, or None where it is in memory or not SQLite."""
     if connections[alias].vendor != "sqlite":
         return None
@@ -150,7 +150,7 @@ class SingleTenant(TenantProvider):
     }
 
     def all_tenants(self) -> Iterable[Tenant]:
-        database = _sqlite_file("default")
+        database = sqlite_file("default")
         if database is None:
             raise ImproperlyConfigured(
                 "The tenant provider SingleTenant backs up the default database, which is not a "
@@ -232,7 +232,7 @@ class DatabaseTenants(HostNameTenants):
     def all_tenants(self) -> Iterable[Tenant]:
         tenants = []
         for alias in sorted(connections):
-            database = _sqlite_file(alias)
+            database = sqlite_file(alias)
             if database is not None and alias != conf.CATALOG_DATABASE:
                 tenants.append(Tenant(alias, alias, database.parent / alias, database))
         return tenants
