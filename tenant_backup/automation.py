@@ -44,6 +44,7 @@ logger = logging.getLogger("tenant_backup")
 SCHEDULE_NAME = "tenant_backup"
 TICK = "tenant_backup.tasks.tick"
 MAKE = "tenant_backup.tasks.make"
+VERIFY = "tenant_backup.tasks.verify"
 
 TASK_OPTIONS = {"ack_failure": True, "save": False}
 """A task that failed is not run again by django-q2, since our own rows know what is left to do; and
@@ -67,6 +68,12 @@ and only few of them with one tick: workers that are merely busy shall not drown
 AHEAD = timedelta(minutes=5)
 LONGEST_INTERVAL = timedelta(days=32)
 """What is set for later than this was set by a clock that was wrong, and is set anew."""
+
+VERIFIED_APART = timedelta(days=1)
+"""A backup that was verified so lately is not verified again, nor a second one of its tenant."""
+
+SECONDS_BETWEEN_SIGNS = 30
+"""How often a task that reads a backup again lets others see that it is at work."""
 
 SPARE_SECONDS = 10
 """A backup is given up so long before its task's timeout, to end in words and not by a kill."""
@@ -208,8 +215,28 @@ def tick(now: datetime | None = None) -> None:
             _ensure_settings()
     _mend_and_claim(now, BackupSettings.objects.all())
     _hand_over_waiting(now)
+    with _logged("Choosing a backup to verify again"):
+        _verify_one_more(now)
     # Last, for a mail server may keep us waiting.
     monitoring.notify(now)
+
+
+def verify(backup_id: int) -> str:
+    """What a worker does with a backup that is to be verified again. Returns what came of it."""
+    backup = Backup.objects.good().filter(pk=backup_id).first()
+    tenant = _tenant(backup.tenant_id) if backup else None
+    if backup is None or tenant is None:
+        return "nothing to do"
+    shown_at = time.monotonic()
+
+    def show_work() -> None:
+        nonlocal shown_at
+        if time.monotonic() - shown_at >= SECONDS_BETWEEN_SIGNS:
+            shown_at = time.monotonic()
+            Automation.objects.update(worked_at=timezone.now())
+
+    deadline = _task_limits().deadline
+    return backups.verify(tenant, backup, deadline=deadline, pulse=show_work) or "good"
 
 
 def is_due(tenant: Tenant, now: datetime) -> bool:
@@ -251,10 +278,7 @@ def _hand_over(backup: Backup) -> None:
     django-q2's ORM broker closes connections whose alias is in autocommit, and with them a
     transaction that the host has open on another alias. So inside any transaction it is left.
     """
-    if any(
-        connection.connection is not None and not connection.get_autocommit()
-        for connection in connections.all(initialized_only=True)
-    ):
+    if _in_a_transaction():
         return
     now = timezone.now()
     row = Backup.objects.queued().filter(pk=backup.pk, enqueued_at=backup.enqueued_at)
@@ -262,16 +286,23 @@ def _hand_over(backup: Backup) -> None:
         return
     backup.enqueued_at = now
     try:
-        async_task(
-            MAKE,
-            backup.pk,
-            q_options={**TASK_OPTIONS, "cluster": conf.CLUSTER, "group": SCHEDULE_NAME},
-        )
+        async_task(MAKE, backup.pk, q_options=_options())
     except Exception as error:
         # Whatever the host's broker raises: the row stays queued and says why.
         logger.exception("Backup %s cannot be handed to a worker.", backup.pk)
         reason = f"It cannot be handed to a worker: {type(error).__name__}: {error}"
         Backup.objects.queued().filter(pk=backup.pk).update(error=reason, enqueued_at=None)
+
+
+def _in_a_transaction() -> bool:
+    return any(
+        connection.connection is not None and not connection.get_autocommit()
+        for connection in connections.all(initialized_only=True)
+    )
+
+
+def _options() -> dict[str, Any]:
+    return {**TASK_OPTIONS, "cluster": conf.CLUSTER, "group": SCHEDULE_NAME}
 
 
 def make(backup_id: int) -> str:
@@ -318,9 +349,10 @@ def _schedules() -> Any:
 
 
 def _is_alive(row: Automation, now: datetime) -> bool:
-    if row.last_tick_at and now - STALLED_AFTER < row.last_tick_at < now + AHEAD:
-        return True
-    # A single worker that makes a long backup cannot tick meanwhile.
+    # A single worker that verifies or makes a large backup cannot tick meanwhile.
+    for seen_at in (row.last_tick_at, row.worked_at):
+        if seen_at and now - STALLED_AFTER < seen_at < now + AHEAD:
+            return True
     return any(
         backups.is_moving(tenant, backup, now)
         for backup in Backup.objects.running()
@@ -405,6 +437,23 @@ def _claim_slot(settings: BackupSettings, tenant: Tenant, now: datetime) -> None
     except IntegrityError:
         # A backup of this tenant is queued or running. The slot waits for the next tick.
         logger.info("The slot %s of tenant %r waits for an active backup.", slot_at, tenant.id)
+
+
+def _verify_one_more(now: datetime) -> None:
+    """While nothing else is to do, let a worker read the backup again that was longest unread.
+
+    So that rot is noticed before the backup is needed. At most one a tick, and one a tenant a day.
+    """
+    if Backup.objects.active().exists() or _in_a_transaction():
+        return
+    before = now - VERIFIED_APART
+    waiting = BackupSettings.objects.filter(Q(reverified_at=None) | Q(reverified_at__lt=before))
+    stale = Backup.objects.good().filter(
+        verified_at__lt=before, tenant_id__in=waiting.values("tenant_id")
+    )
+    backup = stale.order_by("verified_at", "pk").first()
+    if backup and waiting.filter(tenant_id=backup.tenant_id).update(reverified_at=now):
+        async_task(VERIFY, backup.pk, q_options=_options())
 
 
 def _hand_over_waiting(now: datetime) -> None:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import BinaryIO
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
@@ -22,11 +25,11 @@ from django.utils.translation import gettext
 from tenant_backup import lock, retention, sqlite
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress, DatabaseDamaged, RowChanged
-from tenant_backup.files import SPACE_MARGIN, BackupDirectory, file_names
+from tenant_backup.files import SPACE_MARGIN, BackupDirectory, file_names, made_at
 from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
 from tenant_backup.retention import Decision
 from tenant_backup.signals import backup_completed, backup_deleted, backup_failed
-from tenant_backup.sqlite import Fingerprint, Progress
+from tenant_backup.sqlite import Fingerprint, Progress, Pulse, Snapshot
 from tenant_backup.tenants import Tenant
 
 logger = logging.getLogger("tenant_backup")
@@ -60,6 +63,9 @@ class Limits:
 
 
 NO_LIMITS = Limits()
+
+Source = Callable[[], AbstractContextManager[Snapshot]]
+"""Opens the snapshot that a backup is made of."""
 
 QUIET = timedelta(minutes=3)
 """A running backup that has not moved for this long was probably left by a crash."""
@@ -105,7 +111,7 @@ def request(tenant: Tenant, order: Order) -> Backup:
     One that is queued already takes the new order on. Raises `BackupInProgress` where one is being
     made; a row that a crash left `running` is mended first.
     """
-    _require_no_transaction()
+    require_no_transaction()
     mend(tenant)
     return _claim(tenant, order)
 
@@ -193,10 +199,10 @@ def mend(tenant: Tenant) -> None:
 
     Raises `NotWritable` where the tenant's lock cannot be taken.
     """
-    _require_no_transaction()
+    require_no_transaction()
     if Backup.objects.for_tenant(tenant.id).running().exists():
         directory_of(tenant).make()
-        with suppress(BackupInProgress), _at_work(tenant, wait=0):
+        with suppress(BackupInProgress), at_work(tenant, wait=0):
             pass
 
 
@@ -222,10 +228,94 @@ def note_missing(tenant: Tenant) -> list[Backup]:
     missing = []
     for backup in Backup.objects.for_tenant(tenant.id).good():
         if directory.is_missing(backup.file_name):
-            logger.warning("The backup %s of tenant %r is missing.", backup.file_name, tenant.id)
-            Backup.objects.filter(pk=backup.pk).update(missing_at=timezone.now())
+            _note_found(backup, Action.MISSING, missing_at=timezone.now())
             missing.append(backup)
     return missing
+
+
+def verify(
+    tenant: Tenant, backup: Backup, *, deadline: float | None = None, pulse: Pulse | None = None
+) -> str:
+    """Read a complete backup's file again: its size, its checksum, its integrity.
+
+    Returns what is wrong with it, or nothing, and notes that in the catalog. One that was missing
+    or damaged and is right again is good again. Raises `BackupError` where it cannot be told.
+    """
+    directory, now = directory_of(tenant), timezone.now()
+    if directory.is_missing(backup.file_name):
+        if not backup.missing_at:
+            _note_found(backup, Action.MISSING, missing_at=now)
+        return f"The file {directory.file(backup.file_name)} is missing."
+    _open(tenant, backup).close()  # it can be read, and is no link to elsewhere
+    if problem := _damage(directory.file(backup.file_name), backup, deadline, pulse):
+        if not backup.damaged_at:
+            _note_found(backup, Action.DAMAGED, problem, damaged_at=now, missing_at=None)
+        return problem
+    if backup.is_good:
+        Backup.objects.filter(pk=backup.pk).update(verified_at=now)
+        backup.verified_at = now
+    else:
+        _note_found(backup, Action.FOUND, verified_at=now, missing_at=None, damaged_at=None)
+    return ""
+
+
+def _damage(file: Path, backup: Backup, deadline: float | None, pulse: Pulse | None) -> str:
+    """What is wrong with the file of a backup; empty where nothing is."""
+    try:
+        found = sqlite.fingerprint(file, deadline=deadline, pulse=pulse)
+        if found.size != backup.size:
+            return f"{file} is damaged: it has {found.size} bytes instead of {backup.size}."
+        if found != backup.fingerprint:
+            return f"{file} is damaged: its SHA-256 is not the one that it was made with."
+        sqlite.check(file, deadline=deadline, pulse=pulse)
+    except DatabaseDamaged as error:
+        return str(error)
+    except OSError as error:
+        raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
+    return ""
+
+
+def _note_found(
+    backup: Backup, action: Action, detail: str = "", **changes: datetime | None
+) -> None:
+    """Note what was found out about a complete backup's file, in the catalog and the history."""
+    with _catalog_transaction():
+        if Backup.objects.complete().filter(pk=backup.pk).update(**changes):
+            vars(backup).update(changes)
+            Event.record(action, backup, detail=detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What `sync` found: backups that are missing, found again, adopted; and files it refused."""
+
+    missing: list[Backup]
+    found: list[Backup]
+    adopted: list[Backup]
+    refused: list[str]
+    """A sentence for each file that has a backup's name, and is no sound backup."""
+
+
+def sync(tenant: Tenant) -> Synced:
+    """Bring the catalog in line with the files in the tenant's backup directory.
+
+    Nothing but the catalog is touched. Raises `BackupError` where the directory is out of reach,
+    since then nothing can be said of what is in it, and `BackupInProgress` where another process
+    is at work.
+    """
+    require_no_transaction()
+    directory = directory_of(tenant)
+    if not directory.exists():
+        if Backup.objects.for_tenant(tenant.id).good().exists():
+            raise BackupError(f"{directory.path} is not there, or out of reach.")
+        return Synced([], [], [], [])
+    with at_work(tenant, wait=conf.BUSY_TIMEOUT):
+        missing = note_missing(tenant)
+        gone = Backup.objects.for_tenant(tenant.id).complete().exclude(missing_at=None)
+        back = [backup for backup in gone if not directory.is_missing(backup.file_name)]
+        found = [backup for backup in back if not verify(tenant, backup)]
+        adopted, refused = adopt_unknown(tenant)
+    return Synced(missing, found, adopted, refused)
 
 
 def removals(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
@@ -242,7 +332,7 @@ def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
     One file that cannot be removed does not keep the others; the first such error is raised at the
     end.
     """
-    _require_no_transaction()
+    require_no_transaction()
     # Retention shall not count on what is gone.
     note_missing(tenant)
     failures: list[BackupError] = []
@@ -308,16 +398,60 @@ def configure(tenant: Tenant, settings: BackupSettings, *, actor: str = "") -> N
 
 
 def open_file(tenant: Tenant, backup: Backup, *, actor: str = "") -> BinaryIO:
-    """Open a complete backup's file to be downloaded, and record that it was.
+    """Open a complete backup's file to be downloaded, and note that in the history.
 
     Raises `BackupError` where there is no file.
     """
+    stream = _open(tenant, backup)
+    Event.record(Action.DOWNLOADED, backup, actor=actor)
+    return stream
+
+
+def _open(tenant: Tenant, backup: Backup) -> BinaryIO:
     rows = Backup.objects.for_tenant(tenant.id).complete().filter(pk=backup.pk)
     if not rows.exists():
         raise BackupError(f"Backup {backup.pk} has no file.")
-    stream = directory_of(tenant).open(backup.file_name)
-    Event.record(Action.DOWNLOADED, backup, actor=actor)
-    return stream
+    return directory_of(tenant).open(backup.file_name)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table in a backup, and in today's database. None is: not there, or not counted."""
+
+    name: str
+    rows: int | None
+    rows_today: int | None
+    is_in_backup: bool
+    is_there_today: bool
+
+    @property
+    def has_changed(self) -> bool:
+        return self.rows != self.rows_today or self.is_in_backup != self.is_there_today
+
+
+def contents(tenant: Tenant, backup: Backup, *, seconds: float | None = None) -> list[Table]:
+    """What is in a backup, table by table, beside today's database, which may be gone.
+
+    Neither file is disturbed. Counting each takes at most so many seconds. Raises `BackupError`
+    where the backup cannot be read.
+    """
+    _open(tenant, backup).close()  # it is there, and no link to elsewhere
+    file = directory_of(tenant).file(backup.file_name)
+    then = sqlite.contents(file, deadline=_deadline(seconds))
+    try:
+        with sqlite.snapshot(tenant.database, busy_timeout=REQUEST_BUSY_TIMEOUT) as snapshot:
+            today = snapshot.contents(deadline=_deadline(seconds))
+    except BackupError as error:
+        logger.warning("Today's rows of tenant %r cannot be counted: %s", tenant.id, error)
+        today = {}
+    return [
+        Table(name, then.get(name), today.get(name), name in then, name in today)
+        for name in sorted({*then, *today})
+    ]
+
+
+def _deadline(seconds: float | None) -> float | None:
+    return None if seconds is None else time.monotonic() + seconds
 
 
 def without_paths(text: str, tenant: Tenant) -> str:
@@ -357,14 +491,14 @@ def _perform(
     limits: Limits,
     progress: Progress | None,
 ) -> Made:
-    _require_no_transaction()
+    require_no_transaction()
     # A long copy, or the host's own work before us, may have outlived the connection.
     if not connections[conf.CATALOG_DATABASE].in_atomic_block:
         connections[conf.CATALOG_DATABASE].close_if_unusable_or_obsolete()
     backup = None
     try:
         _prepare(tenant, limits)
-        with _at_work(tenant, wait=limits.lock_wait) as settled:
+        with at_work(tenant, wait=limits.lock_wait) as settled:
             backup = claim()
             settled.append(backup)
             _make(tenant, backup, limits, progress)
@@ -404,7 +538,7 @@ def _record_failure(
 
 
 @contextmanager
-def _at_work(tenant: Tenant, *, wait: float) -> Iterator[list[Backup]]:
+def at_work(tenant: Tenant, *, wait: float) -> Iterator[list[Backup]]:
     """Hold the tenant's lock, with the rows mended that a crash left `running`.
 
     The backups that the caller adds to the list are announced, as the mended ones are, when the
@@ -413,14 +547,99 @@ def _at_work(tenant: Tenant, *, wait: float) -> Iterator[list[Backup]]:
     settled: list[Backup] = []
     try:
         with lock.hold(directory_of(tenant), wait=wait):
-            for backup in Backup.objects.for_tenant(tenant.id).running():
-                logger.warning("Mending backup %s of tenant %r.", backup.pk, tenant.id)
-                _settle(directory_of(tenant), backup, BackupError(INTERRUPTED))
-                settled.append(backup)
+            settled += mend_running(tenant)
             yield settled
     finally:
         for backup in settled:
             _announce(tenant, backup)
+
+
+def mend_running(tenant: Tenant) -> list[Backup]:
+    """Bring the rows that a crash left `running` to their true state; the lock's holder calls it.
+
+    A row without a fingerprint may have a file all the same: where the catalog was the very
+    database that was restored, it could not be written to when the safety copy was published, and
+    holds the state of then when it is back. Such a file's companion vouches for it.
+    """
+    directory = directory_of(tenant)
+    rows = list(Backup.objects.for_tenant(tenant.id).running())
+    for backup in rows:
+        logger.warning("Mending backup %s of tenant %r.", backup.pk, tenant.id)
+        if not backup.fingerprint and (copy := directory.vouched_for(backup.file_name)):
+            backup.record_copy(copy)
+        _settle(directory, backup, BackupError(INTERRUPTED))
+    return rows
+
+
+def begin(tenant: Tenant, order: Order) -> Backup:
+    """The `running` row of a backup that the lock's holder makes by itself."""
+    backup = _claim(tenant, order)
+    now = timezone.now()
+    backup.start(_free_name(tenant, directory_of(tenant), now), at=now)
+    return backup
+
+
+def make_from(source: Source, tenant: Tenant, order: Order, settled: list[Backup]) -> Backup:
+    """Make a backup of what the caller, who holds the lock, reads; raises as `create` does.
+
+    The caller's list of `at_work` gets the row.
+    """
+    backup = _claim(tenant, order)
+    settled.append(backup)
+    try:
+        _make(tenant, backup, NO_LIMITS, None, source)
+    except BackupError as error:
+        error.backup = backup
+        raise
+    return backup
+
+
+def adopt_unknown(
+    tenant: Tenant, orders: Mapping[str, Order] | None = None
+) -> tuple[list[Backup], list[str]]:
+    """Give a row to each sound file in the backup directory that the catalog does not know.
+
+    The lock's holder calls it. A file is one of ours by its name; where it has a companion, that
+    must agree. Of those named in `orders` it is known what asked for them, the others are adopted.
+    Returns the new rows, and a sentence about each file that is no sound backup.
+    """
+    directory = directory_of(tenant)
+    rows = Backup.objects.for_tenant(tenant.id)
+    known = set(rows.exclude(file_name="").values_list("file_name", flat=True))
+    adopted, refused = [], []
+    unknown = {path.name for path in directory.path.iterdir()} - known
+    # In the order in which they were made: of one second the longer name is the later one.
+    for name in sorted(unknown, key=lambda name: (len(name), name)):
+        at = made_at(tenant.id, name)
+        if not at:
+            continue
+        try:
+            copy = directory.recognise(name)
+            sqlite.check(directory.file(name))
+        except BackupError as error:
+            refused.append(str(error))
+            continue
+        order = (orders or {}).get(name, Order(trigger=Trigger.ADOPTED))
+        with _catalog_transaction():
+            backup = rows.create(
+                tenant_id=tenant.id,
+                status=Status.COMPLETE,
+                trigger=order.trigger,
+                label=order.label,
+                pinned=order.pinned,
+                requested_by=order.requested_by,
+                slot_at=order.slot_at,
+                file_name=name,
+                size=copy.size,
+                sha256=copy.sha256,
+                created_at=at,
+                finished_at=at,
+                verified_at=timezone.now(),
+            )
+            if order.trigger == Trigger.ADOPTED:
+                Event.record(Action.ADOPTED, backup)
+        adopted.append(backup)
+    return adopted, refused
 
 
 def _claim(tenant: Tenant, order: Order) -> Backup:
@@ -455,13 +674,23 @@ def _claim(tenant: Tenant, order: Order) -> Backup:
     return active
 
 
-def _make(tenant: Tenant, backup: Backup, limits: Limits, progress: Progress | None) -> None:
-    """Bring a queued row to `complete` with its file, or to `failed` with the reason raised."""
+def _make(
+    tenant: Tenant,
+    backup: Backup,
+    limits: Limits,
+    progress: Progress | None,
+    source: Source | None = None,
+) -> None:
+    """Bring a queued row to `complete` with its file, or to `failed` with the reason raised.
+
+    What is copied is the tenant's database, unless a source says otherwise.
+    """
+    source = source or _source(tenant, limits)
     directory = directory_of(tenant)
     now = timezone.now()
     backup.start(_free_name(tenant, directory, now), at=now)
     try:
-        copy = _copy(tenant, directory, backup.file_name, limits, progress)
+        copy = copy_into(directory, backup.file_name, tenant, source, limits, progress)
         backup.record_copy(copy)
         directory.publish(backup.file_name, copy.sha256)
         _complete(backup)
@@ -484,30 +713,35 @@ def _make(tenant: Tenant, backup: Backup, limits: Limits, progress: Progress | N
             raise reason from error
 
 
-def _copy(
-    tenant: Tenant,
+def _source(tenant: Tenant, limits: Limits) -> Source:
+    return partial(sqlite.snapshot, tenant.database, busy_timeout=_busy_timeout(limits))
+
+
+def copy_into(
     directory: BackupDirectory,
     file_name: str,
-    limits: Limits,
-    progress: Progress | None,
+    tenant: Tenant,
+    source: Source,
+    limits: Limits = NO_LIMITS,
+    progress: Progress | None = None,
 ) -> Fingerprint:
-    """Copy the database into the partial, verify it, and say what it is recognised by."""
+    """Copy the source into the partial, verify it, and say what it is recognised by."""
     # The catalog's server may end a connection that is idle for as long as the copy takes.
     if not connections[conf.CATALOG_DATABASE].in_atomic_block:
         connections[conf.CATALOG_DATABASE].close()
     # Between the snapshot and its end nothing is written to the catalog: where it lies in the very
     # database that is copied, in rollback mode, we would be waiting for ourselves.
-    with sqlite.snapshot(tenant.database, busy_timeout=_busy_timeout(limits)) as snapshot:
+    with source() as snapshot:
         directory.require_space(snapshot.size + snapshot.wal_bytes)
-        partial = directory.create_partial(file_name)
+        target = directory.create_partial(file_name)
         with directory.as_owner():
-            copy = sqlite.open_copy(partial)
+            copy = sqlite.open_copy(target)
         with closing(copy):
             snapshot.copy_to(copy, progress=progress, deadline=limits.deadline)
     pulse = directory.pulse(file_name)
     try:
         full = conf.VERIFY == "full"
-        if not sqlite.check(partial, full=full, deadline=limits.deadline, pulse=pulse):
+        if not sqlite.check(target, full=full, deadline=limits.deadline, pulse=pulse):
             logger.info(
                 "Some indexes of tenant %r call functions of the host's own, so they were checked "
                 "for their structure only.",
@@ -518,7 +752,7 @@ def _copy(
             f"The copy of {snapshot.database} is no sound database, so the database itself is "
             f"probably damaged. SQLite says: {error}"
         ) from error
-    return sqlite.fingerprint(partial, deadline=limits.deadline, pulse=pulse)
+    return sqlite.fingerprint(target, deadline=limits.deadline, pulse=pulse)
 
 
 def _free_name(tenant: Tenant, directory: BackupDirectory, at: datetime) -> str:
@@ -590,7 +824,7 @@ def _as_backup_error(error: BaseException) -> BackupError:
 
 
 def _delete(tenant: Tenant, backup: Backup, action: Action, actor: str, detail: str = "") -> None:
-    _require_no_transaction()
+    require_no_transaction()
     rows = Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk)
     deletable = rows.deletable()
     was_missing_at = backup.missing_at
@@ -634,7 +868,7 @@ def _catalog_transaction() -> transaction.Atomic:
     return transaction.atomic(using=conf.CATALOG_DATABASE)
 
 
-def _require_no_transaction() -> None:
+def require_no_transaction() -> None:
     """Refuse to work where our rows could be rolled back: files cannot be."""
     if connections[conf.CATALOG_DATABASE].in_atomic_block:
         try:

@@ -20,6 +20,10 @@ class TenantNotFound(BackupError):
     """The tenant provider knows no such tenant."""
 
 
+class BackupNotFound(BackupError):
+    """The tenant has no such backup, or none that has a file."""
+
+
 class BackupInProgress(BackupError):
     """Another process is at work on this tenant's backups; asking again later will do."""
 
@@ -30,6 +34,10 @@ class RowChanged(BackupError):
 
 class DatabaseLocked(BackupError):
     """Another process kept the tenant's database locked for longer than the busy timeout."""
+
+
+class DatabaseInUse(BackupError):
+    """Another process uses the tenant's database, which must be stopped before a restore."""
 
 
 class DatabaseDamaged(BackupError):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from typing import BinaryIO
 from django.template.defaultfilters import filesizeformat
 from django.utils.text import slugify
 
-from tenant_backup.exceptions import BackupError, NotEnoughSpace, NotWritable
+from tenant_backup.exceptions import BackupError, DatabaseDamaged, NotEnoughSpace, NotWritable
 from tenant_backup.sqlite import Fingerprint, fingerprint
 
 SPACE_MARGIN = 16 * 1024 * 1024
@@ -54,9 +55,38 @@ def file_names(tenant_id: str, at: datetime) -> Iterator[str]:
         yield f"{stem}-{number}.sqlite3"
 
 
+def made_at(tenant_id: str, name: str) -> datetime | None:
+    """The moment in a name that `file_names` may have given; None for any other name."""
+    stem = slugify(tenant_id)[:SLUG_LENGTH] or "tenant"
+    parts = re.fullmatch(rf"{re.escape(stem)}-([0-9T]{{15}}Z)(?:-[1-9][0-9]*)?\.sqlite3", name)
+    with suppress(ValueError):
+        return parts and datetime.strptime(parts[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return None
+
+
 def size_in_words(size: int) -> str:
     """A number of bytes as people write it, such as "1.5 MB"."""
     return str(filesizeformat(size)).replace("\xa0", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Whom a file belongs to, by number, and who may do what with it."""
+
+    user: int
+    group: int
+    mode: int
+
+    @classmethod
+    def of_database(cls, database: Path, root: Path) -> Ownership:
+        """That of the database; where it is gone, whoever may use the tenant root may use it."""
+        try:
+            facts = database.stat()
+            mode = facts.st_mode & 0o777
+        except FileNotFoundError:
+            facts = root.stat()
+            mode = facts.st_mode & 0o666
+        return cls(facts.st_uid, facts.st_gid, mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +253,37 @@ class BackupDirectory:
         except OSError as error:
             raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
 
+    def vouched_for(self, name: str) -> Fingerprint | None:
+        """What the published file, or else its partial, is recognised by.
+
+        None where its companion does not say the same.
+        """
+        try:
+            file = self.file(name)
+            found = fingerprint(file if file.exists() else self.partial(name))
+            content = self.companion(name).read_bytes()
+        except (BackupError, OSError):
+            return None
+        return found if content == _companion_line(name, found.sha256) else None
+
+    def recognise(self, name: str) -> Fingerprint:
+        """What a file that the catalog does not know is recognised by.
+
+        Raises `DatabaseDamaged` where its companion says something else, and `BackupError` where it
+        cannot be read or is no regular file.
+        """
+        file, companion = self.file(name), self.companion(name)
+        self.open(name).close()
+        try:
+            found = fingerprint(file)
+            if companion.exists() and companion.read_bytes() != _companion_line(name, found.sha256):
+                raise DatabaseDamaged(
+                    f"{file} is damaged: its checksum is not that of {companion}."
+                )
+        except OSError as error:
+            raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
+        return found
+
     def is_missing(self, name: str) -> bool:
         """Whether the published file is certainly not there; one out of reach may be."""
         try:
@@ -267,6 +328,52 @@ class BackupDirectory:
         """Remove a published file and its companion. Files that are already gone are no error."""
         self._remove(self.file(name))
         self._remove(self.companion(name))
+
+    def take_in(self, files: Iterable[Path]) -> None:
+        """Let these files lie in this new directory, too, as far as they are there.
+
+        Where the file system has no links, they lie only here afterwards.
+        """
+        for file in files:
+            if os.path.lexists(file):
+                with _writing(self.file(file.name)), self.as_owner():
+                    _link(file, self.file(file.name))
+        _sync_directory(self.path)
+
+    def put_in_place(
+        self, partial: Path, database: Path, *, like: Ownership, instead_of: Iterable[Path]
+    ) -> None:
+        """Give the partial the name of the database, with this owner and mode, durably.
+
+        First the companions of the old database are removed: those of `instead_of`.
+        """
+        with _writing(partial):
+            with self.as_owner():
+                flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | O_BINARY
+                descriptor = os.open(partial, flags)
+            try:
+                facts = os.fstat(descriptor)
+                if os.name != "nt" and (facts.st_uid, facts.st_gid) != (like.user, like.group):
+                    os.fchown(descriptor, like.user, like.group)
+                if os.name != "nt":
+                    os.fchmod(descriptor, like.mode)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        for file in instead_of:
+            self._remove(file)
+        _sync_directory(database.parent)
+        with _writing(database), self.as_owner():
+            partial.replace(database)
+        _sync_directory(database.parent)
+
+    def discard(self, path: Path) -> None:
+        """Remove a file that we made under this very name, or an empty folder."""
+        with _writing(path), self.as_owner():
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink(missing_ok=True)
 
     def _remove(self, path: Path) -> None:
         with _writing(path), self.as_owner():

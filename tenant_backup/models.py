@@ -172,6 +172,9 @@ class BackupSettings(models.Model):
         editable=False,
     )
     told_at = models.DateTimeField(_("last told"), null=True, blank=True, editable=False)
+    reverified_at = models.DateTimeField(
+        _("last verified again"), null=True, blank=True, editable=False
+    )
 
     # Of `with_latest` alone.
     last_good_at: datetime | None
@@ -414,8 +417,14 @@ class Backup(models.Model):
         )
 
     def trigger_with(self, other: Trigger) -> str:
-        """The trigger of a backup that answers two: what a person asked for, a person deletes."""
-        return Trigger.MANUAL if Trigger.MANUAL in (self.trigger, other) else self.trigger
+        """The trigger of a backup that answers two.
+
+        A safety copy is known as one; otherwise, what a person asked for, a person deletes.
+        """
+        for first in (Trigger.RESTORE, Trigger.MANUAL):
+            if first in (self.trigger, other):
+                return first
+        return self.trigger
 
     def _move(
         self, sources: list[Status], as_read: dict[str, Any] | None = None, /, **changes: Any
@@ -436,6 +445,7 @@ class Automation(models.Model):
     paused_by = models.CharField(_("paused by"), max_length=255, blank=True, default="")
     last_tick_at = models.DateTimeField(_("last tick"), null=True, blank=True)
     notified_at = models.DateTimeField(_("last notice"), null=True, blank=True)
+    worked_at = models.DateTimeField(_("last sign of work"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("automation")
@@ -463,13 +473,18 @@ class Action(models.TextChoices):
     UNPINNED = "unpinned", _("unpinned")
     DOWNLOADED = "downloaded", _("downloaded")
     CONFIGURED = "configured", _("settings changed")
+    RESTORED = "restored", _("restored")
+    MISSING = "missing", _("found missing")
+    DAMAGED = "damaged", _("found damaged")
+    FOUND = "found", _("found good again")
+    ADOPTED = "adopted", _("found on disk")
     OVERDUE = "overdue", _("overdue")
     RECOVERED = "recovered", _("recovered")
     PAUSED = "paused", _("automation paused")
     RESUMED = "resumed", _("automation resumed")
 
 
-ALARMING = {Action.FAILED, Action.OVERDUE}
+ALARMING = {Action.FAILED, Action.OVERDUE, Action.MISSING, Action.DAMAGED}
 """What the log says as errors; the rest is information."""
 
 

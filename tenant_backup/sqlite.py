@@ -9,18 +9,21 @@ that another process may write at the same time. `stat` is harmless.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from tenant_backup.exceptions import (
     BackupError,
     DatabaseDamaged,
+    DatabaseInUse,
     DatabaseLocked,
     DeadlineExceeded,
     NotEnoughSpace,
@@ -28,6 +31,9 @@ from tenant_backup.exceptions import (
 
 CHUNK_BYTES = 4 * 1024 * 1024
 """How much is copied between two calls of `progress`. Larger chunks were measured no faster."""
+
+LOG_MARGIN = 256 * 1024
+"""Bytes that a log takes beyond the pages in it."""
 
 CHECK_STEPS = 100_000
 """Virtual machine instructions of SQLite between two looks at the deadline during a check."""
@@ -104,6 +110,52 @@ class Snapshot:
                 ) from error
             raise BackupError(f"Copying {self.database} failed: {error}.") from error
 
+    def contents(self, *, deadline: float | None = None) -> dict[str, int | None]:
+        """The number of rows of each table, as `contents` says it of a file."""
+        try:
+            return _contents(self.connection, f"Counting the rows of {self.database}", deadline)
+        except sqlite3.Error as error:
+            raise BackupError(f"The database {self.database} cannot be read: {error}.") from error
+
+
+def contents(file: Path, *, deadline: float | None = None) -> dict[str, int | None]:
+    """The number of rows of each table in a file that nobody writes to, by the table's name.
+
+    None for a table that could not be counted: by the deadline, a time of `time.monotonic()`, or
+    since it needs a module that only the host's own connections have. Raises `BackupError`.
+    """
+    try:
+        # Immutable, for the reason that `check` has.
+        with closing(_connect(file, "mode=ro&immutable=1", timeout=0)) as connection:
+            return _contents(connection, f"Counting the rows of {file}", deadline)
+    except sqlite3.Error as error:
+        raise BackupError(f"{file} cannot be read: {error}.") from error
+
+
+def _contents(
+    connection: sqlite3.Connection, doing: str, deadline: float | None
+) -> dict[str, int | None]:
+    names = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' "
+        "ESCAPE '\\' ORDER BY name"
+    ).fetchall()
+    numbers: dict[str, int | None] = {}
+    for (name,) in names:
+        quoted = '"' + name.replace('"', '""') + '"'
+        numbers[name] = None
+        try:
+            # SQLite counts a whole table in one step, so the time is looked at before each.
+            _require_time(deadline, doing)
+            with _interruptible(connection, doing, deadline, None):
+                found = connection.execute(f"SELECT count(*) FROM {quoted}")  # noqa: S608
+                numbers[name] = found.fetchone()[0]
+        except DeadlineExceeded:
+            pass
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_ERROR:
+                raise
+    return numbers
+
 
 def open_copy(target: Path) -> sqlite3.Connection:
     """Open the empty file `target` to copy a snapshot into. The caller closes the connection."""
@@ -134,22 +186,7 @@ def snapshot(database: Path, *, busy_timeout: float) -> Iterator[Snapshot]:
     except sqlite3.Error as error:
         raise _not_readable(path, error, busy_timeout) from error
     with closing(connection):
-        try:
-            connection.execute("BEGIN")
-            # BEGIN alone takes no lock; the first read fixes the snapshot. It obeys the busy
-            # timeout, which the copy itself would not.
-            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-            page_size, page_count, journal_mode = (
-                connection.execute(f"PRAGMA {name}").fetchone()[0]
-                for name in ("page_size", "page_count", "journal_mode")
-            )
-        except sqlite3.Error as error:
-            raise _not_readable(path, error, busy_timeout) from error
-        if page_count == 0:
-            # So SQLite takes a file that is shorter than its header.
-            what = "not a SQLite database" if path.stat().st_size else "empty: it holds no data"
-            raise DatabaseDamaged(f"The database {path} is {what}.")
-        yield Snapshot(path, connection, page_size, page_count, journal_mode)
+        yield _begin_snapshot(path, connection, busy_timeout)
 
 
 def check(
@@ -170,20 +207,7 @@ def check(
     # -shm beside it when opened in any other way.
     try:
         with closing(_connect(file, "mode=ro&immutable=1", timeout=0)) as connection:
-            # A row that breaks a CHECK constraint is the host's affair and no damage; and the
-            # constraint may call functions that we do not have.
-            connection.execute("PRAGMA ignore_check_constraints = ON")
-            inspection = _Inspection(connection, file, deadline, pulse)
-            if not full:
-                inspection.look_with_stand_ins("quick_check")
-                return True
-            try:
-                inspection.look("integrity_check")
-            except sqlite3.OperationalError as error:
-                if _code(error) != sqlite3.SQLITE_ERROR:
-                    raise
-                return inspection.look_table_by_table()
-            return True
+            return _Inspection(connection, file, deadline, pulse).look_at_everything(full=full)
     except sqlite3.Error as error:
         if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise DatabaseDamaged(f"{file} is not a sound SQLite database: {error}.") from error
@@ -208,6 +232,225 @@ def fingerprint(
 
 
 @dataclass(frozen=True, slots=True)
+class User:
+    """A process that has a database open."""
+
+    pid: int
+    name: str
+
+
+def users_of(database: Path) -> list[User]:
+    """The other processes that have the database open, as far as the system lets us see them.
+
+    Linux only, and there only our own processes, or all of them for root, but none in another
+    container: an empty list proves nothing. It is what helps to find whom to stop.
+    """
+    wanted = set()
+    for path in (database, *companions(database)):
+        with suppress(OSError):
+            facts = path.stat()
+            wanted.add((facts.st_dev, facts.st_ino))
+    users = []
+    for process in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
+        if int(process.name) != os.getpid() and not wanted.isdisjoint(_open_files(process)):
+            name = ""
+            with suppress(OSError):
+                name = (process / "comm").read_text(errors="replace").strip()
+            users.append(User(int(process.name), name))
+    return users
+
+
+def in_use(database: Path, users: list[User]) -> str:
+    """What to say of a database that is in use."""
+    names = [f"process {user.pid} ({ascii(user.name)[1:-1]})" for user in users]
+    who = f" It is open in {', '.join(names)}." if users else ""
+    return (
+        f"The database {database} is in use, so nothing was changed.{who} Stop everything that "
+        "uses it (the web server, the cluster, cron jobs, open shells), then try again."
+    )
+
+
+def companions(database: Path) -> list[Path]:
+    """The files that SQLite may have beside the database, and that belong to it."""
+    return [database.with_name(database.name + end) for end in ("-wal", "-shm", "-journal")]
+
+
+def open_backup(file: Path) -> sqlite3.Connection:
+    """Open a backup's file, to be read only, and without a trace. The caller closes the connection.
+
+    Raises `BackupError` where it cannot be opened.
+    """
+    try:
+        return _connect(file, "mode=ro&immutable=1", timeout=0)
+    except sqlite3.Error as error:
+        raise BackupError(f"The backup {file} cannot be opened: {error}.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusive:
+    """A database that nobody else can use; valid while the context of `exclusive()` lasts."""
+
+    database: Path
+    connection: sqlite3.Connection
+    page_size: int
+    page_count: int
+    journal_mode: str
+
+    @property
+    def size(self) -> int:
+        """The size of a copy of what is in the database, in bytes."""
+        return self.page_size * self.page_count
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """What the database holds now, to be copied: see the function `snapshot`."""
+        try:
+            yield _begin_snapshot(self.database, self.connection, 0)
+        finally:
+            # Nothing was written, and nothing can be put back inside a transaction.
+            with suppress(sqlite3.Error):
+                self.connection.rollback()
+
+    def require_fit(self, backup: sqlite3.Connection) -> None:
+        """Raise `BackupError` where the backup cannot be put into this database."""
+        ours, theirs = (
+            connection.execute("PRAGMA encoding").fetchone()[0]
+            for connection in (self.connection, backup)
+        )
+        if ours != theirs:
+            raise BackupError(
+                f"The backup's text is encoded as {theirs}, that of the database {self.database} "
+                f"as {ours}. SQLite cannot put the one into the other; the file itself would have "
+                "to be replaced by hand."
+            )
+
+    def bytes_to_replace(self, backup: sqlite3.Connection) -> int:
+        """How many more bytes the database and its log need, at most, until the backup is in it."""
+        size, pages = _size(backup)
+        growth = max(size, self.page_size * self.page_count) - self.database.stat().st_size
+        if self._stays_in_wal_mode(backup):
+            # Each page of the backup goes into the log, with a header; some go twice.
+            log = pages * (self.page_size + 24)
+        else:
+            # Each page of the database goes into the rollback journal, with number and checksum.
+            log = self.page_count * (self.page_size + 8)
+        return max(0, growth) + log + LOG_MARGIN
+
+    def replace_with(self, backup: sqlite3.Connection, *, progress: Progress | None = None) -> None:
+        """Put the backup into the database, in one transaction.
+
+        Whatever it raises, the database holds what it held before: `NotEnoughSpace` where the disk
+        becomes full, otherwise `BackupError`. Afterwards call `settle`.
+        """
+        page_size = _size(backup)[0] // _size(backup)[1]
+
+        def after_chunk(_status: int, remaining: int, total: int) -> None:
+            # With the last chunk it is done, and nothing may interrupt it any more.
+            if progress and remaining:
+                progress((total - remaining) * page_size, total * page_size)
+
+        try:
+            # Durable before anything says that it is done, whatever SQLite was built with.
+            self.connection.execute("PRAGMA synchronous = FULL")
+            if self._stays_in_wal_mode(backup):
+                # An old log would only add to what the new one takes.
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            else:
+                # In WAL mode a database keeps its page size.
+                self._set_journal_mode("delete")
+            chunk = max(1, CHUNK_BYTES // page_size)
+            backup.backup(self.connection, pages=chunk, progress=after_chunk)
+        except BaseException as error:
+            with suppress(sqlite3.Error, BackupError):
+                self._return_to_journal_mode()
+            if not isinstance(error, sqlite3.Error):
+                raise
+            if _code(error) == sqlite3.SQLITE_FULL:
+                raise NotEnoughSpace(
+                    f"The disk became full while the backup was put into {self.database}. The "
+                    "database holds what it held before. Make room, then try again."
+                ) from error
+            raise BackupError(
+                f"The backup could not be put into {self.database}: {error}. The database holds "
+                "what it held before."
+            ) from error
+
+    def settle(self) -> None:
+        """After `replace_with`: give the database the journal mode back that it had.
+
+        Raises `BackupError`; even then the database holds the backup.
+        """
+        try:
+            now = self.connection.execute("PRAGMA journal_mode").fetchone()[0]
+            if now == self.journal_mode == "wal" and self._page_size_now() == self.page_size:
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            else:
+                # The copy of a WAL database is marked WAL.
+                self._return_to_journal_mode()
+        except (sqlite3.Error, BackupError) as error:
+            raise BackupError(
+                f"The backup is in the database {self.database}, but what remained to do then "
+                f"failed ({error}). Make room on its disk if that is full, then see that its "
+                f"journal mode is {self.journal_mode!r}."
+            ) from error
+
+    def require_equal(self, backup: sqlite3.Connection) -> None:
+        """Check that the database is sound and holds, table for table, what the backup holds.
+
+        Raises `DatabaseDamaged` where it does not, `BackupError` where that cannot be told.
+        """
+        try:
+            _Inspection(self.connection, self.database, None, None).look_at_everything(full=True)
+            difference = _first_difference(self.connection, backup)
+        except sqlite3.Error as error:
+            if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise DatabaseDamaged(f"{self.database} is damaged: {error}.") from error
+            raise BackupError(f"{self.database} could not be checked: {error}.") from error
+        if difference:
+            raise DatabaseDamaged(f"{self.database} is not equal to the backup in {difference}.")
+
+    def _stays_in_wal_mode(self, backup: sqlite3.Connection) -> bool:
+        size, pages = _size(backup)
+        return self.journal_mode == "wal" and size == pages * self.page_size
+
+    def _page_size_now(self) -> int:
+        return int(self.connection.execute("PRAGMA page_size").fetchone()[0])
+
+    def _return_to_journal_mode(self) -> None:
+        # By way of `delete` and a read in it, so that no rollback journal stays.
+        self._set_journal_mode("delete")
+        self._page_size_now()
+        self._set_journal_mode(self.journal_mode)
+
+    def _set_journal_mode(self, mode: str) -> None:
+        (got,) = self.connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()
+        if got != mode:
+            raise BackupError(f"The journal mode stays {got!r} instead of {mode!r}.")
+
+
+@contextmanager
+def exclusive(database: Path, *, busy_timeout: float) -> Iterator[Exclusive]:
+    """Keep everybody else out of the database, for as long as the context lasts.
+
+    Waits at most `busy_timeout` seconds, then raises `DatabaseInUse`. In WAL mode that is said of
+    every other connection. In rollback mode it is said of one that reads or writes; an idle one
+    cannot be detected, waits when it comes back, and then sees what is there. Raises
+    `DatabaseDamaged` where the file is no SQLite database or an empty one, otherwise `BackupError`.
+    """
+    path = _regular_file(database)
+    try:
+        connection = _connect(path, "mode=rw", timeout=busy_timeout)
+    except sqlite3.Error as error:
+        raise _not_readable(path, error, busy_timeout) from error
+    with closing(connection):
+        try:
+            facts = _lock_out_everybody(path, connection, busy_timeout)
+        except DatabaseLocked as error:
+            raise DatabaseInUse(in_use(path, users_of(path))) from error
+        yield Exclusive(path, connection, facts.page_size, facts.page_count, facts.journal_mode)
+
+
+@dataclass(frozen=True, slots=True)
 class _Inspection:
     """One connection's look at one file."""
 
@@ -215,6 +458,22 @@ class _Inspection:
     file: Path
     deadline: float | None
     pulse: Pulse | None
+
+    def look_at_everything(self, *, full: bool) -> bool:
+        """Look at the whole database as `check` says, and answer as it does."""
+        # A row that breaks a CHECK constraint is the host's affair and no damage; and the
+        # constraint may call functions that we do not have.
+        self.connection.execute("PRAGMA ignore_check_constraints = ON")
+        if not full:
+            self.look_with_stand_ins("quick_check")
+            return True
+        try:
+            self.look("integrity_check")
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_ERROR:
+                raise
+            return self.look_table_by_table()
+        return True
 
     def look(self, pragma: str, *, but_not: str | None = None) -> None:
         """Run a check; raises `DatabaseDamaged` with the first thing that it finds.
@@ -256,19 +515,21 @@ class _Inspection:
             try:
                 self.look(pragma, but_not="NULL value in ")
             except sqlite3.OperationalError as error:
-                if not self._stand_in_for(str(error)):
+                if not _stand_in_for(self.connection, str(error)):
                     raise
             else:
                 return
 
-    def _stand_in_for(self, complaint: str) -> bool:
-        if missing := re.fullmatch("no such collation sequence: (.+)", complaint):
-            self.connection.create_collation(missing[1], lambda a, b: (a > b) - (a < b))
-        elif missing := re.fullmatch(r"(?:unknown|no such) function: (.+?)(?:\(\))?", complaint):
-            self.connection.create_function(
-                missing[1], -1, lambda *arguments: None, deterministic=True
-            )
-        return missing is not None
+
+def _stand_in_for(connection: sqlite3.Connection, complaint: str) -> bool:
+    """Give the connection the collation or function that SQLite misses; False for another one."""
+    if missing := re.fullmatch("no such collation sequence: (.+)", complaint):
+        connection.create_collation(missing[1], lambda a, b: (a > b) - (a < b))
+    elif missing := re.fullmatch(r"(?:unknown|no such) function: (.+?)(?:\(\))?", complaint):
+        connection.create_function(missing[1], -1, lambda *arguments: None, deterministic=True)
+    # What SQLite made of the schema without it stays incomplete otherwise.
+    connection.execute("PRAGMA writable_schema = RESET")
+    return missing is not None
 
 
 @contextmanager
@@ -302,6 +563,111 @@ def _interruptible(
         raise
     finally:
         connection.set_progress_handler(None, 0)
+
+
+def _begin_snapshot(path: Path, connection: sqlite3.Connection, busy_timeout: float) -> Snapshot:
+    """Begin a read transaction on the connection; raises as `snapshot` does."""
+    try:
+        connection.execute("BEGIN")
+        # BEGIN alone takes no lock; the first read fixes the snapshot. It obeys the busy timeout,
+        # which the copy itself would not.
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        page_size, page_count, journal_mode = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_size", "page_count", "journal_mode")
+        )
+    except sqlite3.Error as error:
+        raise _not_readable(path, error, busy_timeout) from error
+    if page_count == 0:
+        # So SQLite takes a file that is shorter than its header.
+        what = "not a SQLite database" if path.stat().st_size else "empty: it holds no data"
+        raise DatabaseDamaged(f"The database {path} is {what}.")
+    return Snapshot(path, connection, page_size, page_count, journal_mode)
+
+
+def _lock_out_everybody(
+    path: Path, connection: sqlite3.Connection, busy_timeout: float
+) -> Snapshot:
+    """Take the locks that `exclusive` holds, and say what is in the database."""
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        # First only read: to begin writing would make a database of an empty file.
+        facts = _begin_snapshot(path, connection, busy_timeout)
+        connection.rollback()
+        # In this locking mode the connection keeps the lock when the transaction ends.
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise _not_readable(path, error, busy_timeout) from error
+    return facts
+
+
+def _open_files(process: Path) -> Iterator[tuple[int, int]]:
+    """Device and inode of each file that a process has open, as far as we may know."""
+    with suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with suppress(OSError):
+                facts = descriptor.stat()
+                yield facts.st_dev, facts.st_ino
+
+
+def _size(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The size of the database in bytes and in pages."""
+    page_size, pages = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count")
+    )
+    return page_size * pages, pages
+
+
+def _first_difference(ours: sqlite3.Connection, theirs: sqlite3.Connection) -> str | None:
+    """Where the rows of two databases differ first, in words; None where they are equal.
+
+    Both are read in the order of their pages, side by side, so nothing is sorted or kept.
+    """
+    schema = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master"
+    versions = "SELECT * FROM pragma_user_version, pragma_application_id"
+    for query, what in ((schema, "its schema"), (versions, "its versions")):
+        if ours.execute(query).fetchall() != theirs.execute(query).fetchall():
+            return what
+    # A virtual table has no page; the tables that it keeps its rows in are compared themselves.
+    tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
+    for (table,) in ours.execute(tables).fetchall():
+        # What is worked out when it is read, which a 2 says, may need functions of the host's.
+        columns = ours.execute(
+            "SELECT name FROM pragma_table_xinfo(?) WHERE hidden <> 2", (table,)
+        ).fetchall()
+        names = ", ".join(_quoted(name) for (name,) in columns)
+        rows, their_rows = _raw_rows(ours, table, names), _raw_rows(theirs, table, names)
+        if any(row != their_row for row, their_row in zip_longest(rows, their_rows)):
+            return f"the table {table!r}"
+    return None
+
+
+def _raw_rows(
+    connection: sqlite3.Connection, table: str, columns: str
+) -> Iterator[tuple[object, ...]]:
+    """The rows with their text as bytes, which may be no valid text."""
+    text_factory = connection.text_factory
+    connection.text_factory = bytes
+    try:
+        while True:
+            try:
+                # The first one names a collation that the second would only fail for.
+                connection.execute(f"EXPLAIN SELECT count(*) FROM {_quoted(table)}")  # noqa: S608
+                rows = connection.execute(
+                    f"SELECT {columns} FROM {_quoted(table)} NOT INDEXED"  # noqa: S608
+                )
+                break
+            except sqlite3.OperationalError as error:
+                if not _stand_in_for(connection, str(error)):
+                    raise
+        yield from rows
+    finally:
+        connection.text_factory = text_factory
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _require_time(deadline: float | None, doing: str) -> None:

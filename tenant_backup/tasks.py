@@ -9,3 +9,7 @@ def tick() -> None:
 
 def make(backup_id: int) -> str:
     return automation.make(backup_id)
+
+
+def verify(backup_id: int) -> str:
+    return automation.verify(backup_id)

@@ -14,5 +14,6 @@ urlpatterns = [
     path("settings/admin/backup/pin", views.pin, name="pin"),
     # Text, not a number: who may not download at all shall not learn which ids are well-formed.
     path("settings/admin/backup/download/<str:backup_id>", views.download, name="download"),
+    path("settings/admin/backup/contents/<str:backup_id>", views.contents, name="contents"),
     path("settings/admin/backup/status", views.status, name="status"),
 ]

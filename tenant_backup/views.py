@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,7 +37,7 @@ from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from tenant_backup import backups
+from tenant_backup import backups, manual
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
 from tenant_backup.forms import LabelForm, SettingsForm
@@ -51,6 +52,9 @@ ACTIONS = ("view", "create", "delete", "download", "configure")
 """What the tenant provider is asked about."""
 
 PAGE_SIZE = 25
+
+COUNTING_SECONDS = 5
+"""So long the rows of each of two databases are counted while somebody waits before a browser."""
 
 
 class EveryAlias(set[str]):
@@ -237,6 +241,28 @@ def download(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpRespon
     response["X-Content-Type-Options"] = "nosniff"
     # mypy takes a streaming response for no HttpResponse; for Django both are answers of a view.
     return response  # type: ignore[return-value]
+
+
+@require_safe
+@never_cache
+@door("view")
+def contents(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpResponse:
+    """What is in a backup, and for those who see paths the commands that put it back."""
+    backup = _backup(tenant, backup_id)
+    try:
+        tables = backups.contents(tenant, backup, seconds=COUNTING_SECONDS)
+    except BackupError as error:
+        messages.error(request, _reason(error, request, tenant))
+        return _back(request)
+    context = {
+        "title": gettext("Inside the backup"),
+        "backup": backup,
+        "tables": tables,
+        "has_today": any(table.is_there_today for table in tables),
+        "is_partly_counted": any(_is_uncounted(table) for table in tables),
+        "commands": _restore_commands(request, tenant, backup),
+    }
+    return _render(request, tenant, "tenant_backup/contents.html", context)
 
 
 @require_safe
@@ -449,6 +475,25 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         "kept": rows.good().aggregate(number=Count("pk"), bytes=Sum("size")),
     }
     return _render(request, tenant, "tenant_backup/overview.html", context)
+
+
+def _is_uncounted(table: backups.Table) -> bool:
+    return (table.is_in_backup and table.rows is None) or (
+        table.is_there_today and table.rows_today is None
+    )
+
+
+def _restore_commands(
+    request: HttpRequest, tenant: Tenant, backup: Backup
+) -> dict[str, str] | None:
+    """The commands for the operator, with paths, so for those only who may configure."""
+    if not get_provider().has_permission(request, tenant, "configure"):
+        return None
+    file = backups.directory_of(tenant).file(backup.file_name)
+    return {
+        "restorebackup": f"python manage.py restorebackup {shlex.quote(tenant.id)} {backup.pk}",
+        "by_hand": manual.commands(tenant.database.resolve(), file.resolve(), backup.sha256),
+    }
 
 
 def _confirm_delete(request: HttpRequest, tenant: Tenant, chosen: list[Backup]) -> HttpResponse:

@@ -31,13 +31,14 @@ class Project:
         }
         return os.environ | ours | {"PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"}
 
-    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def python(self, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=TOP,
             env=self.environment,
             capture_output=True,
             text=True,
+            input=answer,
             timeout=60,
             check=False,
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.example import Project, free_port, wait_until_served
+from tests.example import TOP, Project, free_port, wait_until_served
 
 SCALE = "0.02"
 TENANTS = ["acme", "globex", "initech"]
@@ -240,6 +240,37 @@ def test_the_accident_deletes_this_tenants_contracts_and_tickets(visit, project)
     assert project.rows("initech", "contract") == project.rows("initech", "ticket") == []
     assert project.rows("initech", "inventoryitem") != []
     assert project.rows("globex", "contract") == others
+
+
+def test_the_accident_of_the_readme_and_the_way_back(tmp_path):
+    """The README's own commands, on an example of its own."""
+    text = (TOP / "README.md").read_text()
+    story = text[text.index("### An accident") : text.index("## Five minutes")]
+    commands = re.findall(r"^\$ \.venv/bin/python (manage\.py .+)$", story, re.MULTILINE)
+    look_inside, restore = (command.split() for command in commands)
+    project = Project(tmp_path)
+    project.manage("setup_example", "--scale", SCALE)
+    project.manage("runbackup")
+    before = project.rows("acme", "contract")
+    port = free_port()
+    with project.running("runserver", "--noreload", str(port)) as server:
+        wait_until_served(port, server)
+        anna = Browser(port, "acme.")
+        anna.log_in("anna")
+        anna.submit("/", "/accident")
+    assert project.rows("acme", "contract") == []
+
+    printed = project.python(*look_inside).stdout
+    assert re.search(rf"^ +business_contract +{len(before)} +0$", printed, re.MULTILINE)
+    refused = project.python(*restore, answer="globex\n")
+    assert refused.returncode == 1
+    assert project.rows("acme", "contract") == []
+    done = project.python(*restore, answer="acme\n")
+    assert done.returncode == 0, done.stderr
+    assert project.rows("acme", "contract") == before
+    undo = re.search(r"restorebackup acme (\d+)", done.stdout)[1]
+    assert project.python(*restore[:3], undo, answer="acme\n").returncode == 0
+    assert project.rows("acme", "contract") == []
 
 
 # The demo

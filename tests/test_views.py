@@ -191,6 +191,7 @@ ROUTES = {
     "delete": Route("post", 200, body={"backup": "<id>"}, action="delete"),
     "pin": Route("post", 302, body={"backup": "<id>", "pinned": "yes"}, action="delete"),
     "download": Route("get", 200, args=("<id>",), action="download"),
+    "contents": Route("get", 200, args=("<id>",)),
     "status": Route("get", 200),
 }
 POSTS = [name for name, route in ROUTES.items() if route.method == "post"]
@@ -214,7 +215,8 @@ class TestRoutes:
         assert reverse("tenant_backup:overview") == PAGE
         for name in ["settings", "create", "delete", "pin", "status"]:
             assert reverse(f"tenant_backup:{name}") == f"{PAGE}/{name}"
-        assert reverse("tenant_backup:download", args=[7]) == f"{PAGE}/download/7"
+        for name in ["download", "contents"]:
+            assert reverse(f"tenant_backup:{name}", args=[7]) == f"{PAGE}/{name}/7"
 
     @pytest.mark.parametrize("person", ["ada", "operator"])
     @every_route

@@ -1,0 +1,249 @@
+"""`manage.py restorebackup`: put a backup back as the tenant's database."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from tenant_backup import backups, restore
+from tenant_backup.exceptions import BackupError, BackupNotFound
+from tenant_backup.files import size_in_words
+from tenant_backup.management.base import (
+    FAILED,
+    USAGE_ERROR,
+    Report,
+    TenantCommand,
+    shown,
+    user,
+)
+from tenant_backup.models import Backup
+from tenant_backup.restore import Choice, Origin, Plan, Restored
+from tenant_backup.tenants import Tenant, fault_of
+
+NOTHING = "Nothing was done."
+
+
+class Command(TenantCommand):
+    help = (
+        "Put a backup back as the tenant's database. The present state is saved first, as a pinned "
+        "backup. Stop everything that uses the database before. Exit status: 0 it is done, 1 it "
+        "failed (and what state the database is in), 2 usage error (nothing is done)."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("tenant", metavar="TENANT", help="the id of the tenant")
+        parser.add_argument(
+            "backup",
+            nargs="?",
+            metavar="BACKUP",
+            help="the id or the file name of a backup of this tenant, or the path of a file",
+        )
+        parser.add_argument(
+            "--latest",
+            action="store_true",
+            help="the newest good backup that is not itself the safety copy of a restore",
+        )
+        parser.add_argument(
+            "--no-input", action="store_false", dest="interactive", help="ask nothing"
+        )
+        parser.add_argument(
+            "--safety-copy-to",
+            type=Path,
+            metavar="DIR",
+            help="save the present state into this directory, for instance where the disk is full",
+        )
+        parser.add_argument(
+            "--from-another-tenant",
+            action="store_true",
+            help="with --no-input: restore a file even if it is known as another tenant's backup",
+        )
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            dest="as_json",
+            help="print one JSON object; needs --no-input",
+        )
+
+    def handle(
+        self,
+        *,
+        tenant: str,
+        backup: str | None,
+        latest: bool,
+        interactive: bool,
+        safety_copy_to: Path | None,
+        from_another_tenant: bool,
+        as_json: bool,
+        verbosity: int,
+        **options: Any,
+    ) -> None:
+        if backup and latest:
+            raise _misused("Name a backup, or say --latest, not both.")
+        if not interactive and not (backup or latest):
+            raise _misused("With --no-input, name a backup or say --latest.")
+        if as_json and interactive:
+            raise _misused("--json asks nothing, so it needs --no-input.")
+        if safety_copy_to and not safety_copy_to.is_dir():
+            raise _misused(f"{safety_copy_to} is not a directory.")
+        (found,) = self.find_tenants([tenant], as_json=as_json)
+        report = Report()
+        self.quiet = as_json or (verbosity == 0 and not interactive)
+        try:
+            if fault := fault_of(found):
+                raise BackupError(fault)
+            choice = self.choose(found, backup, latest=latest)
+            self.tell("Verifying the backup.")
+            plan = restore.verify(choice)
+            self.tell(_as_text(plan, safety_copy_to))
+            if interactive:
+                self.confirm(plan)
+            elif plan.origin is Origin.OTHER and not from_another_tenant:
+                raise BackupError(
+                    f"{choice.file} is a backup of tenant {plan.other!r}. To put it into "
+                    f"{found.id!r} all the same, say --from-another-tenant. {NOTHING}"
+                )
+            restored = restore.perform(
+                plan,
+                safety_copy_to=safety_copy_to and safety_copy_to.absolute(),
+                actor=user(),
+                say=self.tell,
+            )
+        except BackupError as error:
+            report.errors.append((found.id, str(error)))
+            report.backups += [error.backup] if error.backup else []
+            if as_json:
+                self.say(report.as_json())
+            status = USAGE_ERROR if isinstance(error, BackupNotFound) else FAILED
+            raise CommandError(f"{shown(found.id)}: FAILED: {error}", returncode=status) from error
+        report.backups.append(restored.backup)
+        if isinstance(restored.safety_copy, Backup):
+            report.backups.append(restored.safety_copy)
+        report.tenants.append(_as_dict(plan, restored))
+        self.tell(_result(plan, restored))
+        if as_json:
+            self.say(report.as_json())
+
+    def choose(self, tenant: Tenant, text: str | None, *, latest: bool) -> Choice:
+        if latest:
+            return restore.newest(tenant)
+        if text is None:
+            rows = restore.candidates(tenant)
+            if not rows:
+                raise BackupNotFound(f"There is no good backup of {tenant.id!r}.")
+            self.say(f"Times are in the time zone {timezone.get_current_timezone_name()}.")
+            for row in rows:
+                self.say(f"{row.pk:>6}  {_facts(row)}")
+            text = self.ask("Which one? Its number: ")
+        return restore.find(tenant, text)
+
+    def confirm(self, plan: Plan) -> None:
+        tenant = plan.choice.tenant
+        if plan.origin is not Origin.OWN:
+            whose = (
+                f"It is a backup of another tenant: {shown(plan.other)}."
+                if plan.origin is Origin.OTHER
+                else "Whose backup it is, is not known: the catalog has none with its checksum."
+            )
+            self.say(f"{whose} {shown(tenant.id)} would get what is in it.")
+            if self.ask("Is this what you want? Type yes or no: ") != "yes":
+                raise CommandError(NOTHING, returncode=FAILED)
+        if self.ask(f"To go on, type the tenant's id ({shown(tenant.id)}): ") != tenant.id:
+            raise CommandError(f"That is not the tenant's id. {NOTHING}", returncode=FAILED)
+
+    def ask(self, question: str) -> str:
+        self.stdout.write(question, ending="")
+        self.stdout.flush()
+        try:
+            return input().strip()
+        except EOFError:
+            raise _misused(f"There is nobody to ask. {NOTHING} See --no-input.") from None
+        except KeyboardInterrupt:
+            self.say("")
+            raise CommandError(NOTHING, returncode=FAILED) from None
+
+    def tell(self, text: str) -> None:
+        if not self.quiet:
+            self.say(text)
+
+
+def _misused(message: str) -> CommandError:
+    return CommandError(message, returncode=USAGE_ERROR)
+
+
+def _time(backup: Backup) -> str:
+    return f"{timezone.localtime(backup.created_at):%Y-%m-%d %H:%M:%S}"
+
+
+def _facts(backup: Backup) -> str:
+    label = f"  {shown(backup.label)}" if backup.label else ""
+    size = size_in_words(backup.size or 0)
+    return f"{_time(backup)}  {size:>9}  {backup.trigger:<9}  {backup.file_name}{label}"
+
+
+def _as_text(plan: Plan, safety_copy_to: Path | None) -> str:
+    """What will be done."""
+    choice, tenant = plan.choice, plan.choice.tenant
+    lines = [
+        f"The database of tenant {shown(tenant.id)} ({shown(tenant.name)}) will be replaced.",
+        f"  database     {plan.database}",
+    ]
+    if plan.size is None:
+        lines.append(f"               {plan.trouble}")
+    else:
+        size = size_in_words(plan.size)
+        lines.append(f"               {size}, journal mode {plan.journal_mode}, which it keeps")
+    lines.append(f"  backup       {choice.file}")
+    size = size_in_words(plan.fingerprint.size)
+    if backup := choice.backup:
+        zone = timezone.get_current_timezone_name()
+        label = f', "{shown(backup.label)}"' if backup.label else ""
+        lines.append(
+            f"               of {_time(backup)} ({zone}), {size}, {backup.trigger}{label}; verified"
+        )
+    else:
+        lines.append(f"               {size}; verified")
+    where = safety_copy_to or backups.directory_of(tenant).path
+    lines.append(f"  safety copy  of the present state, into {where}")
+    if plan.size is None:
+        lines.append("               or, where SQLite cannot open it, its files beside it")
+    if plan.users:
+        names = ", ".join(f"{user.pid} ({shown(user.name)})" for user in plan.users)
+        lines.append(f"  STOP FIRST   these processes have the database open: {names}")
+    lines.append("What was entered after the backup was made will only be in the safety copy.")
+    return "\n".join(lines)
+
+
+def _result(plan: Plan, restored: Restored) -> str:
+    safety_copy = restored.safety_copy
+    lines = [
+        f"{shown(plan.choice.tenant.id)}: restored from {plan.choice.file.name}, and checked: the "
+        "database is sound and equal to the backup.",
+        *restored.notes,
+    ]
+    if isinstance(safety_copy, Backup):
+        lines.append(f"The state before is backup {safety_copy.pk}, {safety_copy.file_name}.")
+    elif safety_copy:
+        lines.append(f"The state before is in {safety_copy}")
+    lines.append(f"To undo: {restored.undo}")
+    return "\n".join(lines)
+
+
+def _as_dict(plan: Plan, restored: Restored) -> dict[str, Any]:
+    safety_copy = restored.safety_copy
+    path = (
+        backups.directory_of(plan.choice.tenant).file(safety_copy.file_name)
+        if isinstance(safety_copy, Backup)
+        else safety_copy
+    )
+    return {
+        "id": plan.choice.tenant.id,
+        "database": str(plan.database),
+        "restored_from": str(plan.choice.file),
+        "safety_copy": str(path) if path else None,
+        "undo": restored.undo,
+        "notes": restored.notes,
+    }

@@ -1,0 +1,65 @@
+"""`manage.py verifybackups`: read backups again, to know that they are what they were."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from functools import partial
+from typing import Any
+
+from tenant_backup import backups
+from tenant_backup.exceptions import BackupError
+from tenant_backup.management.base import Report, TenantCommand, shown
+from tenant_backup.models import Backup
+from tenant_backup.tenants import Tenant
+
+
+class Command(TenantCommand):
+    help = (
+        "Read the good backups of the named tenants, or of all, again: size, checksum and "
+        "integrity. What is missing or damaged is marked in the catalog."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--all",
+            action="store_true",
+            dest="every",
+            help="read those again, too, that were found missing or damaged before",
+        )
+
+    def handle(
+        self,
+        *,
+        tenants: list[str],
+        every: bool,
+        as_json: bool,
+        verbosity: int,
+        **options: Any,
+    ) -> None:
+        report = Report()
+        quiet = as_json or verbosity == 0
+        number = 0
+        for tenant in self.find_tenants(tenants, as_json=as_json):
+            report.tenants.append({"id": tenant.id})
+            for backup in Backup.objects.for_tenant(tenant.id).complete().newest_first():
+                number += 1
+                do = _verify if every or backup.is_good else _remember
+                line = self.attempt(tenant, report, partial(do, tenant, backup))
+                report.backups.append(backup)
+                if line and not quiet:
+                    self.say(line)
+        if not number and not quiet:
+            self.say("There are no backups to verify.")
+        self.finish(report, number, as_json=as_json, failed="missing, damaged or out of reach")
+
+
+def _verify(tenant: Tenant, backup: Backup) -> str:
+    if problem := backups.verify(tenant, backup):
+        raise BackupError(problem)
+    return f"{shown(tenant.id)}: {backup} is good"
+
+
+def _remember(tenant: Tenant, backup: Backup) -> str:
+    found = "missing" if backup.missing_at else "damaged"
+    raise BackupError(f"{backup} was found {found} before. To read it again: --all")

@@ -1,0 +1,759 @@
+"""The use case of the emergency: to put a backup back as the tenant's database.
+
+The operator does it, never the page. `find` and `verify` say what would be done and touch nothing;
+`perform` does it, under the tenant's lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shlex
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError, connections
+from django.utils import timezone
+
+from tenant_backup import backups, files, lock, sqlite
+from tenant_backup.conf import conf
+from tenant_backup.exceptions import (
+    BackupError,
+    BackupNotFound,
+    DatabaseDamaged,
+    DatabaseInUse,
+    NotEnoughSpace,
+    NotWritable,
+)
+from tenant_backup.files import SPACE_MARGIN, BackupDirectory, Ownership, size_in_words
+from tenant_backup.models import LABEL_LENGTH, Action, Backup, Event, Status, Trigger
+from tenant_backup.signals import backup_restored
+from tenant_backup.sqlite import Exclusive, Fingerprint, User
+from tenant_backup.tenants import Tenant, fault_of, get_provider, sqlite_file
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+WAIT_SECONDS = 5
+"""How long to wait for the users of a database to go. One that is idle never goes."""
+
+RESTORED_AWAY = (
+    "The database that holds the catalog was restored to a moment at which this backup was still "
+    "to be made. Ask for it again."
+)
+
+
+class Origin(Enum):
+    """Whose backup a file is, as far as the catalog and the place of the file tell."""
+
+    OWN = "own"
+    OTHER = "other"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The backup to restore. `backup` is its row, which a file from elsewhere has not."""
+
+    tenant: Tenant
+    file: Path
+    backup: Backup | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A verified backup, and the database that it is to be put into.
+
+    `origin` says whose it is, `other` which other tenant's. `size` and `journal_mode` are those of
+    the database, None where SQLite cannot open it, which `trouble` explains. `users` are the
+    processes that have it open, as far as that can be seen.
+    """
+
+    choice: Choice
+    fingerprint: Fingerprint
+    stamp: tuple[int, ...]
+    origin: Origin
+    other: str
+    database: Path
+    size: int | None
+    journal_mode: str | None
+    trouble: str
+    users: list[User]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What `perform` did.
+
+    `safety_copy` is the row of the backup with the state before, or its path with
+    `--safety-copy-to`, or the folder with the old files where there was no sound state to back up.
+    `undo` says how to get that state back; `notes` what else there is to know or to do.
+    """
+
+    backup: Backup
+    safety_copy: Backup | Path | None
+    undo: str
+    notes: list[str] = field(default_factory=list)
+
+
+def require_catalog(tenant: Tenant) -> None:
+    """Make sure of the rows of the tenant: mend them.
+
+    Raises `BackupError` where the catalog lies in the database to restore, and is lost with it. It
+    then names the files that there are, of which one can be chosen all the same.
+    """
+    if _catalog_is_usable(tenant):
+        # A restored catalog holds the very row of its backup as it was when that was made.
+        backups.mend(tenant)
+        return
+    directory = backups.directory_of(tenant)
+    names = sorted(path.name for path in directory.path.iterdir()) if directory.exists() else []
+    ours = [name for name in names if files.made_at(tenant.id, name)]
+    raise BackupError(
+        f"The catalog lies in {tenant.database}, which cannot be read. Name the backup's file: "
+        f"manage.py restorebackup {shlex.quote(tenant.id)} FILE. In {directory.path} there are: "
+        f"{', '.join(ours) or 'none'}."
+    )
+
+
+def candidates(tenant: Tenant) -> list[Backup]:
+    """The tenant's good backups, newest first."""
+    require_catalog(tenant)
+    return list(Backup.objects.for_tenant(tenant.id).good().newest_first())
+
+
+def newest(tenant: Tenant) -> Choice:
+    """The newest good backup, but no safety copy; raises `BackupNotFound`.
+
+    A safety copy is of the state that somebody wanted to leave, and when a restore is killed and
+    run again, it is the newest of all.
+    """
+    require_catalog(tenant)
+    rows = Backup.objects.for_tenant(tenant.id).good().exclude(trigger=Trigger.RESTORE)
+    backup = rows.newest_first().first()
+    if backup is None:
+        raise BackupNotFound(f"There is no good backup of {tenant.id!r}.")
+    return _choose(tenant, backup)
+
+
+def find(tenant: Tenant, text: str) -> Choice:
+    """The backup of this id, of this file name, or in the file of this path.
+
+    A text of digits only is an id, one with a slash a path. Raises `BackupNotFound`.
+    """
+    if os.sep in text or (os.altsep and os.altsep in text):
+        return _at_path(tenant, Path(text).absolute())
+    is_id = text.isascii() and text.isdigit()
+    if not is_id and not _catalog_is_usable(tenant):
+        # It lies in the very database that is to be rescued.
+        return _at_path(tenant, backups.directory_of(tenant).file(text))
+    require_catalog(tenant)
+    rows = Backup.objects.for_tenant(tenant.id)
+    if is_id:
+        # Longer ones are no number that a database has for a row.
+        backup = rows.filter(pk=int(text)).first() if len(text) < 19 else None
+    else:
+        backup = rows.filter(file_name=text).first() if text else None
+    if backup is None:
+        raise BackupNotFound(f"{tenant.id!r} has no backup {text}. See manage.py listbackups.")
+    if backup.status != Status.COMPLETE:
+        raise BackupNotFound(f"Backup {backup.pk} is {backup.status}, so there is no file of it.")
+    return _choose(tenant, backup)
+
+
+def verify(choice: Choice) -> Plan:
+    """Read the backup's file from end to end; touches nothing but the catalog.
+
+    Raises `DatabaseDamaged` where it is not what it was when it was made, or not a sound database,
+    and marks that in the catalog; `BackupError` where it cannot be read.
+    """
+    tenant, database = choice.tenant, _resolved(choice.tenant.database)
+    _require_no_database(choice)
+    stamp = _stamp(choice.file)
+    try:
+        fingerprint = sqlite.fingerprint(choice.file)
+        _require_as_made(choice, fingerprint)
+        if fingerprint.size == 0:
+            raise DatabaseDamaged(f"{choice.file} is empty: it is no backup.")
+        sqlite.check(choice.file)
+    except DatabaseDamaged:
+        _mark(choice, damaged_at=timezone.now())
+        raise
+    except OSError as error:
+        raise BackupError(f"{choice.file} cannot be read: {error.strerror}.") from error
+    _mark(choice, verified_at=timezone.now())
+    origin, other = _origin(choice, fingerprint)
+    size, journal_mode, trouble = None, None, ""
+    try:
+        with sqlite.snapshot(tenant.database, busy_timeout=WAIT_SECONDS) as snapshot:
+            size, journal_mode = snapshot.size, snapshot.journal_mode
+    except BackupError as error:
+        trouble = str(error)
+    return Plan(
+        choice,
+        fingerprint,
+        stamp,
+        origin,
+        other,
+        database,
+        size,
+        journal_mode,
+        trouble,
+        sqlite.users_of(database),
+    )
+
+
+def perform(
+    plan: Plan,
+    *,
+    safety_copy_to: Path | None = None,
+    actor: str = "",
+    say: Callable[[str], None] = lambda text: None,
+) -> Restored:
+    """Save the present state, then put the verified backup in its place.
+
+    Raises a `BackupError` that says what state the database is in: the old one, or, after the very
+    last steps, the restored one. Running it again completes what was begun.
+    """
+    tenant = plan.choice.tenant
+    backups.require_no_transaction()
+    backups.directory_of(tenant).make()
+    work = _Work(plan, safety_copy_to, actor, say, holds_catalog(tenant))
+    with work.alone():
+        restored = work.restore()
+    backup_restored.send_robust(Backup, tenant=tenant, backup=restored.backup)
+    return restored
+
+
+@dataclass(slots=True)
+class _Work:
+    """One restore, from the lock to the last check."""
+
+    plan: Plan
+    safety_copy_to: Path | None
+    actor: str
+    say: Callable[[str], None]
+    holds_catalog: bool
+    """Whether the catalog lies in the very database that is restored."""
+    settled: list[Backup] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    known: dict[str, backups.Order] = field(default_factory=dict)
+    """What asked for each file, as the catalog said that is restored with the database."""
+    safety_name: str = ""
+    """The file name of the safety copy in the backup directory, once there is one."""
+
+    @property
+    def tenant(self) -> Tenant:
+        return self.plan.choice.tenant
+
+    @property
+    def directory(self) -> BackupDirectory:
+        return backups.directory_of(self.tenant)
+
+    @property
+    def order(self) -> backups.Order:
+        """What asks for the safety copy."""
+        label = f"before the restore of {self.plan.choice.file.name}"[:LABEL_LENGTH]
+        return backups.Order(
+            trigger=Trigger.RESTORE, label=label, pinned=True, requested_by=self.actor
+        )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the tenant's lock, with the catalog mended as far as it can be used."""
+        if self.holds_catalog and not _catalog_is_usable(self.tenant):
+            with lock.hold(self.directory, wait=conf.BUSY_TIMEOUT):
+                yield
+            return
+        with backups.at_work(self.tenant, wait=conf.BUSY_TIMEOUT) as self.settled:
+            yield
+
+    def restore(self) -> Restored:
+        if _stamp(self.plan.choice.file) != self.plan.stamp:
+            raise BackupError(f"{self.plan.choice.file} was changed after it was verified.")
+        begun = None
+        if self.holds_catalog and _catalog_is_usable(self.tenant):
+            self.known = self.read_catalog()
+            begun = self.begin_in_same_database()
+        try:
+            _close_connections(self.plan.database)
+            with ExitStack() as stack:
+                live = self.lock_out_everybody(stack)
+                safety_copy = self.replace_content(live, begun) if live else None
+            if safety_copy is None:
+                safety_copy = self.replace_files()
+        finally:
+            if begun:
+                with suppress(DatabaseError):
+                    self.settled += backups.mend_running(self.tenant)
+        if self.holds_catalog:
+            safety_copy = self.bring_catalog_in_line() or safety_copy
+        return self.conclude(safety_copy)
+
+    def read_catalog(self) -> dict[str, backups.Order]:
+        rows = Backup.objects.for_tenant(self.tenant.id).complete()
+        return {
+            row.file_name: backups.Order(
+                trigger=Trigger(row.trigger),
+                label=row.label,
+                pinned=row.pinned,
+                requested_by=row.requested_by,
+                slot_at=row.slot_at,
+            )
+            for row in rows
+        }
+
+    def begin_in_same_database(self) -> Backup | None:
+        """Write the safety copy's row while the catalog's database is not locked yet.
+
+        A crash then leaves a row that is mended, and with it what else it left.
+        """
+        if self.safety_copy_to:
+            return None
+        _close_connections(self.plan.database)
+        # Refused before there is a row, which would only tell of that.
+        with sqlite.exclusive(self.plan.database, busy_timeout=WAIT_SECONDS):
+            pass
+        return backups.begin(self.tenant, self.order)
+
+    def lock_out_everybody(self, stack: ExitStack) -> Exclusive | None:
+        """The database for us alone; None where SQLite cannot open it, or where there is none."""
+        if not os.path.lexists(self.plan.database):
+            return None
+        try:
+            return stack.enter_context(
+                sqlite.exclusive(self.plan.database, busy_timeout=WAIT_SECONDS)
+            )
+        except DatabaseDamaged as error:
+            self.notes.append(f"{error} So it was replaced as a file.")
+            return None
+
+    def replace_content(self, live: Exclusive, begun: Backup | None) -> Backup | Path | None:
+        """Put the backup into the database, and say what the state before was saved as.
+
+        None, and nothing is done, where not even the pages of the database can be copied.
+        """
+        with closing(self.open_backup()) as backup:
+            live.require_fit(backup)
+            self.require_space(live, live.bytes_to_replace(backup))
+            self.say("Saving the present state.")
+            try:
+                safety_copy = self.save(live, begun)
+            except BackupError as error:
+                raise _with_more(error, "The database was not changed.") from error
+            if safety_copy is None:
+                return None
+            self.say("Putting the backup in its place.")
+            try:
+                live.replace_with(backup)
+            except BackupError as error:
+                more = f"The copy of it that was just made stays: {_name(safety_copy)}."
+                raise _with_more(error, more) from error
+            self.say("Checking the result.")
+            try:
+                live.settle()
+                live.require_equal(backup)
+            except BackupError as error:
+                raise _with_more(error, f"To undo: {self.undo(safety_copy)}") from error
+        return safety_copy
+
+    def open_backup(self) -> Connection:
+        file = self.plan.choice.file
+        if file.parent != self.directory.path:
+            return sqlite.open_backup(file)
+        # As whoever may write there, so that nothing put in its place leads root elsewhere.
+        with self.directory.as_owner():
+            return sqlite.open_backup(file)
+
+    def require_space(self, live: Exclusive, log_bytes: int) -> None:
+        """Raise `NotEnoughSpace` unless log and safety copy fit, each on the disk that it is on."""
+        disk = live.database.parent
+        target = self.safety_copy_to or self.directory.path
+        # Within the database's own disk they share what is free.
+        together = disk.stat().st_dev == target.stat().st_dev
+        needed = log_bytes + live.size * together + SPACE_MARGIN
+        free = shutil.disk_usage(disk).free
+        if free >= needed:
+            return
+        what = f"{size_in_words(log_bytes)} for the log of the restore"
+        if together:
+            what += f", {size_in_words(live.size)} for the safety copy"
+        hint = "" if self.safety_copy_to else " With --safety-copy-to it goes to another disk."
+        raise NotEnoughSpace(
+            f"Not enough disk space in {disk}: {size_in_words(needed)} needed ({what}), "
+            f"{size_in_words(free)} free. Nothing was changed.{hint if together else ''}"
+        )
+
+    def save(self, live: Exclusive, begun: Backup | None) -> Backup | Path | None:
+        """Save what the database holds now; None where not even its pages can be copied."""
+        try:
+            if self.safety_copy_to:
+                elsewhere = BackupDirectory(self.safety_copy_to.parent, self.safety_copy_to.name)
+                return self.publish(live, elsewhere)
+            if self.holds_catalog:
+                path = self.publish(live, self.directory, begun.file_name if begun else "")
+                self.safety_name = path.name
+                return path
+            return backups.make_from(live.snapshot, self.tenant, self.order, self.settled)
+        except DatabaseDamaged as error:
+            return self.save_as_it_is(live, error)
+
+    def publish(self, live: Exclusive, directory: BackupDirectory, name: str = "") -> Path:
+        """Make the safety copy where no row can be, or is wanted, before the restore."""
+        names = files.file_names(self.tenant.id, timezone.now())
+        name = name or next(name for name in names if directory.is_free(name))
+        sha256 = ""
+        try:
+            copy = backups.copy_into(directory, name, self.tenant, live.snapshot)
+            sha256 = copy.sha256
+            directory.publish(name, sha256)
+        except BaseException:
+            with suppress(BackupError):
+                directory.withdraw(name, sha256)
+            raise
+        return directory.file(name)
+
+    def save_as_it_is(self, live: Exclusive, damage: DatabaseDamaged) -> Path | None:
+        """Copy the pages of a damaged database into a folder; None where that cannot be done."""
+        aside = self.make_aside(self.safety_copy_to or self.plan.database.parent)
+        target = aside.file(self.plan.database.name)
+        try:
+            os.close(aside.create(target))
+            with live.snapshot() as snapshot, closing(sqlite.open_copy(target)) as copy:
+                snapshot.copy_to(copy)
+        except BaseException as error:
+            with suppress(BackupError):
+                aside.discard(target)
+                aside.discard(aside.path)
+            if isinstance(error, DatabaseDamaged):
+                self.notes.append(f"{error} So it was replaced as a file.")
+                return None
+            raise
+        self.notes.append(f"{damage} So it was saved as it is, which is no backup.")
+        return aside.path
+
+    def make_aside(self, parent: Path) -> BackupDirectory:
+        """A new folder for what is no backup."""
+        stem = f"before-restore-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
+        name = next(name for name in names if not os.path.lexists(parent / name))
+        aside = BackupDirectory(parent, name, self.plan.database)
+        aside.make()
+        return aside
+
+    def replace_files(self) -> Path | None:
+        """Put the old files aside, and the backup in their place as a file.
+
+        The folder with the old ones, or None where there were none.
+        """
+        database, root = self.plan.database, self.tenant.root
+        if users := sqlite.users_of(database):
+            # They would go on with the old files, and their journals would ruin the new one.
+            raise DatabaseInUse(sqlite.in_use(database, users))
+        if not database.parent.is_dir():
+            raise BackupError(
+                f"The folder {database.parent} does not exist. Make it, with the owner that the "
+                "database shall have, then try again."
+            )
+        like = Ownership.of_database(database, root)
+        if hasattr(os, "geteuid") and os.geteuid() not in (0, like.user):
+            raise NotWritable(
+                f"{database} belongs to user {like.user}. To replace it as a file, run this as "
+                "that user or as root."
+            )
+        free, needed = shutil.disk_usage(database.parent).free, self.plan.fingerprint.size
+        if free < needed + SPACE_MARGIN:
+            raise NotEnoughSpace(
+                f"Not enough disk space in {database.parent}: "
+                f"{size_in_words(needed + SPACE_MARGIN)} needed, {size_in_words(free)} free. "
+                "Nothing was changed."
+            )
+        self.say("Copying the backup to beside the database.")
+        beside = BackupDirectory(database.parent, ".", database)
+        partial = database.with_name(f".{database.name}.partial")
+        beside.discard(partial)  # of a restore that was interrupted
+        try:
+            self.copy_file(beside, partial)
+            self.say("Putting the old files aside, and the backup in their place.")
+            companions = sqlite.companions(database)
+            old = [path for path in (database, *companions) if os.path.lexists(path)]
+            aside = self.make_aside(database.parent) if old else None
+            if aside:
+                aside.take_in(old)
+            beside.put_in_place(partial, database, like=like, instead_of=companions)
+        except BaseException:
+            with suppress(BackupError):
+                beside.discard(partial)
+            raise
+        return aside.path if aside else None
+
+    def copy_file(self, beside: BackupDirectory, partial: Path) -> None:
+        """Copy the backup's file, which nobody writes to, and verify the copy."""
+        try:
+            with (
+                self.plan.choice.file.open("rb") as source,
+                os.fdopen(beside.create(partial), "wb") as target,
+            ):
+                shutil.copyfileobj(source, target, sqlite.CHUNK_BYTES)
+        except OSError as error:
+            kind = NotEnoughSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else BackupError
+            raise kind(
+                f"{partial} cannot be written: {error.strerror}. Nothing was changed."
+            ) from error
+        if sqlite.fingerprint(partial) != self.plan.fingerprint:
+            raise BackupError(f"{self.plan.choice.file} was changed after it was verified.")
+
+    def bring_catalog_in_line(self) -> Backup | None:
+        """Where the catalog was restored, too: let it tell of today's files.
+
+        The safety copy's row, where it has one.
+        """
+        tenant = self.tenant
+        rows = Backup.objects.for_tenant(tenant.id)
+        try:
+            self.settled += backups.mend_running(tenant)
+            for backup in rows.queued():
+                backups.refuse(backup, BackupError(RESTORED_AWAY))
+            backups.note_missing(tenant)
+            # Whatever was pinned or unpinned since.
+            for name, order in self.known.items():
+                rows.complete().filter(file_name=name).update(pinned=order.pinned)
+            if self.safety_name:
+                self.known[self.safety_name] = self.order
+            backups.adopt_unknown(tenant, self.known)
+            return rows.filter(file_name=self.safety_name).first() if self.safety_name else None
+        except DatabaseError as error:
+            self.notes.append(
+                f"The catalog was restored with the database, and cannot be used now: {error}. Run "
+                "manage.py migrate, then manage.py syncbackups."
+            )
+            return None
+
+    def conclude(self, safety_copy: Backup | Path | None) -> Restored:
+        backup = self.restored_backup()
+        detail = f"Before: {_name(safety_copy)}" if safety_copy else "There was nothing before."
+        try:
+            Event.record(Action.RESTORED, backup, actor=self.actor, detail=detail)
+        except DatabaseError as error:
+            self.notes.append(f"The restore could not be recorded in the catalog: {error}")
+        return Restored(backup, safety_copy, self.undo(safety_copy), self.notes)
+
+    def restored_backup(self) -> Backup:
+        """The row of the restored backup; of a file that has none, what there is to say of it."""
+        choice, fingerprint = self.plan.choice, self.plan.fingerprint
+        with suppress(DatabaseError):
+            name = choice.file.name
+            rows = Backup.objects.for_tenant(self.tenant.id).filter(file_name=name)
+            if choice.file.parent == self.directory.path and (backup := rows.first()):
+                return backup
+        return Backup(
+            tenant_id=self.tenant.id,
+            status=Status.COMPLETE,
+            trigger=Trigger.ADOPTED,
+            file_name=choice.file.name,
+            size=fingerprint.size,
+            sha256=fingerprint.sha256,
+            created_at=datetime.fromtimestamp(choice.file.stat().st_mtime, UTC),
+        )
+
+    def undo(self, safety_copy: Backup | Path | None) -> str:
+        """How to get the state before back: a command, or a sentence."""
+        database = self.plan.database
+        if safety_copy is None:
+            return f"There was no database, so to undo is to remove {database}."
+        if isinstance(safety_copy, Path) and safety_copy.is_dir():
+            return (
+                f"Stop everything that uses the database, remove {database} and, where they are "
+                f"there, its -wal, -shm and -journal, and move what is in {safety_copy} to "
+                f"{database.parent}."
+            )
+        what = str(safety_copy.pk if isinstance(safety_copy, Backup) else safety_copy)
+        return f"manage.py restorebackup {shlex.quote(self.tenant.id)} {shlex.quote(what)}"
+
+
+def _with_more(error: BackupError, more: str) -> BackupError:
+    said = type(error)(f"{error} {more}")
+    said.backup = error.backup
+    return said
+
+
+def _name(safety_copy: Backup | Path) -> str:
+    return str(safety_copy) if isinstance(safety_copy, Path) else safety_copy.file_name
+
+
+def _choose(tenant: Tenant, backup: Backup) -> Choice:
+    return Choice(tenant, backups.directory_of(tenant).file(backup.file_name), backup)
+
+
+def _at_path(tenant: Tenant, path: Path) -> Choice:
+    """The file at this path; one of the tenant's own backups is known as such."""
+    directory = backups.directory_of(tenant)
+    if not path.is_file():
+        raise BackupNotFound(f"There is no file {path}.")
+    if directory.path.is_dir() and path.parent.samefile(directory.path):
+        path = directory.file(path.name)
+        if _catalog_is_usable(tenant):
+            rows = Backup.objects.for_tenant(tenant.id).complete()
+            return Choice(tenant, path, rows.filter(file_name=path.name).first())
+    return Choice(tenant, path)
+
+
+def _require_no_database(choice: Choice) -> None:
+    """Refuse a database that may be in use, and one that is only half of what it needs.
+
+    To read the file of a database in use drops the locks of its users in this process, and misses
+    what is still in its log.
+    """
+    file = choice.file
+    try:
+        facts = file.lstat() if choice.backup else file.stat()
+    except FileNotFoundError:
+        _mark(choice, missing_at=timezone.now())
+        raise BackupError(f"The backup {file} is missing.") from None
+    except OSError as error:
+        raise BackupError(f"{file} cannot be reached: {error.strerror}.") from error
+    if not stat.S_ISREG(facts.st_mode):
+        raise BackupError(f"{file} is not a regular file.")
+    databases = [(tenant.database, f"of tenant {tenant.id!r}") for tenant in _tenants()]
+    for alias in connections:
+        if path := sqlite_file(alias):
+            databases.append((path, f"{alias!r} of this project"))
+    for database, whose in databases:
+        with suppress(OSError):
+            if os.path.samestat(facts, database.stat()):
+                raise BackupError(
+                    f"{file} is no backup but the database {whose}, which may be in use. "
+                    "Make a backup of it first: manage.py runbackup"
+                )
+    for companion in sqlite.companions(file):
+        with suppress(OSError):
+            if not companion.name.endswith("-shm") and companion.stat().st_size:
+                raise BackupError(
+                    f"{file} is not complete without what is in {companion.name} beside it: it was "
+                    "copied from a database in use. Open it once with sqlite3, say VACUUM, and "
+                    "close it; then try again."
+                )
+
+
+def _require_as_made(choice: Choice, found: Fingerprint) -> None:
+    """Raise `DatabaseDamaged` where the file is not what the catalog or its companion says."""
+    if choice.backup:
+        expected = choice.backup.fingerprint
+        if expected and expected.size != found.size:
+            raise DatabaseDamaged(
+                f"{choice.file} is damaged: it has {found.size} bytes instead of {expected.size}. "
+                "Choose another one: manage.py listbackups"
+            )
+        sha256 = expected.sha256 if expected else None
+    else:
+        sha256 = _stated_sha256(choice.file)
+    if sha256 and sha256 != found.sha256:
+        raise DatabaseDamaged(
+            f"{choice.file} is damaged: it was changed since its checksum was made. Choose another "
+            "one: manage.py listbackups"
+        )
+
+
+def _stated_sha256(file: Path) -> str | None:
+    """The checksum in the companion of a file, or None where it has no companion."""
+    companion = file.with_name(f"{file.name}.sha256")
+    try:
+        with companion.open("rb") as stream:
+            content = stream.read(1000)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BackupError(f"{companion} cannot be read: {error.strerror}.") from error
+    # A line of `sha256sum`, whatever the file was called when it was made.
+    line = re.match(rb"\\?([0-9a-fA-F]{64})( |$)", content)
+    if not line:
+        raise BackupError(
+            f"{companion} is no checksum as sha256sum writes it. Without that file beside it, "
+            f"{file.name} is checked for its structure only."
+        )
+    return line[1].decode().lower()
+
+
+def _origin(choice: Choice, fingerprint: Fingerprint) -> tuple[Origin, str]:
+    """Whose backup this is, and which other tenant's."""
+    if choice.backup:
+        return Origin.OWN, ""
+    tenant, folder = choice.tenant, choice.file.parent
+    owners: set[str] = set()
+    if _catalog_is_usable(tenant):
+        rows = Backup.objects.filter(sha256=fingerprint.sha256, size=fingerprint.size)
+        owners = set(rows.values_list("tenant_id", flat=True))
+    if tenant.id not in owners:
+        for other in _tenants():
+            path = backups.directory_of(other).path
+            if path.is_dir() and folder.samefile(path):
+                owners = {other.id}
+    if tenant.id in owners:
+        return Origin.OWN, ""
+    return (Origin.OTHER, min(owners)) if owners else (Origin.UNKNOWN, "")
+
+
+def _tenants() -> list[Tenant]:
+    return [tenant for tenant in get_provider().all_tenants() if not fault_of(tenant)]
+
+
+def _mark(choice: Choice, **times: datetime) -> None:
+    if choice.backup:
+        Backup.objects.filter(pk=choice.backup.pk).update(**times)
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    """By what a file is known to be unchanged without reading it."""
+    try:
+        facts = file.stat()
+    except OSError as error:
+        raise BackupError(f"{file} cannot be reached: {error.strerror}.") from error
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def _resolved(database: Path) -> Path:
+    try:
+        return database.resolve()
+    except (OSError, RuntimeError) as error:
+        raise BackupError(f"The database {database} cannot be reached: {error}.") from error
+
+
+def holds_catalog(tenant: Tenant) -> bool:
+    """Whether the catalog lies in the tenant's own database, as with `SingleTenant`."""
+    catalog = sqlite_file(conf.CATALOG_DATABASE)
+    return catalog is not None and _resolved(catalog) == _resolved(tenant.database)
+
+
+def _catalog_is_usable(tenant: Tenant) -> bool:
+    """Whether the catalog can be read; where it lies in the database to restore it may not be."""
+    if not holds_catalog(tenant):
+        return True
+    # To connect to a file that is not there would make one.
+    if not tenant.database.exists():
+        return False
+    try:
+        Backup.objects.for_tenant(tenant.id).running().exists()
+    except DatabaseError:
+        return False
+    return True
+
+
+def _close_connections(database: Path) -> None:
+    """Close this project's own connections to the database, which are users of it as well."""
+    for connection in connections.all(initialized_only=True):
+        path = sqlite_file(connection.alias)
+        if path and _resolved(path) == database:
+            if connection.in_atomic_block:
+                raise BackupError(
+                    f"The database {database} cannot be restored inside a transaction of its own."
+                )
+            connection.close()

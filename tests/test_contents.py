@@ -1,0 +1,210 @@
+"""Look inside: what a backup holds, beside today's database, and neither is disturbed."""
+
+import json
+import sqlite3
+import time
+from contextlib import closing
+from html import unescape
+
+import pytest
+from django.urls import reverse
+
+from tenant_backup import backups, manual, sqlite
+from tenant_backup.models import Backup, Event
+from tests.conftest import make_database, names_in
+from tests.test_views import EVERYTHING, HostNames, is_page, make, project, said, text_of, visit
+
+__all__ = ["project", "visit"]  # fixtures
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def address(backup):
+    return reverse("tenant_backup:contents", args=[backup.pk])
+
+
+@pytest.fixture
+def change(tenant):
+    """Change the tenant's database, and leave it as a host in WAL mode does: with its log."""
+    connection = sqlite3.connect(tenant.database)
+
+    def change(sql):
+        with connection:
+            connection.execute(sql)
+
+    yield change
+    connection.close()
+
+
+class TestCounting:
+    def test_a_file_is_counted_and_left_as_it_was(self, tmp_path):
+        database = make_database(tmp_path / "db.sqlite3", rows=7)
+        before = database.stat()
+        assert sqlite.contents(database) == {"credits": 7, "debits": 7}
+        assert names_in(tmp_path) == ["db.sqlite3"]
+        after = database.stat()
+        assert (after.st_mtime_ns, after.st_size) == (before.st_mtime_ns, before.st_size)
+
+    def test_any_name_is_a_name(self, tmp_path):
+        path = tmp_path / "db.sqlite3"
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute('CREATE TABLE "a ""b""; --" (x)')
+            connection.execute("CREATE TABLE sqliteish (x INTEGER PRIMARY KEY AUTOINCREMENT)")
+            connection.execute("INSERT INTO sqliteish DEFAULT VALUES")
+        assert sqlite.contents(path) == {'a "b"; --': 0, "sqliteish": 1}
+
+    def test_what_is_not_counted_by_the_deadline_is_none(self, tmp_path):
+        database = make_database(tmp_path / "db.sqlite3", rows=1)
+        assert sqlite.contents(database, deadline=time.monotonic() - 1) == {
+            "credits": None,
+            "debits": None,
+        }
+
+    def test_a_table_of_a_module_that_only_the_host_has_is_not_counted(self, tmp_path):
+        path = tmp_path / "db.sqlite3"
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("CREATE TABLE plain (x)")
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute(
+                "INSERT INTO sqlite_master VALUES "
+                "('table', 'odd', 'odd', 0, 'CREATE VIRTUAL TABLE odd USING theirs(x)')"
+            )
+        assert sqlite.contents(path) == {"odd": None, "plain": 0}
+
+
+class TestUseCase:
+    def test_then_and_today_side_by_side(self, tenant, change):
+        backup = make(tenant)
+        change("DELETE FROM credits WHERE id <= 40")
+        change("DROP TABLE debits")
+        change("CREATE TABLE new (x)")
+        assert [
+            (table.name, table.rows, table.rows_today, table.has_changed)
+            for table in backups.contents(tenant, backup)
+        ] == [("credits", 100, 60, True), ("debits", 100, None, True), ("new", None, 0, True)]
+
+    def test_what_is_equal_has_not_changed(self, tenant):
+        assert not any(table.has_changed for table in backups.contents(tenant, make(tenant)))
+
+    def test_neither_file_is_disturbed(self, tenant, change):
+        backup = make(tenant)
+        change("INSERT INTO credits (amount) VALUES (0)")
+        log = tenant.database.with_name("db.sqlite3-wal").stat()
+        directory = backups.directory_of(tenant).path
+        names, file = names_in(directory), (directory / backup.file_name).stat()
+        backups.contents(tenant, backup)
+        assert tenant.database.with_name("db.sqlite3-wal").stat().st_mtime_ns == log.st_mtime_ns
+        assert names_in(directory) == names
+        assert (directory / backup.file_name).stat().st_mtime_ns == file.st_mtime_ns
+        change("INSERT INTO credits (amount) VALUES (0)")
+
+    def test_a_database_that_is_gone_is_no_hindrance(self, tenant):
+        backup = make(tenant)
+        tenant.database.unlink()
+        assert [
+            (table.rows, table.is_there_today) for table in backups.contents(tenant, backup)
+        ] == [
+            (100, False),
+            (100, False),
+        ]
+
+    def test_a_link_in_the_place_of_the_file_leads_nowhere(self, tenant, tmp_path):
+        backup = make(tenant)
+        file = backups.directory_of(tenant).file(backup.file_name)
+        file.rename(tmp_path / "elsewhere.sqlite3")
+        file.symlink_to(tmp_path / "elsewhere.sqlite3")
+        with pytest.raises(backups.BackupError, match="cannot be read"):
+            backups.contents(tenant, backup)
+
+
+class TestPage:
+    def test_shows_both_numbers(self, tenant, visit, change):
+        backup = make(tenant, label="before the import")
+        change("DELETE FROM credits WHERE id <= 40")
+        answer = visit().get(address(backup))
+        assert answer.status_code == 200
+        text = text_of(answer)
+        assert "before the import" in text
+        assert "credits 100 60" in text
+        assert answer.content.decode().count('class="changed"') == 1
+        assert not Event.objects.filter(action="downloaded").exists()
+
+    def test_the_operators_commands_are_for_those_who_may_configure(
+        self, tenant, visit, monkeypatch
+    ):
+        backup = make(tenant)
+        file = backups.directory_of(tenant).file(backup.file_name)
+        page = unescape(visit().get(address(backup)).content.decode())
+        assert manual.commands(tenant.database, file, backup.sha256) in page
+        assert f"python manage.py restorebackup acme {backup.pk}" in page
+        monkeypatch.setitem(HostNames.may, "ada", {"acme": EVERYTHING - {"configure"}})
+        answer = visit().get(address(backup))
+        assert "credits 100 100" in text_of(answer)
+        assert str(tenant.root) not in answer.content.decode()
+        assert "restorebackup" not in answer.content.decode()
+
+    def test_a_database_that_is_gone_is_said(self, tenant, visit):
+        backup = make(tenant)
+        tenant.database.unlink()
+        text = text_of(visit().get(address(backup)))
+        assert "Today's database is gone, or cannot be read." in text
+        assert "credits 100 -" in text
+
+    def test_a_file_that_is_gone_is_said_on_the_page(self, tenant, visit):
+        backup = make(tenant)
+        backups.directory_of(tenant).file(backup.file_name).unlink()
+        answer = visit().get(address(backup))
+        assert is_page(answer)
+        assert "is not there any more" in said(answer)
+
+    @pytest.mark.parametrize("text", ["0", "x", "9" * 30, "٣"])
+    def test_no_backup_is_404(self, tenant, visit, text):
+        assert visit().get(reverse("tenant_backup:contents", args=[text])).status_code == 404
+
+    def test_another_tenants_is_404(self, tenant, add_tenant, visit):
+        theirs = make(add_tenant("globex"))
+        assert visit().get(address(theirs)).status_code == 404
+
+
+class TestCommand:
+    def test_says_it_in_words_and_to_programs(self, host):
+        root = host.add_tenant(rows=3)
+        assert host.run("runbackup").returncode == 0
+        with closing(sqlite3.connect(root / "db.sqlite3")) as connection, connection:
+            connection.execute("DELETE FROM debits")
+        lines = host.run("listbackups", "--contents").stdout.splitlines()
+        assert lines[-3:] == [
+            "    TABLE    ROWS  TODAY",
+            "    credits  3     3",
+            "    debits   3     0",
+        ]
+        answer = json.loads(host.run("listbackups", "--contents", "--json").stdout)
+        assert answer["ok"]
+        assert answer["tenants"] == [
+            {
+                "id": "acme",
+                "contents": {
+                    "1": {
+                        "credits": {"rows": 3, "today": 3},
+                        "debits": {"rows": 3, "today": 0},
+                    }
+                },
+            }
+        ]
+
+    def test_one_that_cannot_be_read_does_not_keep_the_others(self, host):
+        root = host.add_tenant()
+        for _ in range(2):
+            assert host.run("runbackup").returncode == 0
+        newest = host.catalog()[0]["file"]
+        (root / "backups" / newest).unlink()
+        run = host.run("listbackups", "--contents")
+        assert run.returncode == 1
+        assert f"acme: FAILED: The file {newest} is not there any more." in run.stderr
+        assert run.stdout.count("credits  100   100") == 1
+
+
+def test_failed_ones_have_no_contents(tenant, visit):
+    row = Backup.objects.create(tenant_id="acme", trigger="manual", status="failed")
+    assert is_page(visit().get(address(row)))
+    page = visit().get(reverse("tenant_backup:overview")).content.decode()
+    assert "Look inside" not in page

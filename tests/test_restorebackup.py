@@ -1,0 +1,752 @@
+"""`restorebackup` as its operator runs it: real processes, a real catalog, real crashes."""
+
+import hashlib
+import itertools
+import json
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+
+from tests.conftest import AS_ROOT, NOBODY, Process, make_database, names_in, open_backup
+from tests.test_sqlite_restore import KILLED, USER, small_disk
+
+KILLS = int(os.environ.get("TEST_RESTORE_KILLS", "24"))
+MEGABYTES = int(os.environ.get("TEST_RESTORE_MEGABYTES", "3"))
+
+
+def restore(host, *arguments, answers="", **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "django", "restorebackup", *map(str, arguments)],
+        env=host.environment | environment,
+        input=answers,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def digest(connection):
+    """What two databases that hold the same rows have in common. Checks that it is sound."""
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    whole = hashlib.sha256()
+    for table in ("credits", "debits"):
+        for row in connection.execute(f"SELECT * FROM {table} ORDER BY id"):
+            whole.update(repr(row).encode())
+    return whole.hexdigest()
+
+
+def state(database):
+    with closing(sqlite3.connect(database)) as connection:
+        return digest(connection)
+
+
+def state_of_backup(file):
+    with closing(open_backup(file)) as connection:
+        return digest(connection)
+
+
+def add_rows(database, rows=10):
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.executemany("INSERT INTO credits (amount) VALUES (?)", [(0,)] * rows)
+
+
+def journal_mode(database):
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute("PRAGMA journal_mode").fetchone()[0]
+
+
+@pytest.fixture(params=["wal", "delete"])
+def mode(request):
+    return request.param
+
+
+@pytest.fixture
+def root(host):
+    """A tenant with one backup, and ten rows more since."""
+    root = host.add_tenant()
+    assert host.run("runbackup").returncode == 0
+    add_rows(root / "db.sqlite3")
+    return root
+
+
+@pytest.fixture
+def backup(host, root):
+    return root / "backups" / host.catalog()[0]["file"]
+
+
+class TestRestore:
+    def test_the_backup_is_back_and_can_be_undone(self, host, mode):
+        root = host.add_tenant(journal_mode=mode)
+        database = root / "db.sqlite3"
+        database.chmod(0o640)
+        if AS_ROOT:
+            os.chown(database, NOBODY, NOBODY)
+        old = state(database)
+        host.run("runbackup", "--label", "a good one")
+        add_rows(database)
+        new = state(database)
+        done = restore(host, "acme", "1", "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert state(database) == old
+        assert journal_mode(database) == mode
+        assert database.stat().st_mode & 0o777 == 0o640
+        if AS_ROOT:
+            assert database.stat().st_uid == NOBODY
+        for words in (f"{database}\n", '"a good one"', f"journal mode {mode}", "verified"):
+            assert words in done.stdout
+        safety_copy, first = host.catalog()
+        assert (safety_copy["trigger"], safety_copy["pinned"]) == ("restore", True)
+        assert safety_copy["label"] == f"before the restore of {first['file']}"
+        assert state_of_backup(root / "backups" / safety_copy["file"]) == new
+        add_rows(database, 1)
+
+        undo = done.stdout.splitlines()[-1]
+        assert undo == "To undo: manage.py restorebackup acme 2"
+        assert restore(host, "acme", "2", "--no-input").returncode == 0
+        assert state(database) == new
+
+    def test_the_latest_is_no_safety_copy(self, host, root):
+        restore(host, "acme", "--latest", "--no-input")
+        done = restore(host, "acme", "--latest", "--no-input", "--json")
+        assert json.loads(done.stdout)["backups"][0]["id"] == 1
+
+    def test_by_file_name(self, host, root, backup):
+        assert restore(host, "acme", backup.name, "--no-input").returncode == 0
+        assert state(root / "db.sqlite3") == state_of_backup(backup)
+
+    def test_by_the_path_of_one_of_its_own(self, host, root, backup):
+        done = restore(host, "acme", backup, "--no-input", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["backups"][0]["id"] == 1
+
+    def test_json(self, host, root, backup):
+        done = restore(host, "acme", "1", "--no-input", "--json")
+        answer = json.loads(done.stdout)
+        assert answer["ok"] is True
+        assert [row["id"] for row in answer["backups"]] == [1, 2]
+        assert answer["tenants"] == [
+            {
+                "id": "acme",
+                "database": str(root / "db.sqlite3"),
+                "restored_from": str(backup),
+                "safety_copy": str(root / "backups" / answer["backups"][1]["file"]),
+                "undo": "manage.py restorebackup acme 2",
+                "notes": [],
+            }
+        ]
+
+    def test_the_history_says_who_and_what(self, host, root, backup):
+        restore(host, "acme", "1", "--no-input", LOGNAME="olga")
+        events = host.query(
+            "SELECT file_name, actor, detail, backup_id FROM tenant_backup_event "
+            "WHERE action = 'restored'"
+        )
+        safety_copy = host.catalog()[0]["file"]
+        assert events == [(backup.name, "olga", f"Before: {safety_copy}", 1)]
+
+    def test_a_linked_database(self, host, root, backup):
+        database = root / "db.sqlite3"
+        database.rename(host.directory / "elsewhere.sqlite3")
+        database.symlink_to(host.directory / "elsewhere.sqlite3")
+        assert restore(host, "acme", "1", "--no-input").returncode == 0
+        assert database.is_symlink()
+        assert state(database) == state_of_backup(backup)
+
+    def test_a_queued_backup_becomes_the_safety_copy(self, host, root):
+        host.start(
+            "from tenant_backup import backups\n"
+            "from tenant_backup.models import Trigger\n"
+            "from tenant_backup.tenants import get_provider\n"
+            "order = backups.Order(trigger=Trigger.MANUAL, label='mine')\n"
+            "backups.request(get_provider().get_tenant('acme'), order)"
+        ).communicate(timeout=60)
+        assert restore(host, "acme", "1", "--no-input").returncode == 0
+        row = host.catalog()[0]
+        assert (row["status"], row["trigger"], row["pinned"]) == ("complete", "restore", True)
+        assert row["label"].startswith("mine; before the restore of")
+
+    def test_our_own_connections_are_closed_first(self, host, root):
+        """The tenant's alias is registered at run time, as tenancy packages do."""
+        code = (
+            "from django.db import connections, transaction\n"
+            "connections.databases['acme'] = {**connections.databases['default'],"
+            " 'NAME': sys.argv[1]}\n"
+            "def count():\n"
+            "    with connections['acme'].cursor() as cursor:\n"
+            "        return cursor.execute('SELECT count(*) FROM credits').fetchone()[0]\n"
+            "def restore():\n"
+            "    command('restorebackup', 'acme', '1', interactive=False, verbosity=0)\n"
+            "print(count())\n"
+            "with transaction.atomic(using='acme'):\n"
+            "    count()\n"
+            "    try: restore()\n"
+            "    except Exception as error: print(error)\n"
+            "restore()\n"
+            "print(count())"
+        )
+        output, errors = host.start(code, root / "db.sqlite3").communicate(timeout=60)
+        before, refused, after = output.splitlines()
+        assert (before, after) == ("110", "100"), errors
+        assert "cannot be restored inside a transaction of its own" in refused
+
+    def test_while_another_process_makes_a_backup(self, host, root):
+        code = (
+            "from tenant_backup import backups, lock\n"
+            "from tenant_backup.tenants import get_provider\n"
+            "with lock.hold(backups.directory_of(get_provider().get_tenant('acme')), wait=0):\n"
+            "    print('held', flush=True)\n"
+            "    sys.stdin.readline()"
+        )
+        assert host.start(code).line() == "held"
+        before = state(root / "db.sqlite3")
+        done = restore(host, "acme", "1", "--no-input", TEST_BUSY_TIMEOUT="0.2")
+        assert done.returncode == 1
+        assert "Another process is at work on the backups" in done.stderr
+        assert state(root / "db.sqlite3") == before
+
+
+class TestQuestions:
+    def test_lists_the_good_ones_asks_which_and_asks_again(self, host, root, backup):
+        done = restore(host, "acme", answers="1\nacme\n")
+        assert done.returncode == 0, done.stderr
+        assert f"command    {backup.name}" in done.stdout
+        assert "To go on, type the tenant's id (acme): " in done.stdout
+        assert state(root / "db.sqlite3") == state_of_backup(backup)
+
+    def test_any_other_answer_changes_nothing(self, host, root):
+        before = state(root / "db.sqlite3")
+        for answers, status, says in [
+            ("", 2, "There is nobody to ask. Nothing was done."),
+            ("1\n", 2, "There is nobody to ask."),
+            ("1\nacme2\n", 1, "That is not the tenant's id. Nothing was done."),
+            ("1\nyes\n", 1, "That is not the tenant's id."),
+            ("7\n", 2, "'acme' has no backup 7."),
+            ("\n", 2, "'acme' has no backup"),
+        ]:
+            done = restore(host, "acme", answers=answers)
+            assert done.returncode == status
+            assert says in done.stderr
+        assert state(root / "db.sqlite3") == before
+        assert len(host.catalog()) == 1
+
+    def test_usage_errors(self, host, root):
+        for arguments, says in [
+            (["acm", "1", "--no-input"], "There is no tenant acm"),
+            (["acme", "2", "--no-input"], "'acme' has no backup 2."),
+            (["acme", "9" * 30, "--no-input"], "has no backup 999"),
+            (["acme", "no-such.sqlite3", "--no-input"], "has no backup no-such"),
+            (["acme", "/no/such.sqlite3", "--no-input"], "There is no file /no/such.sqlite3"),
+            (["acme", "--no-input"], "name a backup or say --latest"),
+            (["acme", "1", "--latest"], "not both"),
+            (["acme", "1", "--json"], "it needs --no-input"),
+            (["acme", "1", "--no-input", "--safety-copy-to", "/no/such"], "is not a directory"),
+        ]:
+            done = restore(host, *arguments)
+            assert done.returncode == 2
+            assert says in done.stderr
+        assert len(host.catalog()) == 1
+
+    def test_a_backup_of_another_tenant_is_none_of_this_one(self, host, root):
+        host.add_tenant("globex")
+        host.run("runbackup", "globex")
+        assert restore(host, "acme", "2", "--no-input").returncode == 2
+
+
+class TestDamage:
+    """Each is refused before anything is touched, and the catalog knows from then on."""
+
+    def flip(self, file):
+        with file.open("r+b") as stream:
+            stream.seek(9000)
+            (byte,) = stream.read(1)
+            stream.seek(9000)
+            stream.write(bytes([byte ^ 1]))
+
+    def swap(self, file):
+        other = make_database(file.with_name("other"), rows=3)
+        other.replace(file)
+
+    def truncate(self, file):
+        os.truncate(file, file.stat().st_size - 4096)
+
+    def empty(self, file):
+        os.truncate(file, 0)
+
+    @pytest.mark.parametrize("by", ["id", "path"])
+    def test_is_refused_and_marked(self, host, root, backup, by):
+        before, content = state(root / "db.sqlite3"), backup.read_bytes()
+        for what, says in [
+            (self.flip, "is damaged: it was changed since"),
+            (self.swap, "is damaged: it has "),
+            (self.truncate, "is damaged: it has "),
+            (self.empty, "is damaged: it has 0 bytes instead of"),
+        ]:
+            backup.write_bytes(content)
+            host.query("UPDATE tenant_backup_backup SET damaged_at = NULL")
+            what(backup)
+            done = restore(host, "acme", "1" if by == "id" else backup, "--no-input")
+            assert done.returncode == 1
+            assert says in done.stderr
+            assert state(root / "db.sqlite3") == before
+            ((damaged_at,),) = host.query("SELECT damaged_at FROM tenant_backup_backup")
+            assert damaged_at
+        assert names_in(root / "backups") == [backup.name, f"{backup.name}.sha256"]
+
+    def test_a_missing_file(self, host, root, backup):
+        backup.unlink()
+        done = restore(host, "acme", "1", "--no-input")
+        assert done.returncode == 1
+        assert f"{backup} is missing" in done.stderr
+        ((missing_at,),) = host.query("SELECT missing_at FROM tenant_backup_backup")
+        assert missing_at
+
+    def test_a_link_in_its_place(self, host, root, backup):
+        backup.rename(host.directory / "elsewhere")
+        backup.symlink_to(host.directory / "elsewhere")
+        done = restore(host, "acme", "1", "--no-input")
+        assert done.returncode == 1
+        assert "is not a regular file" in done.stderr
+
+
+class TestFilesFromElsewhere:
+    @pytest.fixture
+    def elsewhere(self, host):
+        folder = host.directory / "a 'stick'"
+        folder.mkdir()
+        return folder
+
+    def test_a_copy_of_one_of_its_own_is_known_by_its_checksum(self, host, root, backup, elsewhere):
+        shutil.copy(backup, elsewhere)
+        done = restore(host, "acme", elsewhere / backup.name, answers="acme\n")
+        assert done.returncode == 0, done.stderr
+        assert state(root / "db.sqlite3") == state_of_backup(backup)
+
+    def test_of_unknown_origin_only_after_a_question(self, host, root, elsewhere):
+        file = make_database(elsewhere / "file", rows=7)
+        before = state(root / "db.sqlite3")
+        done = restore(host, "acme", file, answers="no\n")
+        assert done.returncode == 1
+        assert "Whose backup it is, is not known" in done.stdout
+        assert state(root / "db.sqlite3") == before
+        done = restore(host, "acme", file, answers="yes\nacme\n")
+        assert done.returncode == 0, done.stderr
+        assert state(root / "db.sqlite3") == state_of_backup(file)
+
+    @pytest.mark.parametrize("by", ["place", "checksum"])
+    def test_of_another_tenant_only_if_that_is_said(self, host, root, elsewhere, by):
+        other = host.add_tenant("globex", rows=7)
+        if by == "checksum":
+            host.run("runbackup", "globex")
+            [file] = (other / "backups").glob("*.sqlite3")
+            file = shutil.copy(file, elsewhere / "renamed")
+        else:
+            (other / "backups").mkdir()
+            file = make_database(other / "backups" / "unknown", rows=7)
+        before = state(root / "db.sqlite3")
+        done = restore(host, "acme", file, "--no-input")
+        assert done.returncode == 1
+        assert "is a backup of tenant 'globex'" in done.stderr
+        assert state(root / "db.sqlite3") == before
+        done = restore(host, "acme", file, answers="no\n")
+        assert "It is a backup of another tenant: globex." in done.stdout
+        assert done.returncode == 1
+        assert state(root / "db.sqlite3") == before
+        done = restore(host, "acme", file, "--no-input", "--from-another-tenant")
+        assert done.returncode == 0, done.stderr
+        assert state(root / "db.sqlite3") == state_of_backup(file)
+
+    def test_its_companion_is_asked(self, host, root, backup, elsewhere):
+        file = make_database(elsewhere / "file", rows=7)
+        companion = elsewhere / "file.sha256"
+        companion.write_text(f"{'0' * 64}  file\n")
+        assert "it was changed since" in restore(host, "acme", file, "--no-input").stderr
+        companion.write_text("nonsense")
+        assert "no checksum as sha256sum" in restore(host, "acme", file, "--no-input").stderr
+        whole = subprocess.run(
+            ["sha256sum", "file"], cwd=elsewhere, capture_output=True, check=True
+        )
+        companion.write_bytes(whole.stdout)
+        assert restore(host, "acme", file, "--no-input").returncode == 0
+
+    def test_what_is_no_database(self, host, root, elsewhere):
+        before = state(root / "db.sqlite3")
+        for content in (b"", b"no database" * 1000):
+            (elsewhere / "file").write_bytes(content)
+            assert restore(host, "acme", elsewhere / "file", "--no-input").returncode == 1
+        assert state(root / "db.sqlite3") == before
+
+    def test_a_copy_that_left_its_log_behind(self, host, root, elsewhere):
+        file = make_database(elsewhere / "file", rows=7)
+        killed = Process(KILLED, file)
+        killed.wait(timeout=60)
+        killed.end()
+        done = restore(host, "acme", file, "--no-input")
+        assert done.returncode == 1
+        assert "is not complete without what is in file-wal" in done.stderr
+
+    def test_a_database_in_use_is_not_read_as_a_file(self, host, root):
+        other = host.add_tenant("globex")
+        folders = {root: "db.sqlite3", other: "db.sqlite3", host.directory: "control.sqlite3"}
+        for folder, name in folders.items():
+            done = restore(host, "acme", folder / name, "--no-input")
+            assert done.returncode == 1
+            assert "is no backup but the database" in done.stderr
+
+
+class TestUsers:
+    @pytest.mark.parametrize(
+        ("mode", "statements"),
+        [("wal", ["SELECT * FROM credits"]), ("delete", ["BEGIN IMMEDIATE"])],
+    )
+    def test_refused_while_the_database_is_in_use(self, host, mode, statements):
+        root = host.add_tenant(journal_mode=mode)
+        database = root / "db.sqlite3"
+        host.run("runbackup")
+        add_rows(database)
+        before = state(database)
+        user = Process(USER, database, *statements)
+        assert user.line() == "held"
+        done = restore(host, "acme", "1", "--no-input")
+        assert done.returncode == 1
+        assert f"is in use, so nothing was changed. It is open in process {user.pid}" in done.stderr
+        assert f"STOP FIRST   these processes have the database open: {user.pid}" in done.stdout
+        user.end()
+        assert state(database) == before
+        assert len(host.catalog()) == 1
+        assert restore(host, "acme", "1", "--no-input").returncode == 0
+
+    def test_an_idle_one_in_rollback_mode_sees_what_was_restored(self, host):
+        root = host.add_tenant(journal_mode="delete")
+        host.run("runbackup")
+        add_rows(root / "db.sqlite3")
+        user = Process(USER, root / "db.sqlite3", "SELECT * FROM credits")
+        assert user.line() == "held"
+        assert restore(host, "acme", "1", "--no-input").returncode == 0
+        user.go_on()
+        assert [user.line() for _ in range(3)] == ["100", "101", "ok"]
+        user.end()
+
+
+class TestWhatSqliteCannotOpen:
+    def test_is_put_aside_and_replaced(self, host, root, backup):
+        database = root / "db.sqlite3"
+        database.write_bytes(b"rubbish" * 1000)
+        database.chmod(0o640)
+        if AS_ROOT:
+            os.chown(database, NOBODY, NOBODY)
+        done = restore(host, "acme", "1", "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert state(database) == state_of_backup(backup)
+        assert database.stat().st_mode & 0o777 == 0o640
+        if AS_ROOT:
+            assert database.stat().st_uid == NOBODY
+        [aside] = root.glob("before-restore-*")
+        assert (aside / "db.sqlite3").read_bytes() == b"rubbish" * 1000
+        assert f"move what is in {aside} to {root}" in done.stdout
+        assert {path.name for path in root.iterdir()} - {"db.sqlite3-shm", "db.sqlite3-wal"} == {
+            "db.sqlite3",
+            "backups",
+            aside.name,
+        }
+
+    def test_a_missing_database(self, host, root, backup):
+        (root / "db.sqlite3").unlink()
+        left = {"db.sqlite3-wal": b"a log", "db.sqlite3-shm": b"x", "db.sqlite3-journal": b"y"}
+        for name, content in left.items():
+            (root / name).write_bytes(content)
+        root.chmod(0o750)
+        done = restore(host, "acme", "1", "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert (root / "db.sqlite3").stat().st_mode & 0o777 == 0o640
+        assert state(root / "db.sqlite3") == state_of_backup(backup)
+        [aside] = root.glob("before-restore-*")
+        assert {path.name: path.read_bytes() for path in aside.iterdir()} == left
+
+    def test_one_in_use_is_not_replaced(self, host, root):
+        database = root / "db.sqlite3"
+        database.write_bytes(b"rubbish" * 1000)
+        code = "import sys; f = open(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+        user = Process(code, database)
+        assert user.line() == "held"
+        done = restore(host, "acme", "1", "--no-input")
+        user.end()
+        assert done.returncode == 1
+        assert f"It is open in process {user.pid}" in done.stderr
+        assert database.read_bytes() == b"rubbish" * 1000
+
+    def test_a_truncated_one(self, host, root, backup):
+        os.truncate(root / "db.sqlite3", 3 * 4096)
+        done = restore(host, "acme", "1", "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert state(root / "db.sqlite3") == state_of_backup(backup)
+        [aside] = root.glob("before-restore-*")
+        assert (aside / "db.sqlite3").stat().st_size == 3 * 4096
+
+    def test_one_that_opens_but_is_not_sound_is_saved_as_it_is(self, host, root, backup):
+        database = root / "db.sqlite3"
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute(
+                "UPDATE sqlite_master SET sql = replace(sql, '(amount)', '(id)') "
+                "WHERE name = 'credits_amount'"
+            )
+            connection.commit()
+        inode = database.stat().st_ino
+        done = restore(host, "acme", "1", "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert "So it was saved as it is, which is no backup." in done.stdout
+        assert state(database) == state_of_backup(backup)
+        assert database.stat().st_ino == inode
+        [aside] = root.glob("before-restore-*")
+        with closing(open_backup(aside / "db.sqlite3")) as connection:
+            assert connection.execute("SELECT count(*) FROM credits").fetchone() == (110,)
+        assert names_in(root / "backups") == [backup.name, f"{backup.name}.sha256"]
+
+
+class TestFullDisk:
+    @pytest.fixture
+    def cramped(self, host):
+        """A tenant on a small disk, on which there is hardly any room left."""
+        with small_disk("64m") as disk:
+            host.tenants.mkdir(exist_ok=True)
+            root = disk / "acme"
+            root.mkdir()
+            (host.tenants / "acme").symlink_to(root)
+            make_database(root / "db.sqlite3", rows=1000, body=1000)
+            assert host.run("runbackup").returncode == 0
+            add_rows(root / "db.sqlite3")
+            yield root
+
+    def leave(self, root, megabytes):
+        facts = os.statvfs(root)
+        free = facts.f_bavail * facts.f_frsize
+        (root / "filler").write_bytes(bytes(free - megabytes * 1024 * 1024))
+
+    def test_what_does_not_fit_is_said_before_anything_is_done(self, host, cramped):
+        self.leave(cramped, 20)
+        before = state(cramped / "db.sqlite3")
+        done = restore(host, "acme", "1", "--no-input")
+        assert done.returncode == 1
+        assert "Not enough disk space" in done.stderr
+        assert "Nothing was changed. With --safety-copy-to it goes to another disk." in done.stderr
+        assert state(cramped / "db.sqlite3") == before
+        assert len(host.catalog()) == 1
+
+        safe = host.directory / "safe place"
+        safe.mkdir()
+        done = restore(host, "acme", "1", "--no-input", "--safety-copy-to", safe)
+        assert done.returncode == 0, done.stderr
+        [copy] = safe.glob("*.sqlite3")
+        assert state_of_backup(copy) == before
+        assert names_in(safe) == [copy.name, f"{copy.name}.sha256"]
+        assert len(host.catalog()) == 1
+        assert f"To undo: manage.py restorebackup acme '{copy}'" in done.stdout
+
+    @pytest.mark.parametrize("megabytes", [0, 1, 2, 3])
+    def test_when_it_is_full_all_the_same_the_old_state_stands(self, host, cramped, megabytes):
+        """The room is taken by somebody else after we looked: we are made to see more than is."""
+        before = state(cramped / "db.sqlite3")
+        self.leave(cramped, megabytes)
+        new = state_of_backup(next((cramped / "backups").glob("*.sqlite3")))
+        process = host.start(
+            "import collections, shutil\n"
+            "usage = collections.namedtuple('usage', 'total used free')\n"
+            "shutil.disk_usage = lambda path: usage(0, 0, 10**12)\n"
+            "command('restorebackup', 'acme', '1', '--no-input')"
+        )
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode != 0
+        assert "disk" in errors or "space" in errors
+        assert "not changed" in errors or "held before" in errors or "is in the database" in errors
+        (cramped / "filler").unlink()
+        expected = new if "The backup is in the database" in errors else before
+        assert state(cramped / "db.sqlite3") == expected
+        assert not list((cramped / "backups").glob(".*.partial"))
+        for row in host.catalog():
+            assert row["status"] == "failed" or state_of_backup(cramped / "backups" / row["file"])
+        assert restore(host, "acme", "1", "--no-input").returncode == 0
+        assert state(cramped / "db.sqlite3") == new
+
+
+class TestSingleTenant:
+    """The catalog lies in the very database that is restored."""
+
+    @pytest.fixture
+    def site(self, host, mode):
+        """Two backups of the site; a row in `notes` was written before, one between, one after."""
+        host.environment |= {
+            "TEST_PROVIDER": "tenant_backup.tenants.SingleTenant",
+            "TEST_JOURNAL_MODE": mode,
+        }
+        with closing(sqlite3.connect(host.directory / "control.sqlite3")) as connection:
+            connection.execute(f"PRAGMA journal_mode = {mode}")
+        host.query("CREATE TABLE notes (text)")
+        for text, options in (("before", []), ("between", ["--label", "x", "--pin"])):
+            host.query("INSERT INTO notes VALUES (?)", text)
+            done = host.run("runbackup", *options)
+            assert done.returncode == 0, done.stderr
+        host.query("INSERT INTO notes VALUES ('after')")
+        return host
+
+    def notes(self, site):
+        return [text for (text,) in site.query("SELECT text FROM notes")]
+
+    def test_the_catalog_knows_everything_at_once(self, site, mode):
+        newest, first = site.catalog()
+        done = restore(site, "default", "1", "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert self.notes(site) == ["before"]
+        assert journal_mode(site.directory / "control.sqlite3") == mode
+        rows = {row["file"]: row for row in site.catalog()}
+        assert len(rows) == 3
+        assert {row["status"] for row in rows.values()} == {"complete"}
+        kept = ("trigger", "label", "pinned", "sha256", "bytes")
+        for row in (newest, first):
+            assert [rows[row["file"]][key] for key in kept] == [row[key] for key in kept]
+        safety_copy = site.catalog()[0]
+        assert (safety_copy["trigger"], safety_copy["pinned"]) == ("restore", True)
+
+        done = restore(site, "default", safety_copy["id"], "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert self.notes(site) == ["before", "between", "after"]
+        assert len(site.catalog()) == 4
+        assert {row["status"] for row in site.catalog()} == {"complete"}
+        assert site.run("runbackup").returncode == 0
+
+    def test_a_lost_database_is_restored_from_the_files_alone(self, site):
+        newest, _ = site.catalog()
+        database = site.directory / "control.sqlite3"
+        for what in ("missing", "rubbish"):
+            database.unlink()
+            if what == "rubbish":
+                database.write_bytes(b"rubbish" * 1000)
+            done = restore(site, "default", "--latest", "--no-input")
+            assert done.returncode == 1
+            assert newest["file"] in done.stderr
+            assert database.exists() is (what == "rubbish")
+            done = restore(site, "default", newest["file"], "--no-input")
+            assert done.returncode == 0, done.stderr
+            assert self.notes(site) == ["before", "between"]
+            assert len(site.catalog()) == 2
+            assert {row["status"] for row in site.catalog()} == {"complete"}
+
+    @pytest.mark.parametrize(
+        "death",
+        [
+            "sqlite.open_copy = die",
+            "files._link = die",
+            "sqlite.Exclusive.replace_with = die",
+            "sqlite.Exclusive.settle = die",
+            "backups.mend_running = die",
+            "sqlite.Exclusive.require_equal = die",
+        ],
+    )
+    def test_killed_anywhere_and_run_again(self, site, death):
+        process = site.start(
+            "from tenant_backup import backups, files, restore, sqlite\n"
+            "at_work = backups.at_work\n"
+            # Mending at the beginning is no part of the death.
+            f"def begin(self): {death}; return begin_in_same_database(self)\n"
+            "begin_in_same_database = restore._Work.begin_in_same_database\n"
+            "restore._Work.begin_in_same_database = begin\n"
+            "command('restorebackup', 'default', '1', '--no-input')"
+        )
+        site.assert_killed(process)
+        assert self.notes(site) in (["before"], ["before", "between", "after"])
+        done = restore(site, "default", "1", "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert self.notes(site) == ["before"]
+        rows = site.catalog()
+        assert {row["status"] for row in rows} <= {"complete", "failed"}
+        files = sorted(row["file"] for row in rows if row["file"])
+        assert names_in(site.directory / "backups") == sorted(
+            [*files, *(f"{file}.sha256" for file in files)]
+        )
+
+    def test_refused_while_it_is_in_use(self, site, mode):
+        statements = {"wal": "SELECT 1 FROM notes", "delete": "BEGIN IMMEDIATE"}
+        user = Process(USER, site.directory / "control.sqlite3", statements[mode])
+        assert user.line() == "held"
+        done = restore(site, "default", "1", "--no-input")
+        assert done.returncode == 1
+        user.end()
+        assert self.notes(site) == ["before", "between", "after"]
+        assert len(site.catalog()) == 2
+
+
+SITUATIONS = list(itertools.product(["wal", "delete"], [True, False], [4096, 8192]))
+
+
+@pytest.mark.parametrize(("mode", "stale", "page_size"), SITUATIONS)
+def test_killed_at_random_moments(host, mode, stale, page_size):
+    """Set TEST_RESTORE_KILLS=200 and TEST_RESTORE_MEGABYTES=50 for the full measure."""
+    rows = MEGABYTES * 1024 * 1024 // 2 // 10_000
+    root = host.add_tenant(rows=rows * 3 // 4, body=10_000, page_size=page_size, journal_mode=mode)
+    assert host.run("runbackup").returncode == 0
+    backup = root / "backups" / host.catalog()[0]["file"]
+    database = root / "db.sqlite3"
+    for path in root.glob("db.*"):
+        path.unlink()
+    make_database(database, rows=rows, body=10_000, journal_mode=mode)
+    if stale:
+        killed = Process(KILLED, database)
+        killed.wait(timeout=120)
+        killed.end()
+    pristine = host.directory / "pristine"
+    pristine.mkdir()
+    for path in root.glob("db.*"):
+        shutil.copy2(path, pristine)
+    assert len(list(pristine.iterdir())) > stale
+
+    def start_again():
+        for path in root.glob("db.*"):
+            path.unlink()
+        for path in pristine.iterdir():
+            shutil.copy2(path, root)
+        keep = {backup.name, f"{backup.name}.sha256", ".lock"}
+        for path in (root / "backups").iterdir():
+            if path.name not in keep:
+                path.unlink()
+        host.query("DELETE FROM tenant_backup_backup WHERE id <> 1")
+
+    code = "print('begun', flush=True)\ncommand('restorebackup', 'acme', '1', '--no-input')"
+    old, new = state(database), state_of_backup(backup)
+    assert old != new
+    start_again()
+    process = host.start(code)
+    process.line()
+    started = time.monotonic()
+    _, errors = process.communicate(timeout=300)
+    duration = time.monotonic() - started
+    assert process.returncode == 0, errors
+    assert state(database) == new
+
+    outcomes = {"old": 0, "new": 0, "not killed": 0}
+    for _ in range(max(1, KILLS // len(SITUATIONS))):
+        start_again()
+        process = host.start(code)
+        process.line()
+        try:
+            process.wait(random.uniform(0.05, 1) * duration)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate()
+        found = state(database)
+        assert found in (old, new)
+        was_killed = process.returncode != 0
+        outcomes[("old" if found == old else "new") if was_killed else "not killed"] += 1
+        for file in (root / "backups").glob("acme-*.sqlite3"):
+            assert state_of_backup(file) in (old, new)
+        again = restore(host, "acme", "1", "--no-input")
+        assert again.returncode == 0, again.stderr
+        assert state(database) == new
+        assert not list((root / "backups").glob(".*.partial"))
+        assert {row["status"] for row in host.catalog()} <= {"complete", "failed"}
+    print(f"{mode=} {stale=} {page_size=}: {outcomes} in {duration:.1f} s each")

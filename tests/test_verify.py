@@ -1,0 +1,388 @@
+"""Verify and sync: what is on disk is looked at again, and the catalog says what is found."""
+
+import json
+import os
+import shutil
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from tenant_backup import automation, backups, monitoring, retention
+from tenant_backup.automation import State
+from tenant_backup.exceptions import BackupError, BackupInProgress, DeadlineExceeded
+from tenant_backup.models import Automation, Backup, BackupSettings, Event, Status, Trigger
+from tests.conftest import make_database, names_in
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+COMMAND = backups.Order(trigger=Trigger.COMMAND)
+
+
+@pytest.fixture
+def backup(tenant):
+    return backups.create(tenant, COMMAND).backup
+
+
+@pytest.fixture
+def file(tenant, backup):
+    return backups.directory_of(tenant).file(backup.file_name)
+
+
+def flip_a_bit(file):
+    with file.open("r+b") as stream:
+        stream.seek(5000)
+        byte = stream.read(1)[0]
+        stream.seek(5000)
+        stream.write(bytes([byte ^ 1]))
+
+
+def put_another_tenants(file):
+    make_database(file.with_name("other"), rows=100, journal_mode="delete")
+    file.with_name("other").replace(file)
+
+
+DAMAGES = {
+    "a flipped bit": flip_a_bit,
+    "cut short": lambda file: os.truncate(file, file.stat().st_size - 4096),
+    "empty": lambda file: os.truncate(file, 0),
+    "another tenant's": put_another_tenants,
+}
+damages = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+
+
+def actions():
+    return list(Event.objects.order_by("pk").values_list("action", flat=True))
+
+
+class TestVerify:
+    def test_one_that_is_good_is_said_to_be_good(self, tenant, backup):
+        before = backup.verified_at
+        assert backups.verify(tenant, backup) == ""
+        row = Backup.objects.get()
+        assert row.is_good
+        assert row.verified_at > before
+        assert actions() == ["completed"]
+
+    @damages
+    def test_damage_is_found_and_it_is_not_good_any_more(self, tenant, backup, file, damage):
+        damage(file)
+        problem = backups.verify(tenant, backup)
+        assert str(file) in problem
+        row = Backup.objects.get()
+        assert row.damaged_at is not None
+        assert not row.is_good
+        assert not Backup.objects.good().exists()
+        assert actions() == ["completed", "damaged"]
+        assert Event.objects.last().detail == problem
+        assert file.exists(), "nothing is removed"
+        # Said again, but noted once.
+        assert backups.verify(tenant, row) == problem
+        assert actions() == ["completed", "damaged"]
+
+    def test_damage_that_its_checksum_does_not_show_is_found(self, tenant, backup, file):
+        """Damaged before it was summed: the catalog's own checksum is that of the damage."""
+        with file.open("r+b") as stream:
+            stream.seek(4096)
+            stream.write(b"\xff" * 4096)
+        copy = backups.sqlite.fingerprint(file)
+        Backup.objects.update(size=copy.size, sha256=copy.sha256)
+        backup.refresh_from_db()
+        assert "is not a sound SQLite database" in backups.verify(tenant, backup)
+        assert not Backup.objects.good().exists()
+
+    def test_a_missing_file_is_found_and_when_it_is_back_it_is_good_again(
+        self, tenant, backup, file, tmp_path
+    ):
+        file.rename(tmp_path / "away")
+        assert backups.verify(tenant, backup) == f"The file {file} is missing."
+        assert Backup.objects.get().missing_at is not None
+        (tmp_path / "away").rename(file)
+        row = Backup.objects.get()
+        assert backups.verify(tenant, row) == ""
+        assert Backup.objects.get().is_good
+        assert row.is_good
+        assert actions() == ["completed", "missing", "found"]
+
+    def test_what_cannot_be_read_is_neither_good_nor_damaged(self, tenant, backup, file, tmp_path):
+        file.rename(tmp_path / "elsewhere")
+        file.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(BackupError, match="cannot be read"):
+            backups.verify(tenant, backup)
+        assert Backup.objects.get().is_good
+
+    def test_it_ends_at_the_deadline_and_nothing_is_said(self, tenant, backup):
+        with pytest.raises(DeadlineExceeded):
+            backups.verify(tenant, backup, deadline=0)
+        assert Backup.objects.get().is_good
+
+    def test_a_damaged_backup_is_no_reason_to_remove_an_older_one(self, tenant, backup, file):
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
+        flip_a_bit(file)
+        backups.verify(tenant, backup)
+        newer = backups.create(tenant, COMMAND)
+        assert newer.pruned == []
+        decisions = retention.decide(
+            list(Backup.objects.all()),
+            BackupSettings.objects.get().policy,
+            timezone.now(),
+            tenant.zone,
+        )
+        assert all(decision.keep for decision in decisions)
+
+    def test_somebody_is_told(self, tenant, backup, file):
+        BackupSettings.objects.create(tenant_id=tenant.id)
+        flip_a_bit(file)
+        backups.verify(tenant, backup)
+        [judgement] = monitoring.judge([tenant], timezone.now() + timedelta(minutes=5))
+        assert judgement.alarm == "missing"
+        assert "missing or damaged" in str(judgement.findings[0])
+
+
+class TestNowAndThen:
+    """The tick has backups verified again while nothing else is to do."""
+
+    @pytest.fixture
+    def old(self, tenant):
+        """A tenant with two backups that were verified long ago, the older one first."""
+        BackupSettings.objects.create(tenant_id=tenant.id)
+        automation.set_up()
+        made = [backups.create(tenant, COMMAND).backup for _ in range(2)]
+        for days, row in zip((40, 30), made, strict=True):
+            at = timezone.now() - timedelta(days=days)
+            Backup.objects.filter(pk=row.pk).update(verified_at=at)
+        return made
+
+    def tasks(self):
+        return [queued.task for queued in OrmQ.objects.all()]
+
+    def later(self, **time):
+        return timezone.now() + timedelta(**time)
+
+    def test_the_one_that_was_longest_unread_and_one_a_day(self, old):
+        automation.tick(self.later(minutes=0))
+        [task] = self.tasks()
+        assert (task["func"], task["args"]) == (automation.VERIFY, (old[0].pk,))
+        automation.tick(self.later(minutes=1))
+        automation.tick(self.later(hours=23))
+        assert len(self.tasks()) == 1
+        assert automation.verify(old[0].pk) == "good"
+        automation.tick(self.later(hours=25))
+        assert [task["args"] for task in self.tasks()] == [(old[0].pk,), (old[1].pk,)]
+
+    def test_one_that_was_read_lately_is_left(self, old):
+        Backup.objects.update(verified_at=timezone.now() - timedelta(hours=23))
+        automation.tick(timezone.now())
+        assert self.tasks() == []
+
+    def test_not_while_anything_else_is_to_do(self, old, add_tenant):
+        busy = add_tenant("globex")
+        waiting = backups.request(busy, COMMAND)
+        automation.tick(timezone.now())
+        assert [task["func"] for task in self.tasks()] == [automation.MAKE]
+        backups.perform(busy, waiting.pk)
+        automation.tick(self.later(minutes=1))
+        assert [task["func"] for task in self.tasks()] == [automation.MAKE, automation.VERIFY]
+
+    def test_one_tick_asks_for_one_of_all_tenants(self, old, add_tenant):
+        other = add_tenant("globex")
+        backups.create(other, COMMAND)
+        BackupSettings.objects.create(tenant_id="globex")
+        Backup.objects.update(verified_at=timezone.now() - timedelta(days=9))
+        automation.tick(timezone.now())
+        assert len(self.tasks()) == 1
+        automation.tick(self.later(minutes=1))
+        ids = [task["args"][0] for task in self.tasks()]
+        assert {Backup.objects.get(pk=pk).tenant_id for pk in ids} == {"acme", "globex"}
+
+    def test_what_is_found_is_noted(self, tenant, old):
+        flip_a_bit(backups.directory_of(tenant).file(old[0].file_name))
+        assert "is damaged" in automation.verify(old[0].pk)
+        assert Backup.objects.get(pk=old[0].pk).damaged_at is not None
+        assert automation.verify(old[0].pk) == "nothing to do"
+
+    def test_reading_is_a_sign_of_life(self, old, monkeypatch):
+        monkeypatch.setattr(automation, "SECONDS_BETWEEN_SIGNS", 0)
+        Automation.load()
+        Automation.objects.update(last_tick_at=timezone.now() - timedelta(hours=1))
+        assert automation.standing().state is State.STALLED
+        automation.verify(old[0].pk)
+        assert Automation.load().worked_at is not None
+        assert automation.standing().state is State.RUNNING
+        assert automation.standing(self.later(minutes=4)).state is State.STALLED
+
+
+class TestSync:
+    def test_where_all_is_in_line_nothing_changes(self, tenant, backup):
+        before = Backup.objects.values().get()
+        synced = backups.sync(tenant)
+        assert (synced.missing, synced.found, synced.adopted, synced.refused) == ([], [], [], [])
+        assert Backup.objects.values().get() == before
+
+    def test_missing_and_back(self, tenant, backup, file, tmp_path):
+        file.rename(tmp_path / "away")
+        assert backups.sync(tenant).missing == [backup]
+        assert backups.sync(tenant).missing == []
+        (tmp_path / "away").rename(file)
+        assert backups.sync(tenant).found == [backup]
+        assert Backup.objects.get().is_good
+
+    def test_a_lost_catalog_comes_back_from_the_files_alone(self, tenant, file, backup):
+        backups.create(tenant, COMMAND)
+        before = Backup.objects.order_by("pk").values_list("file_name", "size", "sha256")
+        known = list(before)
+        at = backup.created_at
+        Backup.objects.all().delete()
+        files = {
+            path: path.stat().st_mtime_ns for path in file.parent.iterdir() if path.name != ".lock"
+        }
+        synced = backups.sync(tenant)
+        assert len(synced.adopted) == 2
+        assert list(before.all()) == known
+        for row in Backup.objects.all():
+            assert (row.trigger, row.status) == (Trigger.ADOPTED, Status.COMPLETE)
+            assert row.is_good
+            assert not row.pinned
+        assert abs(Backup.objects.earliest("pk").created_at - at) < timedelta(seconds=1)
+        assert actions()[-2:] == ["adopted", "adopted"]
+        assert files == {path: path.stat().st_mtime_ns for path in files}, "no file is touched"
+        # And nothing of it is ever pruned.
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1, keep_days=1)
+        assert backups.create(tenant, COMMAND).pruned == []
+
+    @damages
+    def test_a_file_that_is_no_sound_backup_is_refused(self, tenant, file, damage):
+        Backup.objects.all().delete()
+        damage(file)
+        synced = backups.sync(tenant)
+        assert synced.adopted == []
+        [reason] = synced.refused
+        assert str(file) in reason
+        assert file.exists()
+        assert not Backup.objects.exists()
+
+    def test_without_a_companion_a_sound_file_is_adopted(self, tenant, file):
+        Backup.objects.all().delete()
+        file.with_name(f"{file.name}.sha256").unlink()
+        assert [row.file_name for row in backups.sync(tenant).adopted] == [file.name]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "acme2-20260101T000000Z.sqlite3",
+            "globex-20260101T000000Z.sqlite3",
+            "acme-20261399T000000Z.sqlite3",
+            "acme-20260101T000000Z.sqlite3.bak",
+            "acme-20260101T000000Z-01.sqlite3",
+            ".acme-20260101T000000Z.sqlite3.partial",
+            "notes.sqlite3",
+        ],
+    )
+    def test_what_is_not_well_formed_is_left_alone(self, tenant, file, name):
+        shutil.copy(file, file.with_name(name))
+        synced = backups.sync(tenant)
+        assert (synced.adopted, synced.refused) == ([], [])
+        assert file.with_name(name).exists()
+
+    @pytest.mark.parametrize("kind", ["link", "folder"])
+    def test_what_is_no_file_is_refused(self, tenant, file, kind):
+        odd = file.with_name("acme-20260101T000000Z.sqlite3")
+        odd.symlink_to(tenant.database) if kind == "link" else odd.mkdir()
+        [reason] = backups.sync(tenant).refused
+        assert str(odd) in reason
+
+    def test_what_a_crash_left_is_mended_first(self, tenant, file, backup):
+        Backup.objects.update(status=Status.RUNNING, finished_at=None)
+        synced = backups.sync(tenant)
+        assert synced.adopted == []
+        assert Backup.objects.get().status == Status.COMPLETE
+
+    def test_out_of_reach_nothing_is_said_to_be_missing(self, tenant, file, tmp_path):
+        file.parent.rename(tmp_path / "unmounted")
+        with pytest.raises(BackupError, match="out of reach"):
+            backups.sync(tenant)
+        assert Backup.objects.get().is_good
+
+    def test_where_there_was_never_a_backup_there_is_nothing(self, tenant):
+        assert backups.sync(tenant).adopted == []
+        assert names_in(tenant.root) == ["db.sqlite3"]
+
+    def test_not_beside_somebody_elses_work(self, tenant, backup, settings):
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "BUSY_TIMEOUT": 0.1}
+        with (
+            backups.lock.hold(backups.directory_of(tenant), wait=0),
+            pytest.raises(BackupInProgress),
+        ):
+            backups.sync(tenant)
+
+
+class TestCommands:
+    @pytest.fixture
+    def acme(self, host):
+        root = host.add_tenant()
+        host.add_tenant("globex")
+        for _ in range(2):
+            assert host.run("runbackup").returncode == 0
+        return root / "backups"
+
+    def test_verifybackups_reads_all_and_goes_on_after_damage(self, host, acme):
+        assert host.run("verifybackups").stdout.count(" is good\n") == 4
+        newest = host.catalog()[0]["file"]
+        flip_a_bit(acme / newest)
+        run = host.run("verifybackups")
+        assert run.returncode == 1
+        assert run.stdout.count(" is good\n") == 3
+        assert f"acme: FAILED: {acme / newest} is damaged: its SHA-256" in run.stderr
+        assert "1 of 4 missing, damaged or out of reach." in run.stderr
+        # What was found stays said; and read again only where that is asked for.
+        flip_a_bit(acme / newest)
+        again = host.run("verifybackups", "acme")
+        assert again.returncode == 1
+        assert "was found damaged before. To read it again: --all" in again.stderr
+        assert host.run("verifybackups", "acme", "--all").returncode == 0
+        assert host.run("verifybackups", "acme").returncode == 0
+
+    def test_verifybackups_tells_programs(self, host, acme):
+        file = acme / host.catalog()[0]["file"]
+        file.unlink()
+        run = host.run("verifybackups", "acme", "--json")
+        assert run.returncode == 1
+        answer = json.loads(run.stdout)
+        assert not answer["ok"]
+        assert [row["tenant"] for row in answer["backups"]] == ["acme", "acme"]
+        assert answer["errors"] == [{"tenant": "acme", "message": f"The file {file} is missing."}]
+        assert answer["tenants"] == [{"id": "acme"}]
+
+    def test_with_the_control_database_lost_migrate_and_syncbackups_bring_it_back(
+        self, host, acme, tmp_path
+    ):
+        before = sorted((row["tenant"], row["file"], row["sha256"]) for row in host.catalog())
+        host.query("UPDATE tenant_backup_backupsettings SET keep_last = 1")
+        for path in tmp_path.glob("control.sqlite3*"):
+            path.unlink()
+        assert host.run("migrate", "--verbosity", "0").returncode == 0
+        assert host.catalog() == []
+        run = host.run("syncbackups")
+        assert run.returncode == 0, run.stderr
+        assert run.stdout.count("adopted: ") == 4
+        rows = host.catalog()
+        assert sorted((row["tenant"], row["file"], row["sha256"]) for row in rows) == before
+        host.query("UPDATE tenant_backup_backupsettings SET keep_last = 1")
+        assert host.run("runbackup").returncode == 0
+        assert len(host.catalog()) == 6
+        assert host.run("syncbackups").stdout.count("is in line with the files") == 2
+
+    def test_syncbackups_refuses_damage_and_makes_the_settings(self, host, acme):
+        host.query("DELETE FROM tenant_backup_backup WHERE tenant_id = 'acme'")
+        host.query("DELETE FROM tenant_backup_backupsettings")
+        [one, _other] = sorted(acme.glob("*.sqlite3"))
+        flip_a_bit(one)
+        run = host.run("syncbackups", "acme", "--json")
+        assert run.returncode == 1
+        answer = json.loads(run.stdout)
+        assert [error["tenant"] for error in answer["errors"]] == ["acme"]
+        assert f"not adopted: {one} is damaged" in answer["errors"][0]["message"]
+        [about] = answer["tenants"]
+        assert (about["missing"], about["found"], len(about["adopted"])) == ([], [], 1)
+        assert host.query("SELECT tenant_id FROM tenant_backup_backupsettings") == [("acme",)]
