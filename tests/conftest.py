@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
@@ -74,6 +75,27 @@ def assert_true_copy(file):
             "SELECT (SELECT sum(amount) FROM credits) + (SELECT sum(amount) FROM debits)"
         ).fetchone()
     assert total == 0
+
+
+@contextmanager
+def small_disk(size):
+    """A file system of its own, in a directory of its own."""
+    if not AS_ROOT:
+        pytest.skip("Only root can mount a small disk.")
+    folder = tempfile.mkdtemp()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder],
+        capture_output=True,
+        text=True,
+    )
+    if mounted.returncode:
+        Path(folder).rmdir()
+        pytest.skip(f"This machine does not let root mount a disk: {mounted.stderr.strip()}")
+    try:
+        yield Path(folder)
+    finally:
+        subprocess.run(["umount", folder], check=True)
+        Path(folder).rmdir()
 
 
 def names_in(directory):

@@ -34,6 +34,7 @@ from tests.conftest import (
     count_rows,
     make_database,
     names_in,
+    small_disk,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -66,27 +67,6 @@ def hear():
     yield hear
     for sent, receiver in connected:
         sent.disconnect(receiver)
-
-
-@contextmanager
-def small_disk(size):
-    """A file system of its own, in a directory of its own."""
-    if not AS_ROOT:
-        pytest.skip("Only root can mount a small disk.")
-    folder = tempfile.mkdtemp()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder],
-        capture_output=True,
-        text=True,
-    )
-    if mounted.returncode:
-        Path(folder).rmdir()
-        pytest.skip(f"This machine does not let root mount a disk: {mounted.stderr.strip()}")
-    try:
-        yield Path(folder)
-    finally:
-        subprocess.run(["umount", folder], check=True)
-        Path(folder).rmdir()
 
 
 @contextmanager

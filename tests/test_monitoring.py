@@ -629,6 +629,18 @@ class TestWhatIsTold:
         assert notify(NOW + HOUR)[1] == (ADDRESS, "Backups of Acme: recovered")
         assert actions() == ["overdue", "recovered"]
 
+    def test_a_recovery_is_one_though_files_are_missing(self, acme):
+        configure(acme)
+        fail(acme, NOW - MINUTE)
+        notify()
+        add(acme, NOW + HOUR)
+        add(acme, YESTERDAY, missing_at=YESTERDAY)
+        assert notify(NOW + HOUR)[1] == (ADDRESS, "Backups of Acme: recovered")
+        assert "The file of 1 backup is missing" in told(to=ADDRESS)[1].body
+        assert alarm_of(acme) == Alarm.MISSING
+        assert actions()[-1] == "recovered"
+        assert notify(NOW + 2 * HOUR) == []
+
     def test_what_is_under_way_may_yet_fail_so_no_end_is_told(self, acme):
         configure(acme)
         notify()
@@ -992,6 +1004,15 @@ class TestNobodyFailsForAMail:
         assert [address for address, _ in later] == [OPERATOR, "a@example.com"]
         assert "a (A): overdue" in told(to=OPERATOR)[0].body
         assert "b (B)" not in told(to=OPERATOR)[0].body
+
+    def test_without_operators_a_tenants_mail_that_is_refused_is_sent_later(self, acme, settings):
+        settings.ADMINS = []
+        configure(acme)
+        Post.refused = {ADDRESS}
+        assert notify() == []
+        assert alarm_of(acme) == Alarm.NONE
+        Post.refused = set()
+        assert notify(NOW + 10 * MINUTE) == [(ADDRESS, "Backups of Acme: overdue")]
 
     def test_settings_of_mail_that_make_no_sense(self, acme, settings, caplog):
         settings.ADMINS = [42]

@@ -14,8 +14,16 @@ from contextlib import closing
 
 import pytest
 
-from tests.conftest import AS_ROOT, NOBODY, Process, make_database, names_in, open_backup
-from tests.test_sqlite_restore import KILLED, USER, small_disk
+from tests.conftest import (
+    AS_ROOT,
+    NOBODY,
+    Process,
+    make_database,
+    names_in,
+    open_backup,
+    small_disk,
+)
+from tests.test_sqlite_restore import KILLED, USER
 
 KILLS = int(os.environ.get("TEST_RESTORE_KILLS", "24"))
 MEGABYTES = int(os.environ.get("TEST_RESTORE_MEGABYTES", "3"))

@@ -5,9 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +15,7 @@ from tenant_backup.exceptions import (
     DatabaseDamaged,
     DatabaseInUse,
 )
-from tests.conftest import AS_ROOT, Process, count_rows, make_database
+from tests.conftest import Process, count_rows, make_database, small_disk
 
 JOURNAL_MODES = ["wal", "delete"]
 
@@ -324,27 +322,6 @@ class TestEqual:
         with pytest.raises(DatabaseDamaged) as found:
             self.compare(tmp_path, change)
         assert f"not equal to the backup in {where}" in str(found.value)
-
-
-@contextmanager
-def small_disk(size):
-    """A file system of its own, in a directory of its own."""
-    if not AS_ROOT:
-        pytest.skip("Only root can mount a small disk.")
-    folder = tempfile.mkdtemp()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder],
-        capture_output=True,
-        text=True,
-    )
-    if mounted.returncode:
-        Path(folder).rmdir()
-        pytest.skip(f"This machine does not let root mount a disk: {mounted.stderr.strip()}")
-    try:
-        yield Path(folder)
-    finally:
-        subprocess.run(["umount", folder], check=True)
-        Path(folder).rmdir()
 
 
 class TestFullDisk:
