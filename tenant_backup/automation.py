@@ -18,6 +18,7 @@ from typing import Any
 
 from django.db import IntegrityError, connections, transaction
 from django.db.models import Q
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 from django.utils.translation import gettext
 from django_q.conf import Conf as ClusterConf
@@ -26,7 +27,7 @@ from django_q.tasks import async_task
 
 from tenant_backup import backups, monitoring
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupInProgress, TenantNotFound
+from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
 from tenant_backup.models import (
     Action,
     Automation,
@@ -236,7 +237,11 @@ def verify(backup_id: int) -> str:
             Automation.objects.update(worked_at=timezone.now())
 
     deadline = _task_limits().deadline
-    return backups.verify(tenant, backup, deadline=deadline, pulse=show_work) or "good"
+    try:
+        return backups.verify(tenant, backup, deadline=deadline, pulse=show_work) or "good"
+    except BackupError as error:
+        logger.error("The backup %s of tenant %r was not verified: %s", backup, tenant.id, error)
+        return str(error)
 
 
 def is_due(tenant: Tenant, now: datetime) -> bool:
@@ -353,11 +358,7 @@ def _is_alive(row: Automation, now: datetime) -> bool:
     for seen_at in (row.last_tick_at, row.worked_at):
         if seen_at and now - STALLED_AFTER < seen_at < now + AHEAD:
             return True
-    return any(
-        backups.is_moving(tenant, backup, now)
-        for backup in Backup.objects.running()
-        if (tenant := _tenant(backup.tenant_id))
-    )
+    return _is_making_one(now)
 
 
 def _ten_minutes(at: datetime | None) -> int | None:
@@ -444,16 +445,29 @@ def _verify_one_more(now: datetime) -> None:
 
     So that rot is noticed before the backup is needed. At most one a tick, and one a tenant a day.
     """
-    if Backup.objects.active().exists() or _in_a_transaction():
+    if _waiting().exists() or _in_a_transaction() or _is_making_one(now):
         return
     before = now - VERIFIED_APART
     waiting = BackupSettings.objects.filter(Q(reverified_at=None) | Q(reverified_at__lt=before))
     stale = Backup.objects.good().filter(
-        verified_at__lt=before, tenant_id__in=waiting.values("tenant_id")
+        Q(reread_at=None) | Q(reread_at__lt=before),
+        verified_at__lt=before,
+        tenant_id__in=waiting.values("tenant_id"),
     )
-    backup = stale.order_by("verified_at", "pk").first()
+    # By the last attempt, too: one that cannot be read shall not keep all others from it.
+    last_at = Coalesce(Greatest("reread_at", "verified_at"), "verified_at")
+    backup = stale.order_by(last_at, "pk").first()
     if backup and waiting.filter(tenant_id=backup.tenant_id).update(reverified_at=now):
+        Backup.objects.filter(pk=backup.pk).update(reread_at=now)
         async_task(VERIFY, backup.pk, q_options=_options())
+
+
+def _is_making_one(now: datetime) -> bool:
+    return any(
+        backups.is_moving(tenant, backup, now)
+        for backup in Backup.objects.running()
+        if (tenant := _tenant(backup.tenant_id))
+    )
 
 
 def _hand_over_waiting(now: datetime) -> None:

@@ -6,9 +6,11 @@ is a `BackupError` whose text a person can act on.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
@@ -246,8 +248,7 @@ def verify(
         if not backup.missing_at:
             _note_found(backup, Action.MISSING, missing_at=now)
         return f"The file {directory.file(backup.file_name)} is missing."
-    _open(tenant, backup).close()  # it can be read, and is no link to elsewhere
-    if problem := _damage(directory.file(backup.file_name), backup, deadline, pulse):
+    if problem := _damage(directory, backup, deadline, pulse):
         if not backup.damaged_at:
             _note_found(backup, Action.DAMAGED, problem, damaged_at=now, missing_at=None)
         return problem
@@ -259,9 +260,14 @@ def verify(
     return ""
 
 
-def _damage(file: Path, backup: Backup, deadline: float | None, pulse: Pulse | None) -> str:
+def _damage(
+    directory: BackupDirectory, backup: Backup, deadline: float | None, pulse: Pulse | None
+) -> str:
     """What is wrong with the file of a backup; empty where nothing is."""
+    file = directory.file(backup.file_name)
     try:
+        if not stat.S_ISREG(file.lstat().st_mode):
+            return f"{file} is not the backup any more, but no regular file."
         found = sqlite.fingerprint(file, deadline=deadline, pulse=pulse)
         if found.size != backup.size:
             return f"{file} is damaged: it has {found.size} bytes instead of {backup.size}."
@@ -271,6 +277,9 @@ def _damage(file: Path, backup: Backup, deadline: float | None, pulse: Pulse | N
     except DatabaseDamaged as error:
         return str(error)
     except OSError as error:
+        if error.errno == errno.EIO:
+            # So a disk says that it has lost what was written.
+            return f"{file} is damaged: {error.strerror}."
         raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
     return ""
 
@@ -615,6 +624,7 @@ def adopt_unknown(
             continue
         try:
             copy = directory.recognise(name)
+            _require_not_anothers(tenant, directory.file(name), copy)
             sqlite.check(directory.file(name))
         except BackupError as error:
             refused.append(str(error))
@@ -640,6 +650,14 @@ def adopt_unknown(
                 Event.record(Action.ADOPTED, backup)
         adopted.append(backup)
     return adopted, refused
+
+
+def _require_not_anothers(tenant: Tenant, file: Path, copy: Fingerprint) -> None:
+    """Raise `BackupError` where the catalog knows this very file as another tenant's alone."""
+    rows = Backup.objects.filter(sha256=copy.sha256, size=copy.size)
+    owners = set(rows.values_list("tenant_id", flat=True))
+    if owners and tenant.id not in owners:
+        raise BackupError(f"{file} is a backup of tenant {min(owners)!r}.")
 
 
 def _claim(tenant: Tenant, order: Order) -> Backup:

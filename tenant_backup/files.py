@@ -261,10 +261,9 @@ class BackupDirectory:
         try:
             file = self.file(name)
             found = fingerprint(file if file.exists() else self.partial(name))
-            content = self.companion(name).read_bytes()
         except (BackupError, OSError):
             return None
-        return found if content == _companion_line(name, found.sha256) else None
+        return found if self._stated(name) == _companion_line(name, found.sha256) else None
 
     def recognise(self, name: str) -> Fingerprint:
         """What a file that the catalog does not know is recognised by.
@@ -276,13 +275,19 @@ class BackupDirectory:
         self.open(name).close()
         try:
             found = fingerprint(file)
-            if companion.exists() and companion.read_bytes() != _companion_line(name, found.sha256):
-                raise DatabaseDamaged(
-                    f"{file} is damaged: its checksum is not that of {companion}."
-                )
         except OSError as error:
             raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
+        if os.path.lexists(companion) and self._stated(name) != _companion_line(name, found.sha256):
+            raise DatabaseDamaged(f"{file} is damaged: its checksum is not that of {companion}.")
         return found
+
+    def _stated(self, name: str) -> bytes | None:
+        """What the companion of this file says; None where it cannot be read."""
+        try:
+            with self.open(self.companion(name).name) as stream:
+                return stream.read(1000)
+        except (BackupError, OSError):
+            return None
 
     def is_missing(self, name: str) -> bool:
         """Whether the published file is certainly not there; one out of reach may be."""
@@ -298,8 +303,10 @@ class BackupDirectory:
         """Open a published file for reading; raises `BackupError` where it is no regular file."""
         file = self.file(name)
         try:
-            # Never through a symbolic link, which could lead to any file that we may read.
-            descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | O_BINARY)
+            # Never through a symbolic link, which could lead to any file that we may read; and a
+            # named pipe shall not keep us waiting for somebody who writes to it.
+            flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | O_BINARY
+            descriptor = os.open(file, os.O_RDONLY | flags)
         except FileNotFoundError:
             raise BackupError(f"The file {name} is not there any more.") from None
         except OSError as error:

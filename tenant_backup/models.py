@@ -299,6 +299,7 @@ class Backup(models.Model):
     verified_at = models.DateTimeField(_("last verified"), null=True, blank=True)
     missing_at = models.DateTimeField(_("found missing"), null=True, blank=True)
     damaged_at = models.DateTimeField(_("found damaged"), null=True, blank=True)
+    reread_at = models.DateTimeField(_("last read again"), null=True, blank=True)
     error = models.TextField(_("error"), blank=True, default="")
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True, default="")
     slot_at = models.DateTimeField(_("slot"), null=True, blank=True)

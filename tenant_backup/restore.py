@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, connections
 from django.utils import timezone
@@ -35,7 +35,16 @@ from tenant_backup.exceptions import (
     NotWritable,
 )
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory, Ownership, size_in_words
-from tenant_backup.models import LABEL_LENGTH, Action, Backup, Event, Status, Trigger
+from tenant_backup.models import (
+    LABEL_LENGTH,
+    Action,
+    Automation,
+    Backup,
+    BackupSettings,
+    Event,
+    Status,
+    Trigger,
+)
 from tenant_backup.signals import backup_restored
 from tenant_backup.sqlite import Exclusive, Fingerprint, User
 from tenant_backup.tenants import Tenant, fault_of, get_provider, sqlite_file
@@ -142,6 +151,11 @@ def newest(tenant: Tenant) -> Choice:
     backup = rows.newest_first().first()
     if backup is None:
         raise BackupNotFound(f"There is no good backup of {tenant.id!r}.")
+    if backup.trigger == Trigger.ADOPTED:
+        raise BackupNotFound(
+            f"The newest backup, {backup}, was found on disk, and may be the safety copy of a "
+            "restore. Look inside (manage.py listbackups --contents), and name the one you want."
+        )
     return _choose(tenant, backup)
 
 
@@ -190,7 +204,7 @@ def verify(choice: Choice) -> Plan:
         raise
     except OSError as error:
         raise BackupError(f"{choice.file} cannot be read: {error.strerror}.") from error
-    _mark(choice, verified_at=timezone.now())
+    _mark(choice, verified_at=timezone.now(), missing_at=None, damaged_at=None)
     origin, other = _origin(choice, fingerprint)
     size, journal_mode, trouble = None, None, ""
     try:
@@ -234,6 +248,67 @@ def perform(
     return restored
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a catalog knows that the catalog of an earlier time does not."""
+
+    orders: dict[str, backups.Order]
+    """What asked for each file."""
+    found: dict[str, dict[str, datetime | None]]
+    """When each file was found missing, damaged, or verified."""
+    settings: dict[str, Any]
+    automation: dict[str, Any]
+
+    @classmethod
+    def of(cls, tenant: Tenant) -> _Known:
+        rows = list(Backup.objects.for_tenant(tenant.id).complete())
+        settings: dict[str, Any] = dict(
+            BackupSettings.objects.filter(tenant_id=tenant.id).values().first() or {}
+        )
+        return cls(
+            orders={
+                row.file_name: backups.Order(
+                    trigger=Trigger(row.trigger),
+                    label=row.label,
+                    pinned=row.pinned,
+                    requested_by=row.requested_by,
+                    slot_at=row.slot_at,
+                )
+                for row in rows
+            },
+            found={
+                row.file_name: {
+                    "missing_at": row.missing_at,
+                    "damaged_at": row.damaged_at,
+                    "verified_at": row.verified_at,
+                }
+                for row in rows
+            },
+            settings={name: value for name, value in settings.items() if name != "id"},
+            automation=dict(Automation.objects.values("paused_at", "paused_by").first() or {}),
+        )
+
+    def tell(self, tenant: Tenant) -> None:
+        """Let the catalog know it, too, of the files that it has rows of.
+
+        Retention is as it was: settings of an earlier time might remove what was kept until now.
+        """
+        rows = Backup.objects.for_tenant(tenant.id).complete()
+        for row in rows:
+            if row.file_name in self.orders:
+                pinned = self.orders[row.file_name].pinned
+                changes = {"pinned": pinned, **self.found[row.file_name]}
+                rows.filter(pk=row.pk).update(**changes)
+            elif backups.directory_of(tenant).is_missing(row.file_name):
+                # It was deleted since, by retention or by somebody: it is not lost.
+                rows.filter(pk=row.pk).delete()
+        if self.settings:
+            BackupSettings.objects.update_or_create(tenant_id=tenant.id, defaults=self.settings)
+        if self.automation:
+            Automation.load()
+            Automation.objects.update(**self.automation)
+
+
 @dataclass(slots=True)
 class _Work:
     """One restore, from the lock to the last check."""
@@ -246,8 +321,8 @@ class _Work:
     """Whether the catalog lies in the very database that is restored."""
     settled: list[Backup] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    known: dict[str, backups.Order] = field(default_factory=dict)
-    """What asked for each file, as the catalog said that is restored with the database."""
+    known: _Known | None = None
+    """What the catalog said before it was restored with the database, where it could be read."""
     safety_name: str = ""
     """The file name of the safety copy in the backup directory, once there is one."""
 
@@ -282,7 +357,7 @@ class _Work:
             raise BackupError(f"{self.plan.choice.file} was changed after it was verified.")
         begun = None
         if self.holds_catalog and _catalog_is_usable(self.tenant):
-            self.known = self.read_catalog()
+            self.known = _Known.of(self.tenant)
             begun = self.begin_in_same_database()
         try:
             _close_connections(self.plan.database)
@@ -298,19 +373,6 @@ class _Work:
         if self.holds_catalog:
             safety_copy = self.bring_catalog_in_line() or safety_copy
         return self.conclude(safety_copy)
-
-    def read_catalog(self) -> dict[str, backups.Order]:
-        rows = Backup.objects.for_tenant(self.tenant.id).complete()
-        return {
-            row.file_name: backups.Order(
-                trigger=Trigger(row.trigger),
-                label=row.label,
-                pinned=row.pinned,
-                requested_by=row.requested_by,
-                slot_at=row.slot_at,
-            )
-            for row in rows
-        }
 
     def begin_in_same_database(self) -> Backup | None:
         """Write the safety copy's row while the catalog's database is not locked yet.
@@ -523,13 +585,21 @@ class _Work:
             self.settled += backups.mend_running(tenant)
             for backup in rows.queued():
                 backups.refuse(backup, BackupError(RESTORED_AWAY))
+            if self.known:
+                self.known.tell(tenant)
+            else:
+                self.notes.append(
+                    "The catalog, with the settings of backups, is as old as the restored backup. "
+                    "Look at retention before the next backup is made: manage.py prunebackups "
+                    "--dry-run"
+                )
             backups.note_missing(tenant)
-            # Whatever was pinned or unpinned since.
-            for name, order in self.known.items():
-                rows.complete().filter(file_name=name).update(pinned=order.pinned)
+            orders = dict(self.known.orders) if self.known else {}
             if self.safety_name:
-                self.known[self.safety_name] = self.order
-            backups.adopt_unknown(tenant, self.known)
+                orders[self.safety_name] = self.order
+            backups.adopt_unknown(tenant, orders)
+            if self.known:
+                self.known.tell(tenant)
             return rows.filter(file_name=self.safety_name).first() if self.safety_name else None
         except DatabaseError as error:
             self.notes.append(
@@ -685,14 +755,15 @@ def _stated_sha256(file: Path) -> str | None:
 
 def _origin(choice: Choice, fingerprint: Fingerprint) -> tuple[Origin, str]:
     """Whose backup this is, and which other tenant's."""
-    if choice.backup:
+    if choice.backup and choice.backup.trigger != Trigger.ADOPTED:
         return Origin.OWN, ""
     tenant, folder = choice.tenant, choice.file.parent
     owners: set[str] = set()
     if _catalog_is_usable(tenant):
         rows = Backup.objects.filter(sha256=fingerprint.sha256, size=fingerprint.size)
-        owners = set(rows.values_list("tenant_id", flat=True))
-    if tenant.id not in owners:
+        # Whoever put the file into a folder need not have known whose it is.
+        owners = set(rows.exclude(trigger=Trigger.ADOPTED).values_list("tenant_id", flat=True))
+    if not owners:
         for other in _tenants():
             path = backups.directory_of(other).path
             if path.is_dir() and folder.samefile(path):
@@ -706,7 +777,7 @@ def _tenants() -> list[Tenant]:
     return [tenant for tenant in get_provider().all_tenants() if not fault_of(tenant)]
 
 
-def _mark(choice: Choice, **times: datetime) -> None:
+def _mark(choice: Choice, **times: datetime | None) -> None:
     if choice.backup:
         Backup.objects.filter(pk=choice.backup.pk).update(**times)
 

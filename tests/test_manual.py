@@ -124,6 +124,23 @@ def test_a_backup_that_was_damaged_from_the_start_is_refused(tmp_path):
     assert_true_copy(database)
 
 
+@pytest.mark.parametrize("needs", ["collation", "function"])
+def test_what_only_the_project_can_check_is_left_to_the_checksum(tmp_path, needs):
+    database, backup = tmp_path / "db.sqlite3", tmp_path / "backup.sqlite3"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.create_function("MD5", 1, lambda text: "x", deterministic=True)
+        connection.create_collation("german", lambda a, b: (a > b) - (a < b))
+        connection.execute("CREATE TABLE t (n TEXT COLLATE german)")
+        index = "n" if needs == "collation" else "md5(n)"
+        connection.execute(f"CREATE INDEX i ON t ({index})")
+        connection.execute("INSERT INTO t VALUES ('a')")
+    sha256 = back_up(database, backup)
+    result = restore(database, backup, sha256)
+    assert result.returncode == 0, result.stderr
+    assert "Not checked beyond its checksum" in result.stdout
+    assert sqlite.fingerprint(database).sha256 == sha256
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_owner_and_mode_stay(tmp_path, is_there):
     database = make_database(tmp_path / "db.sqlite3")

@@ -312,7 +312,9 @@ def test_taking_over_fits_into_the_fields():
 @pytest.mark.parametrize("second", Trigger.values)
 def test_taking_over_keeps_what_a_person_asked_for_a_persons(first, second):
     backup = take_over(add(status="queued", trigger=first), trigger=Trigger(second))
-    if "manual" in (first, second):
+    if "restore" in (first, second):
+        assert backup.trigger == "restore", "a safety copy is known as one"
+    elif "manual" in (first, second):
         assert backup.trigger == "manual"
         assert backup.trigger in EXEMPT_TRIGGERS
     else:
@@ -617,7 +619,8 @@ def test_what_needs_somebody_is_an_error_in_the_log(
     with django_capture_on_commit_callbacks(execute=True):
         Event.record(action, "acme")
     [record] = log.records
-    assert record.levelname == ("ERROR" if action in ("failed", "overdue") else "INFO")
+    alarming = ("failed", "overdue", "missing", "damaged")
+    assert record.levelname == ("ERROR" if action in alarming else "INFO")
     assert record.action == action.value
     Event.objects.get().full_clean()
 

@@ -1,6 +1,7 @@
 """The use case of the emergency, in this process: what the commands' tests cannot see."""
 
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -291,3 +292,42 @@ def test_a_link_in_the_partials_place_is_not_followed(tmp_path):
         )
     assert (tmp_path / "victim").stat().st_mode & 0o777 != 0o777
     assert not Path(tmp_path / "db").exists()
+
+
+class TestWhose:
+    """A file of another tenant is not taken for one's own, wherever it lies."""
+
+    @pytest.fixture
+    def theirs(self, tenant, add_tenant):
+        other = add_tenant("globex")
+        backups.create(tenant, backups.Order(trigger=Trigger.COMMAND))
+        made = backups.create(other, backups.Order(trigger=Trigger.COMMAND)).backup
+        return backups.directory_of(other).file(made.file_name)
+
+    @pytest.mark.parametrize("name", ["globex.sqlite3", "acme-20200101T000000Z.sqlite3"])
+    def test_in_this_tenants_own_folder(self, tenant, theirs, name):
+        copy = backups.directory_of(tenant).path / name
+        shutil.copy(theirs, copy)
+        plan = restore.verify(restore.find(tenant, str(copy)))
+        assert (plan.origin, plan.other) == (restore.Origin.OTHER, "globex")
+
+    def test_adopted_before_it_was_known_whose_it_is(self, tenant, theirs):
+        copy = backups.directory_of(tenant).path / "acme-20200101T000000Z.sqlite3"
+        shutil.copy(theirs, copy)
+        known = list(Backup.objects.filter(tenant_id="globex"))
+        Backup.objects.filter(tenant_id="globex").delete()
+        assert len(backups.sync(tenant).adopted) == 1
+        Backup.objects.bulk_create(known)
+        plan = restore.verify(restore.find(tenant, copy.name))
+        assert (plan.origin, plan.other) == (restore.Origin.OTHER, "globex")
+
+    def test_the_newest_that_was_found_on_disk_may_be_a_safety_copy(self, tenant, theirs):
+        Backup.objects.filter(tenant_id="acme").delete()
+        backups.sync(tenant)
+        with pytest.raises(BackupNotFound, match="may be the safety copy"):
+            restore.newest(tenant)
+
+    def test_one_that_is_found_right_again_is_good_again(self, tenant, theirs):
+        Backup.objects.filter(tenant_id="acme").update(damaged_at=datetime.now(UTC))
+        restore.verify(restore.find(tenant, str(Backup.objects.get(tenant_id="acme").pk)))
+        assert Backup.objects.get(tenant_id="acme").is_good

@@ -628,6 +628,38 @@ class TestSingleTenant:
         assert {row["status"] for row in site.catalog()} == {"complete"}
         assert site.run("runbackup").returncode == 0
 
+    def test_what_was_decided_and_found_since_is_not_undone(self, site):
+        """Retention, a pause, and what is damaged; and what was pruned since is not missing."""
+        site.query("UPDATE tenant_backup_backupsettings SET keep_last = 1")
+        assert site.run("runbackup").returncode == 0
+        # The first one is pruned; in the restored catalog it is there.
+        pruned, restored = 1, 3
+        assert pruned not in [row["id"] for row in site.catalog()]
+        site.query("UPDATE tenant_backup_backupsettings SET keep_last = 50")
+        for _ in range(2):
+            assert site.run("runbackup").returncode == 0
+        assert site.run("automatebackups", "pause").returncode == 0
+        rotten = site.catalog()[-1]
+        with (site.directory / "backups" / rotten["file"]).open("r+b") as stream:
+            stream.seek(5000)
+            stream.write(b"rot")
+        assert site.run("verifybackups").returncode == 1
+        before = {row["file"] for row in site.catalog()}
+
+        done = restore(site, "default", restored, "--no-input")
+        assert done.returncode == 0, done.stderr
+        rows = site.catalog()
+        assert {row["file"] for row in rows} >= before
+        assert site.query("SELECT keep_last FROM tenant_backup_backupsettings") == [(50,)]
+        assert site.query(
+            "SELECT count(*) FROM tenant_backup_automation WHERE paused_by != ''"
+        ) == [(1,)]
+        assert site.query("SELECT file_name FROM tenant_backup_backup WHERE damaged_at != ''") == [
+            (rotten["file"],)
+        ]
+        assert site.query("SELECT file_name FROM tenant_backup_backup WHERE missing_at != ''") == []
+        assert "removed" not in site.run("prunebackups", "--dry-run").stdout
+
     def test_a_lost_database_is_restored_from_the_files_alone(self, site):
         newest, _ = site.catalog()
         database = site.directory / "control.sqlite3"

@@ -1,11 +1,13 @@
 """Verify and sync: what is on disk is looked at again, and the catalog says what is found."""
 
+import errno
 import json
 import os
 import shutil
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 from django_q.models import OrmQ
 
@@ -105,12 +107,30 @@ class TestVerify:
         assert row.is_good
         assert actions() == ["completed", "missing", "found"]
 
-    def test_what_cannot_be_read_is_neither_good_nor_damaged(self, tenant, backup, file, tmp_path):
+    @pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
+    def test_what_is_no_file_is_no_backup(self, tenant, backup, file, tmp_path, kind):
         file.rename(tmp_path / "elsewhere")
-        file.symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(BackupError, match="cannot be read"):
-            backups.verify(tenant, backup)
-        assert Backup.objects.get().is_good
+        if kind == "link":
+            file.symlink_to(tmp_path / "elsewhere")
+        else:
+            file.mkdir() if kind == "folder" else os.mkfifo(file)
+        assert "no regular file" in backups.verify(tenant, backup)
+        assert not Backup.objects.get().is_good
+
+    @pytest.mark.parametrize(("number", "is_good"), [(errno.EIO, False), (errno.EACCES, True)])
+    def test_what_the_disk_has_lost_is_damaged_what_is_forbidden_is_not(
+        self, tenant, backup, monkeypatch, number, is_good
+    ):
+        def fail(*arguments, **options):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(backups.sqlite, "fingerprint", fail)
+        if is_good:
+            with pytest.raises(BackupError, match="cannot be read"):
+                backups.verify(tenant, backup)
+        else:
+            assert "Input/output error" in backups.verify(tenant, backup)
+        assert Backup.objects.get().is_good is is_good
 
     def test_it_ends_at_the_deadline_and_nothing_is_said(self, tenant, backup):
         with pytest.raises(DeadlineExceeded):
@@ -170,6 +190,35 @@ class TestNowAndThen:
         assert automation.verify(old[0].pk) == "good"
         automation.tick(self.later(hours=25))
         assert [task["args"] for task in self.tasks()] == [(old[0].pk,), (old[1].pk,)]
+
+    def test_one_that_cannot_be_read_keeps_no_other_from_it(self, old, monkeypatch, caplog):
+        def forbid(*arguments, **options):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(backups.sqlite, "fingerprint", forbid)
+        for days in range(4):
+            automation.tick(self.later(days=days, minutes=days))
+            assert "cannot be read" in automation.verify(self.tasks()[-1]["args"][0])
+        ids = [task["args"][0] for task in self.tasks()]
+        assert ids == [old[0].pk, old[1].pk, old[0].pk, old[1].pk]
+        assert "was not verified" in caplog.text
+
+    @pytest.mark.parametrize("leftover", ["of a retired tenant", "paused"])
+    def test_what_nobody_will_make_is_nothing_to_do(self, old, add_tenant, leftover):
+        if leftover == "paused":
+            add_tenant("globex")
+            Backup.objects.create(tenant_id="globex", trigger="automatic")
+            automation.pause("ada")
+        else:
+            Backup.objects.create(
+                tenant_id="gone",
+                trigger="automatic",
+                status="running",
+                file_name="gone-20260101T000000Z.sqlite3",
+                started_at=timezone.now(),
+            )
+        automation.tick(timezone.now())
+        assert [task["func"] for task in self.tasks()] == [automation.VERIFY]
 
     def test_one_that_was_read_lately_is_left(self, old):
         Backup.objects.update(verified_at=timezone.now() - timedelta(hours=23))
@@ -285,10 +334,27 @@ class TestSync:
         assert (synced.adopted, synced.refused) == ([], [])
         assert file.with_name(name).exists()
 
-    @pytest.mark.parametrize("kind", ["link", "folder"])
+    def test_a_file_that_is_known_as_another_tenants_is_refused(self, tenant, file, add_tenant):
+        other = add_tenant("globex")
+        theirs = backups.create(other, COMMAND).backup
+        copy = file.with_name("acme-20260101T000000Z.sqlite3")
+        shutil.copy(backups.directory_of(other).file(theirs.file_name), copy)
+        synced = backups.sync(tenant)
+        assert synced.adopted == []
+        assert synced.refused == [f"{copy} is a backup of tenant 'globex'."]
+
+    @pytest.mark.parametrize("kind", ["link", "folder", "pipe", "piped companion"])
     def test_what_is_no_file_is_refused(self, tenant, file, kind):
         odd = file.with_name("acme-20260101T000000Z.sqlite3")
-        odd.symlink_to(tenant.database) if kind == "link" else odd.mkdir()
+        if kind == "link":
+            odd.symlink_to(tenant.database)
+        elif kind == "folder":
+            odd.mkdir()
+        elif kind == "pipe":
+            os.mkfifo(odd)
+        else:
+            shutil.copy(file, odd)
+            os.mkfifo(odd.with_name(f"{odd.name}.sha256"))
         [reason] = backups.sync(tenant).refused
         assert str(odd) in reason
 
@@ -342,6 +408,19 @@ class TestCommands:
         assert "was found damaged before. To read it again: --all" in again.stderr
         assert host.run("verifybackups", "acme", "--all").returncode == 0
         assert host.run("verifybackups", "acme").returncode == 0
+
+    def test_a_backup_that_is_deleted_meanwhile_is_no_fault(
+        self, tenant, backup, capsys, monkeypatch
+    ):
+        verify = backups.verify
+
+        def verify_what_is_gone(tenant, backup, **options):
+            backups.delete(tenant, backup)
+            return verify(tenant, backup, **options)
+
+        monkeypatch.setattr(backups, "verify", verify_what_is_gone)
+        call_command("verifybackups")
+        assert f"{backup.file_name} was deleted meanwhile" in capsys.readouterr().out
 
     def test_verifybackups_tells_programs(self, host, acme):
         file = acme / host.catalog()[0]["file"]

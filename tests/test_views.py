@@ -250,7 +250,8 @@ class TestRoutes:
         assert answer.status_code == 302
         login = urlsplit(answer.url)
         assert login.path == LOGIN
-        back = f"{PAGE}/download/{backup.pk}" if name == "download" else PAGE
+        leads_back = name in ("download", "contents")
+        back = f"{PAGE}/{name}/{backup.pk}" if leads_back else PAGE
         assert parse_qs(login.query)["next"] == [back]
         assert catalog() == before
 

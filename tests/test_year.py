@@ -83,7 +83,8 @@ PUBLISHED = ["link", "directory"]
 HAPPENS = [
     *("outages", "pauses", "clock set", "clock years off", "configured", "retired", "arrived"),
     *("messages lost", "messages late", "messages doubled", "messages for nothing"),
-    *("handed over again", "taken over", "mended", "pruned", "killed while pruning"),
+    *("held back by a pause", "handed over again", "taken over", "mended", "verified again"),
+    *("pruned", "killed while pruning"),
     *("pinned", "unpinned", "deleted by hand", "files lost", "failed: tenant gone"),
     *("tried again after 0:15:00", "tried again after 6:00:00"),
     *("coverage looked at", "looked for storms"),
@@ -370,7 +371,6 @@ class Account:
     last_success: datetime | None = None
     last_automatic: Entry | None = None
     slots: set[object] = field(default_factory=set)
-    may_be_tried_again: bool = False
     had_good: bool = False
     last_good_went_by_hand: bool = False
     active: Entry | None = None
@@ -403,6 +403,7 @@ class Year:
         self.last_ten_minutes = None
         self.no_ticks_until = START
         self.pauses = 0
+        self.pause_is_wanted = False
         for number in range(50):
             self.arrive(number)
         for account in self.accounts.values():
@@ -592,6 +593,8 @@ class Year:
         for account in touched:
             self.check(account)
         self.check_next_runs(after_tick=True)
+        if self.pause_is_wanted and claims:
+            self.begin_pause()
 
     def claim(self, now):
         """Whose slot has come, and is free to be taken: nobody else gets a backup."""
@@ -601,8 +604,6 @@ class Year:
                 continue
             if account.next_run is None or account.next_run > now + 32 * DAY:
                 account.next_run = slot_after(account.rule, account.tenant, now)
-            if account.next_run <= now:
-                account.may_be_tried_again = False
             if account.next_run <= now and not account.active:
                 claims[account] = account.next_run
                 account.next_run = slot_after(account.rule, account.tenant, now)
@@ -628,8 +629,23 @@ class Year:
         if packages:
             OrmQ.objects.all().delete()
         tasks = [package.task for package in packages]
-        assert {task["func"] for task in tasks} <= {"tenant_backup.tasks.make"}
-        return [task["args"][0] for task in tasks]
+        for task in tasks:
+            if task["func"] == "tenant_backup.tasks.verify":
+                self.verify(*task["args"])
+        return [task["args"][0] for task in tasks if task["func"] == "tenant_backup.tasks.make"]
+
+    def verify(self, key):
+        """A backup is read again, and a lost file found missing: then it is good no more."""
+        self.totals["verified again"] += 1
+        account, entry = self.account_of(key), self.entry(key)
+        said = automation.verify(key)
+        if not account.is_known:
+            assert said == "nothing to do"
+        elif entry.file_is_there:
+            assert said == "good"
+        else:
+            assert said.endswith("is missing.")
+            entry.is_missing = True
 
     def dispatch(self, keys):
         """Messages arrive, most of them soon and once; at times late, twice or never."""
@@ -671,6 +687,7 @@ class Year:
             self.totals["messages for nothing"] += 1
         elif entry.trigger == "automatic" and self.pauses:
             assert automation.make(key) == "paused"
+            self.totals["held back by a pause"] += 1
         elif not account.is_known:
             automation.make(key)
             self.fail(account, entry)
@@ -841,17 +858,9 @@ class Year:
             if other.status == "failed" and other.slot_at and other.order > newest_good
         ]
         delay = min(15 * MINUTE * 2 ** max(len(failures) - 1, 0), 6 * HOUR)
-        if self.is_muddled(account):
-            # A clock that was wrong: which failures are the latest their times do not tell.
-            account.may_be_tried_again = bool(account.next_run)
-        elif account.next_run and account.next_run > self.now + delay:
+        if account.next_run and account.next_run > self.now + delay:
             self.totals[f"tried again after {delay}"] += 1
             account.next_run = self.now + delay
-
-    def is_muddled(self, account):
-        begun = sorted(account.entries.values(), key=lambda entry: entry.order)
-        times = [entry.created_at for entry in begun if entry.order]
-        return times != sorted(times)
 
     def prune(self, account, killed=""):
         """After a success exactly what the policy promises is left."""
@@ -1040,9 +1049,14 @@ class Year:
         self.at(self.no_ticks_until + 3 * HOUR, self.expect_no_storm(self.no_ticks_until))
 
     def pause(self):
+        """Just after some backups were queued, which must then not be begun."""
+        self.pause_is_wanted = True
+
+    def begin_pause(self):
         length = HOUR * self.random.choice([1, 6, 12, 24, 48, 72])
         self.note(f"pause of {length}")
         automation.pause("ada")
+        self.pause_is_wanted = False
         self.pauses += 1
         self.totals["pauses"] += 1
         self.disturb()
@@ -1164,11 +1178,6 @@ class Year:
             if not account.has_settings:
                 continue
             next_run = rows[account.tenant.id]
-            if account.may_be_tried_again and next_run != account.next_run:
-                earliest, latest = now + 15 * MINUTE, now + 6 * HOUR
-                assert earliest <= next_run <= min(account.next_run, latest), account.tenant.id
-                account.next_run = next_run
-            account.may_be_tried_again = False
             assert next_run == account.next_run, account.tenant.id
             if not account.automatic:
                 assert next_run is None

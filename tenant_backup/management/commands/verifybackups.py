@@ -56,6 +56,8 @@ class Command(TenantCommand):
 
 def _verify(tenant: Tenant, backup: Backup) -> str:
     if problem := backups.verify(tenant, backup):
+        if not Backup.objects.filter(pk=backup.pk).exists():
+            return f"{shown(tenant.id)}: {backup} was deleted meanwhile"
         raise BackupError(problem)
     return f"{shown(tenant.id)}: {backup} is good"
 
