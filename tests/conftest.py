@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
 
+import django
 import pytest
 
 from tenant_backup.tenants import Tenant
@@ -96,6 +97,14 @@ def small_disk(size):
     finally:
         subprocess.run(["umount", folder], check=True)
         Path(folder).rmdir()
+
+
+def send_mail_by(settings, backend):
+    """Set the host's mail backend where hosts do, before Django 6.1 and since."""
+    if django.VERSION >= (6, 1):
+        settings.MAILERS = {"default": {"BACKEND": backend}}
+    else:
+        settings.EMAIL_BACKEND = backend
 
 
 def names_in(directory):

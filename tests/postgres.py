@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 VARIABLE = "TEST_POSTGRES"
 DEBIAN = Path("/usr/lib/postgresql")
 
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 INITDB = ["--username=tests", "--auth=scram-sha-256", "--locale=C", "--encoding=UTF8", "-N"]
 CONFIGURATION = """
 listen_addresses = ''
@@ -145,15 +146,20 @@ def _run(command: list[str], environment: dict[str, str]) -> int:
 
 
 def _end(number: int, frame: object) -> None:
+    # A second signal must not keep us from stopping the server.
+    for each in ENDINGS:
+        signal.signal(each, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
 def main(command: list[str]) -> int:
     if not command:
         sys.exit("Usage: python -m tests.postgres COMMAND...")
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ENDINGS:
         # So that the server is stopped then, too.
         signal.signal(number, _end)
+    # Ctrl-C is for the command, which gets it as well, and ends in its own way.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
     binaries = find_binaries()
     if binaries is None:
         print("PostgreSQL is not installed: what needs it is skipped.", file=sys.stderr)

@@ -7,6 +7,7 @@ is SQLite, or with `TEST_CONTROL=postgresql` one on the server of `tests.postgre
 import os
 from typing import Any
 
+import django
 from django.core.exceptions import ImproperlyConfigured
 
 from tests import postgres
@@ -45,6 +46,8 @@ TEMPLATES = [
         },
     }
 ]
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 }

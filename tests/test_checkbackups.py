@@ -15,7 +15,7 @@ from django_q.models import Schedule
 
 from tenant_backup import automation, backups
 from tenant_backup.models import Automation, Backup, BackupSettings, Trigger
-from tests.conftest import AS_ROOT
+from tests.conftest import AS_ROOT, send_mail_by
 from tests.tenancy import Tenants
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -410,7 +410,7 @@ class TestNotify:
         ]
 
     def test_a_mail_that_fails_changes_neither_answer_nor_status(self, tenant, settings):
-        settings.EMAIL_BACKEND = "no.such.Backend"
+        send_mail_by(settings, "no.such.Backend")
         make(tenant)
         assert Answer("--notify").status == 0
         fail(tenant)

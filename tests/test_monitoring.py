@@ -28,6 +28,7 @@ from tenant_backup.models import (
 )
 from tenant_backup.schedule import Rule, next_slot, overdue_at
 from tenant_backup.tenants import Tenant
+from tests.conftest import send_mail_by
 from tests.tenancy import Tenants
 from tests.test_schedule import moments, rules, zones
 
@@ -78,7 +79,7 @@ class Post(EmailBackend):
 @pytest.fixture(autouse=True)
 def post(settings, monkeypatch, mailoutbox):
     settings.ADMINS = ADMINS
-    settings.EMAIL_BACKEND = f"{__name__}.Post"
+    send_mail_by(settings, f"{__name__}.Post")
     monkeypatch.setattr(Post, "refused", set())
     monkeypatch.setattr(Post, "before", None)
     monkeypatch.setattr(Post, "asked", [])
@@ -690,6 +691,15 @@ class TestWhatIsTold:
         assert alarm_of(acme) == Alarm.NONE
         assert "recovered" not in actions()
 
+    def test_after_an_end_without_a_success_the_next_trouble_is_told_again(self, acme):
+        configure(acme, automatic=False)
+        failed = fail(acme, NOW - MINUTE)
+        assert len(notify()) == 2
+        failed.delete()
+        assert notify(NOW + DAY) == []
+        fail(acme, NOW + 2 * DAY)
+        assert len(notify(NOW + 2 * DAY)) == 2
+
     def test_a_lighter_alarm_is_noted_and_not_told(self, acme):
         configure(acme, automatic=False, alarm="overdue")
         fail(acme, NOW - HOUR)
@@ -717,7 +727,7 @@ class TestWhatIsTold:
     def test_all_operators_by_one_mail(self, acme, settings, monkeypatch):
         second = "second@example.com"
         settings.ADMINS = [*ADMINS, second if isinstance(ADMINS[0], str) else ("S", second)]
-        settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+        send_mail_by(settings, "django.core.mail.backends.locmem.EmailBackend")
         configure(acme, notify_email="")
         monitoring.notify(NOW)
         [message] = told()
@@ -815,6 +825,14 @@ class TestTexts:
         configure(acme, next_run_at=NOW - 6 * HOUR)
         notify()
         assert "The next attempt is at" not in "".join(message.body for message in told())
+
+    def test_a_pause_is_said_instead_of_the_next_attempt(self, acme):
+        automation.pause("ada")
+        configure(acme, next_run_at=NOW + HOUR)
+        notify()
+        for message in told():
+            assert "\nAutomation is paused, so nothing automatic is tried.\n" in message.body
+            assert "next attempt" not in message.body
 
     def test_no_next_attempt_while_automatic_backup_is_off(self, acme):
         configure(acme, automatic=False, next_run_at=NOW + HOUR)
@@ -1122,6 +1140,27 @@ class TestSeveralProcesses:
         assert calls == [0, 0]
         assert len(told()) == 2
         assert actions() == ["overdue"]
+
+    def test_that_send_later_what_could_not_be_sent_send_it_once(self, acme, monkeypatch):
+        configure(acme)
+        Post.refused = {OPERATOR, ADDRESS}
+        assert notify() == []
+        Post.refused = set()
+        look = monitoring.judge
+        calls = []
+
+        def look_while_another_tells(*arguments, **options):
+            seen = look(*arguments, **options)
+            calls.append(1)
+            if len(calls) == 1:
+                monitoring.notify(NOW + HOUR)
+                assert len(told()) == 2
+            return seen
+
+        monkeypatch.setattr(monitoring, "judge", look_while_another_tells)
+        monitoring.notify(NOW + HOUR)
+        assert len(calls) == 2
+        assert len(told()) == 2
 
     @pytest.mark.parametrize(
         "later",
