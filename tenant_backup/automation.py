@@ -38,6 +38,7 @@ from tenant_backup.models import (
     Event,
     Trigger,
 )
+from tenant_backup.schedule import PERIODS
 from tenant_backup.tenants import Tenant, fault_of, get_provider
 
 logger = logging.getLogger("tenant_backup")
@@ -63,12 +64,11 @@ LONGEST_RETRY = timedelta(hours=6)
 
 ENQUEUE_AGAIN_AFTER = timedelta(minutes=5)
 FEW = 10
-"""A queued backup that no worker has started is handed over again after the delay, which doubles,
-and only few of them with one tick: workers that are merely busy shall not drown in copies."""
+"""A queued backup that no worker has started is handed over again after the delay, which doubles
+up to `LONGEST_RETRY`, and only few of them with one tick: workers that are merely busy shall not drown in copies."""
 
 AHEAD = timedelta(minutes=5)
-LONGEST_INTERVAL = timedelta(days=32)
-"""What is set for later than this was set by a clock that was wrong, and is set anew."""
+"""What is later than this was written by a clock that was wrong."""
 
 VERIFIED_APART = timedelta(days=1)
 """A backup that was verified so lately is not verified again, nor a second one of its tenant."""
@@ -270,14 +270,14 @@ def take_due(
 def enqueue(backup: Backup) -> None:
     """Hand a queued backup to the workers, unless it is with them. Otherwise the tick will."""
     if backup.enqueued_at is None:
-        _hand_over(backup)
+        _hand_over(backup, timezone.now())
 
 
 def is_running() -> bool:
     return standing().state is State.RUNNING
 
 
-def _hand_over(backup: Backup) -> None:
+def _hand_over(backup: Backup, now: datetime) -> None:
     """Give the workers the backup's id.
 
     django-q2's ORM broker closes connections whose alias is in autocommit, and with them a
@@ -285,7 +285,6 @@ def _hand_over(backup: Backup) -> None:
     """
     if _in_a_transaction():
         return
-    now = timezone.now()
     row = Backup.objects.queued().filter(pk=backup.pk, enqueued_at=backup.enqueued_at)
     if not row.update(enqueued_at=now, error=""):
         return
@@ -417,7 +416,10 @@ def _mend_and_claim(now: datetime, settings: BackupSettingsQuerySet) -> None:
         return
     # So was what is scheduled since a time to come, which would hide that it is overdue.
     settings.filter(automatic=True, scheduled_since__gt=now).update(scheduled_since=now)
-    unset = Q(next_run_at=None) | Q(next_run_at__gt=now + LONGEST_INTERVAL)
+    unset = Q(next_run_at=None)
+    for interval, period in PERIODS.items():
+        # No slot is so far away: a clock that was ahead has set it.
+        unset |= Q(interval=interval, next_run_at__gt=now + period + timedelta(days=1))
     for row in settings.filter(unset, automatic=True):
         if tenant := _tenant(row.tenant_id):
             with _logged(f"Setting the next run of tenant {tenant.id!r}"):
@@ -474,13 +476,15 @@ def _hand_over_waiting(now: datetime) -> None:
     waiting = _waiting().order_by("created_at")
     again = [backup for backup in waiting if backup.enqueued_at and _is_overdue(backup, now)]
     for backup in [*waiting.filter(enqueued_at=None), *again[:FEW]]:
-        _hand_over(backup)
+        _hand_over(backup, now)
 
 
 def _is_overdue(backup: Backup, now: datetime) -> bool:
     """Whether it was handed over so long ago that its message is probably lost."""
     assert backup.enqueued_at is not None  # noqa: S101 - it was handed over
-    doubled = backup.enqueued_at - backup.created_at
+    if backup.enqueued_at > now + AHEAD:
+        return True
+    doubled = min(backup.enqueued_at - backup.created_at, LONGEST_RETRY)
     return now - backup.enqueued_at >= max(ENQUEUE_AGAIN_AFTER, doubled)
 
 

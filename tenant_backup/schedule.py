@@ -18,6 +18,16 @@ from zoneinfo import ZoneInfo
 HOURS_BETWEEN = {"hourly": 1, "6h": 6, "12h": 12}
 """The intervals that have several slots a day."""
 
+PERIODS = {
+    "hourly": timedelta(hours=1),
+    "6h": timedelta(hours=6),
+    "12h": timedelta(hours=12),
+    "daily": timedelta(days=1),
+    "weekly": timedelta(days=7),
+    "monthly": timedelta(days=31),
+}
+"""The longest time between two local times of slots. Clocks that are changed add less than a day."""
+
 SPREAD = {"hourly": timedelta(minutes=10)}
 WIDEST_SPREAD = timedelta(minutes=30)
 """Within this time after the local time that is set the tenants' slots are spread."""

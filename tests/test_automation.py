@@ -157,6 +157,21 @@ class TestTick:
         row.refresh_from_db()
         assert NOW < row.next_run_at <= NOW + timedelta(hours=1, minutes=10)
 
+    def test_a_next_run_that_a_clock_ahead_has_set_is_set_anew(self, add_tenant):
+        far = {
+            "hourly": timedelta(days=2),
+            "6h": timedelta(days=2),
+            "12h": timedelta(days=2),
+            "daily": timedelta(days=3),
+            "weekly": timedelta(days=9),
+            "monthly": timedelta(days=33),
+        }
+        for interval, delay in far.items():
+            make_due(add_tenant(interval), NOW + delay, interval=interval)
+        automation.tick(NOW)
+        for row in BackupSettings.objects.all():
+            assert row.next_run_at == row.slot_after(NOW, UTC), row.interval
+
     def test_settings_without_a_next_run_get_one(self, tenant):
         BackupSettings.objects.create(tenant_id=tenant.id, automatic=True)
         automation.tick(NOW)
@@ -337,18 +352,27 @@ class TestEnqueue:
         Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.MANUAL, created_at=NOW)
         for minute in range(90):
             before = OrmQ.objects.count()
-            self.tick_at(minutes(minute))
+            automation.tick(minutes(minute))
             if OrmQ.objects.count() > before:
                 handed_over.append(minute)
         assert handed_over == [0, 5, 10, 20, 40, 80]
 
-    def tick_at(self, now):
-        original = timezone.now
-        timezone.now = lambda: now
-        try:
-            automation.tick(now)
-        finally:
-            timezone.now = original
+    def test_the_delay_has_an_end(self, tenant):
+        """Whose message was lost after an outage of two weeks does not wait two more."""
+        Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.MANUAL, created_at=NOW)
+        for days in (0, 14):
+            automation.tick(NOW + timedelta(days=days))
+        OrmQ.objects.all().delete()
+        automation.tick(NOW + timedelta(days=14, hours=6))
+        assert OrmQ.objects.count() == 1
+
+    def test_what_a_clock_that_was_ahead_handed_over_is_handed_over_again(self, tenant):
+        Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.MANUAL, created_at=NOW)
+        automation.tick(NOW + timedelta(days=1100))
+        OrmQ.objects.all().delete()
+        for minute in range(2):
+            automation.tick(minutes(minute))
+        assert OrmQ.objects.count() == 1
 
     def test_only_few_again_with_one_tick_but_in_the_end_all(self, add_tenant):
         """Whatever lost their messages, a restart of the broker say, all are handed over again."""
@@ -356,13 +380,13 @@ class TestEnqueue:
         for name in range(number):
             tenant = add_tenant(f"t{name}", database=False)
             Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.MANUAL, created_at=NOW)
-        self.tick_at(NOW)
+        automation.tick(NOW)
         assert OrmQ.objects.count() == number
         OrmQ.objects.all().delete()
         counts = []
         for minute in (30, 31, 32):
             before = OrmQ.objects.count()
-            self.tick_at(minutes(minute))
+            automation.tick(minutes(minute))
             counts.append(OrmQ.objects.count() - before)
         assert counts == [automation.FEW, automation.FEW, 1]
 

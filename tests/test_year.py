@@ -551,10 +551,14 @@ class Year:
         return earliest + (START - earliest) % step
 
     def handed_over_again_at(self, entry):
-        """When a queued backup whose message may be lost is handed over again: at 5, 10, 20 …"""
+        """When a queued backup whose message may be lost is handed over again: at 5, 10, 20 …
+
+        But every six hours at least.
+        """
         if entry.enqueued_at is None or entry.enqueued_at > self.now + 5 * MINUTE:
             return None  # at once: it never was, or by a clock that was wrong
-        return entry.enqueued_at + max(5 * MINUTE, entry.enqueued_at - entry.created_at)
+        doubled = min(entry.enqueued_at - entry.created_at, 6 * HOUR)
+        return entry.enqueued_at + max(5 * MINUTE, doubled)
 
     def tick(self):
         self.note("tick")
@@ -602,7 +606,8 @@ class Year:
         for account in self.known():
             if not (account.automatic and account.has_settings):
                 continue
-            if account.next_run is None or account.next_run > now + 32 * DAY:
+            furthest = now + LONGEST[account.rule["interval"]] + DAY
+            if account.next_run is None or account.next_run > furthest:
                 account.next_run = slot_after(account.rule, account.tenant, now)
             if account.next_run <= now and not account.active:
                 claims[account] = account.next_run
