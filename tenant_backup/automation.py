@@ -65,7 +65,8 @@ LONGEST_RETRY = timedelta(hours=6)
 ENQUEUE_AGAIN_AFTER = timedelta(minutes=5)
 FEW = 10
 """A queued backup that no worker has started is handed over again after the delay, which doubles
-up to `LONGEST_RETRY`, and only few of them with one tick: workers that are merely busy shall not drown in copies."""
+up to `LONGEST_RETRY`; and only few of them with one tick, for workers that are merely busy shall
+not drown in copies."""
 
 AHEAD = timedelta(minutes=5)
 """What is later than this was written by a clock that was wrong."""

@@ -26,7 +26,7 @@ PERIODS = {
     "weekly": timedelta(days=7),
     "monthly": timedelta(days=31),
 }
-"""The longest time between two local times of slots. Clocks that are changed add less than a day."""
+"""The longest time between two local times of slots. A change of the clocks adds hours at most."""
 
 SPREAD = {"hourly": timedelta(minutes=10)}
 WIDEST_SPREAD = timedelta(minutes=30)
