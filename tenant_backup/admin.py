@@ -1,4 +1,4 @@
-"""The operator's view of all tenants: the catalog, the settings and the history in Django's admin.
+"""The operator's view of all tenants, in Django's admin: how each stands, the catalog, the history.
 
 Whoever has these models' permissions has them for every tenant.
 """
@@ -6,7 +6,8 @@ Whoever has these models' permissions has them for every tenant.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, TypeVar, cast
 
@@ -16,21 +17,44 @@ from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_permission_codename
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import QuerySet, TimeField
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import Count, F, Model, QuerySet, Sum, TimeField
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBadRequest,
+    HttpResponseRedirect,
+)
 from django.template.defaultfilters import truncatechars
-from django.urls import reverse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_POST
 
 from tenant_backup import backups
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress
 from tenant_backup.files import size_in_words
-from tenant_backup.models import Automation, Backup, BackupSettings, Event, Trigger
-from tenant_backup.tenants import Tenant, get_provider
+from tenant_backup.models import (
+    Automation,
+    Backup,
+    BackupSettings,
+    BackupSettingsQuerySet,
+    Event,
+    Health,
+    Trigger,
+)
+from tenant_backup.tenants import Tenant, fault_of, get_provider
+from tenant_backup.words import ago, when
 
 logger = logging.getLogger("tenant_backup")
 
@@ -100,6 +124,20 @@ class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def tell_success(self, request: HttpRequest, text: str, count: int) -> None:
         if count:
             self.message_user(request, text % {"count": count}, messages.SUCCESS)
+
+    def pause_automation(self, request: HttpRequest) -> None:
+        from tenant_backup import automation
+
+        automation.pause(_user_name(request))
+        text = _("Automation is paused: nothing automatic starts until somebody resumes it.")
+        self.message_user(request, text, messages.SUCCESS)
+
+    def resume_automation(self, request: HttpRequest) -> None:
+        from tenant_backup import automation
+
+        automation.resume(_user_name(request))
+        text = _("Automation is not paused any more.")
+        self.message_user(request, text, messages.SUCCESS)
 
 
 class GoodFilter(admin.SimpleListFilter):
@@ -290,16 +328,108 @@ class BackupSettingsForm(forms.ModelForm):  # type: ignore[type-arg]
         return super().clean()
 
 
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The tenants, as the provider knows them when the request asks for the first time."""
+
+    names: Mapping[str, str]
+    """The name of each tenant that has a row; of one that is not known, its id."""
+    retired: frozenset[str]
+    trouble: str = ""
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Fleet:
+        kept: dict[str, Any] = vars(request)
+        if "_tenant_backup_fleet" not in kept:
+            kept["_tenant_backup_fleet"] = cls.ask()
+        fleet: Fleet = kept["_tenant_backup_fleet"]
+        return fleet
+
+    @classmethod
+    def ask(cls) -> Fleet:
+        """Ask the provider, and make the settings of the tenants that are new."""
+        rows = set(BackupSettings.objects.values_list("tenant_id", flat=True))
+        try:
+            tenants = list(get_provider().all_tenants())
+            new = {tenant.id for tenant in tenants if not fault_of(tenant)} - rows
+            if new:
+                BackupSettings.objects.ensure(new)
+            names = {tenant.id: str(tenant.name) for tenant in tenants}
+        except Exception as error:
+            logger.exception("The admin cannot say which tenants there are.")
+            return cls({row: row for row in rows}, frozenset(), str(error) or type(error).__name__)
+        return cls({row: names.get(row, row) for row in rows | new}, frozenset(rows - names.keys()))
+
+    def found(self, words: str) -> list[str]:
+        """The ids of the tenants that have all these words in their id or their name."""
+        wanted = words.casefold().split()
+        texts = {key: f"{key} {name}".casefold() for key, name in self.names.items()}
+        return [key for key, text in texts.items() if all(word in text for word in wanted)]
+
+
+SIGNS = {"good": "\N{CHECK MARK}", "warning": "!", "error": "\N{MULTIPLICATION X}", "quiet": "·"}
+
+TONES = {
+    Health.OVERDUE: "error",
+    Health.FAILED: "error",
+    Health.LOST: "error",
+    Health.NO_BACKUP: "warning",
+    Health.OFF: "quiet",
+    Health.WELL: "good",
+    Health.RETIRED: "quiet",
+}
+
+NEEDS_ATTENTION = [health for health, tone in TONES.items() if tone in ("error", "warning")]
+
+
+def light(tone: str, text: str) -> SafeString:
+    """A state at a glance: by its colour, by its sign, and in words."""
+    return format_html(
+        '<span class="backup-light backup-light-{}"><span aria-hidden="true">{}</span> {}</span>',
+        tone,
+        SIGNS[tone],
+        text,
+    )
+
+
+class HealthFilter(admin.SimpleListFilter):
+    title = gettext_lazy("state")
+    parameter_name = "state"
+
+    ATTENTION = "attention"
+    WANTED = {ATTENTION: NEEDS_ATTENTION, **{health.name.lower(): [health] for health in TONES}}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        states = [(health.name.lower(), str(health.label)) for health in TONES]
+        return [(self.ATTENTION, _("in need of attention")), *states]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        wanted = self.WANTED.get(self.value() or "")
+        return None if wanted is None else queryset.filter(health__in=wanted)
+
+
 @admin.register(BackupSettings)
 class BackupSettingsAdmin(CatalogAdmin):
-    """Each tenant's settings. The rows are made for the provider's tenants, and stay."""
+    """All tenants: how each stands, and its settings.
+
+    The rows are made for the provider's tenants, and stay.
+    """
 
     form = BackupSettingsForm
-    list_display = ["tenant_id", "automatic", "interval", "next_run_at", "retention"]
-    list_filter = ["automatic", "interval"]
+    list_display = [
+        "tenant",
+        "state",
+        "schedule",
+        "last_good",
+        "next_run",
+        "good_number",
+        "good_bytes",
+    ]
+    list_filter = [HealthFilter, "automatic", "interval"]
     search_fields = ["tenant_id"]
     ordering = ["tenant_id"]
-    actions = ["back_up_now"]
+    list_per_page = 100
+    actions = ["back_up_now", "verify", "switch_on", "switch_off"]
     readonly_fields = ["tenant_id", "next_run_at"]
     # The admin's own offers the browser's "now" and compares it with the server's time, and the
     # time of day is neither's.
@@ -328,32 +458,143 @@ class BackupSettingsAdmin(CatalogAdmin):
         (gettext_lazy("Notices"), {"fields": ["notify_email"]}),
     ]
 
+    class Media:
+        css = {"all": ["tenant_backup/admin.css"]}
+
     def has_delete_permission(
         self, request: HttpRequest, obj: BackupSettings | None = None
     ) -> bool:
         return False
 
     def has_back_up_permission(self, request: HttpRequest) -> bool:
-        codename = get_permission_codename("add", Backup._meta)
-        return request.user.has_perm(f"{Backup._meta.app_label}.{codename}")
+        return _may(request, "add", Backup)
 
-    @admin.display(description=gettext_lazy("kept"))
-    def retention(self, settings: BackupSettings) -> str:
-        if not settings.policy.has_limits:
-            return _("everything")
-        days, daily = settings.keep_days or 0, settings.keep_daily or 0
-        weekly, monthly = settings.keep_weekly or 0, settings.keep_monthly or 0
-        rules = [
-            (settings.keep_last or 0, _("the newest %(count)d")),
-            (days, ngettext("%(count)d day", "%(count)d days", days)),
-            (daily, ngettext("daily for %(count)d day", "daily for %(count)d days", daily)),
-            (weekly, ngettext("weekly for %(count)d week", "weekly for %(count)d weeks", weekly)),
-            (
-                monthly,
-                ngettext("monthly for %(count)d month", "monthly for %(count)d months", monthly),
-            ),
-        ]
-        return ", ".join(text % {"count": count} for count, text in rules if count)
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = cast("BackupSettingsQuerySet", super().get_queryset(request))
+        return rows.with_health(timezone.now(), retired=Fleet.of(request).retired)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[BackupSettings], search_term: str
+    ) -> tuple[QuerySet[BackupSettings], bool]:
+        """The names are the provider's, so no database can search in them."""
+        if not search_term.strip():
+            return queryset, False
+        return queryset.filter(tenant_id__in=Fleet.of(request).found(search_term)), False
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist = super().get_changelist_instance(request)
+        names = Fleet.of(request).names
+        for row in changelist.result_list:
+            vars(row)["name"] = names.get(row.tenant_id)
+        return changelist
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        response = super().changelist_view(request, extra_context)
+        # An action is answered by a redirect, and what is wrong is said on the page that follows.
+        if isinstance(response, TemplateResponse):
+            response.context_data = {**(response.context_data or {}), **self._header(request)}
+            if trouble := Fleet.of(request).trouble:
+                text = _(
+                    "The tenant provider failed, so ids stand for the names, and nobody is shown "
+                    "as retired: %(reason)s"
+                )
+                self.message_user(request, text % {"reason": trouble}, messages.ERROR)
+        return response
+
+    def _header(self, request: HttpRequest) -> dict[str, Any]:
+        """What stands above the list: the totals of all tenants, and automation with its switch."""
+        by_health = self.get_queryset(request).order_by().values_list("health")
+        counts = dict(by_health.annotate(number=Count("pk")))
+        shown = [(_("All well"), "well", [Health.WELL])]
+        shown += [(_("In need of attention"), HealthFilter.ATTENTION, NEEDS_ATTENTION)]
+        shown += [(_("Automatic off"), "off", [Health.OFF])]
+        shown += [(_("Retired"), "retired", [Health.RETIRED])]
+        standing = _standing()
+        return {
+            "tenants": sum(counts.values()) - counts.get(Health.RETIRED, 0),
+            "groups": [
+                (name, value, sum(counts.get(health, 0) for health in healths))
+                for name, value, healths in shown
+            ],
+            "backups": Backup.objects.good().aggregate(number=Count("pk"), bytes=Sum("size")),
+            "standing": standing,
+            "automation_light": self._automation_light(standing),
+            "last_tick": ago(standing.last_tick_at) if standing and standing.last_tick_at else "",
+            "may_switch": standing is not None and _may(request, "change", Automation),
+        }
+
+    @staticmethod
+    def _automation_light(standing: Any) -> SafeString:
+        if standing is None:
+            return light("warning", _("not set up"))
+        tone = {"RUNNING": "good", "STALLED": "error"}.get(standing.state.name, "warning")
+        return light(tone, standing.state.label)
+
+    def get_urls(self) -> list[URLPattern]:
+        switch = path(
+            "automation/",
+            require_POST(self.admin_site.admin_view(self.automation_view)),
+            name="tenant_backup_backupsettings_automation",
+        )
+        return [switch, *super().get_urls()]
+
+    def automation_view(self, request: HttpRequest) -> HttpResponse:
+        """Pause or resume automation. Which, is said, so that two clicks do not undo each other."""
+        if not _may(request, "change", Automation):
+            raise PermissionDenied
+        if not apps.is_installed("django_q"):
+            raise Http404
+        switch = {"pause": self.pause_automation, "resume": self.resume_automation}
+        if (wanted := request.POST.get("switch")) not in switch:
+            return HttpResponseBadRequest()
+        switch[wanted](request)
+        name = "admin:tenant_backup_backupsettings_changelist"
+        return HttpResponseRedirect(reverse(name, current_app=self.admin_site.name))
+
+    @admin.display(description=gettext_lazy("tenant"), ordering="tenant_id")
+    def tenant(self, settings: BackupSettings) -> str:
+        name = vars(settings).get("name") or settings.tenant_id
+        if name == settings.tenant_id:
+            return settings.tenant_id
+        return format_html('{} <span class="backup-detail">{}</span>', name, settings.tenant_id)
+
+    @admin.display(description=gettext_lazy("state"), ordering="-health")
+    def state(self, settings: BackupSettings) -> str:
+        health = Health(settings.health)
+        return light(TONES[health], str(health.label))
+
+    @admin.display(description=gettext_lazy("automatic"), ordering="automatic")
+    def schedule(self, settings: BackupSettings) -> str:
+        return str(settings.get_interval_display()) if settings.automatic else _("off")
+
+    @admin.display(
+        description=gettext_lazy("last good"),
+        ordering=F("last_good_at").asc(nulls_first=True),
+    )
+    def last_good(self, settings: BackupSettings) -> str:
+        if not (at := settings.last_good_at):
+            return self.get_empty_value_display()
+        day = date_format(timezone.localtime(at), "SHORT_DATE_FORMAT")
+        return format_html('{} <span class="backup-detail">{}</span>', ago(at), day)
+
+    @admin.display(
+        description=gettext_lazy("next run"), ordering=F("next_run_at").asc(nulls_last=True)
+    )
+    def next_run(self, settings: BackupSettings) -> str:
+        at = settings.next_run_at
+        return when(at) if at else self.get_empty_value_display()
+
+    @admin.display(description=gettext_lazy("backups"), ordering="good_number")
+    def good_number(self, settings: BackupSettings) -> int:
+        return settings.good_number
+
+    @admin.display(description=gettext_lazy("size"), ordering="good_bytes")
+    def good_bytes(self, settings: BackupSettings) -> str:
+        if not settings.good_bytes:
+            return self.get_empty_value_display()
+        return size_in_words(settings.good_bytes)
 
     def save_model(
         self, request: HttpRequest, obj: BackupSettings, form: BackupSettingsForm, change: bool
@@ -411,6 +652,79 @@ class BackupSettingsAdmin(CatalogAdmin):
         text = ngettext("%(count)d backup was made.", "%(count)d backups were made.", count)
         self.tell_success(request, text, count)
 
+    @admin.action(permissions=["change"], description=gettext_lazy("Verify the newest backups"))
+    def verify(self, request: HttpRequest, queryset: QuerySet[BackupSettings]) -> None:
+        self.after_commit(partial(self._verify, request, list(queryset)))
+
+    def _verify(self, request: HttpRequest, rows: list[BackupSettings]) -> None:
+        by_workers = _automation_runs()
+
+        def verify(tenant: Tenant, settings: BackupSettings) -> None:
+            backup = Backup.objects.for_tenant(tenant.id).good().newest_first().first()
+            if backup is None:
+                raise BackupError("There is no good backup.")
+            if by_workers:
+                from tenant_backup import automation
+
+                automation.enqueue_verify(backup)
+            elif problem := backups.verify(tenant, backup):
+                raise BackupError(problem)
+
+        count = len(
+            self.for_each(
+                request,
+                rows,
+                verify,
+                not_done=_("The newest backup of %(tenant)s is not verified: %(reason)s"),
+            )
+        )
+        if by_workers:
+            text = ngettext(
+                "%(count)d backup is being read again in the background. The state will tell.",
+                "%(count)d backups are being read again in the background. The state will tell.",
+                count,
+            )
+        else:
+            text = ngettext(
+                "%(count)d backup was read again and is good.",
+                "%(count)d backups were read again and are good.",
+                count,
+            )
+        self.tell_success(request, text, count)
+
+    @admin.action(permissions=["change"], description=gettext_lazy("Switch automatic backup on"))
+    def switch_on(self, request: HttpRequest, queryset: QuerySet[BackupSettings]) -> None:
+        count = self._switch(request, queryset, automatic=True)
+        text = ngettext(
+            "Automatic backup is on for %(count)d tenant.",
+            "Automatic backup is on for %(count)d tenants.",
+            count,
+        )
+        self.tell_success(request, text, count)
+
+    @admin.action(permissions=["change"], description=gettext_lazy("Switch automatic backup off"))
+    def switch_off(self, request: HttpRequest, queryset: QuerySet[BackupSettings]) -> None:
+        count = self._switch(request, queryset, automatic=False)
+        text = ngettext(
+            "Automatic backup is off for %(count)d tenant.",
+            "Automatic backup is off for %(count)d tenants.",
+            count,
+        )
+        self.tell_success(request, text, count)
+
+    def _switch(
+        self, request: HttpRequest, rows: Iterable[BackupSettings], *, automatic: bool
+    ) -> int:
+        def configure(tenant: Tenant, settings: BackupSettings) -> None:
+            # As it is now: with many selected, somebody may have changed it meanwhile.
+            settings.refresh_from_db()
+            if settings.automatic != automatic:
+                settings.automatic = automatic
+                backups.configure(tenant, settings, actor=_user_name(request))
+
+        not_done = _("Automatic backup of %(tenant)s was not switched: %(reason)s")
+        return len(self.for_each(request, rows, configure, not_done=not_done))
+
 
 @admin.register(Automation)
 class AutomationAdmin(CatalogAdmin):
@@ -433,27 +747,16 @@ class AutomationAdmin(CatalogAdmin):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, row: Automation) -> str:
-        if not apps.is_installed("django_q"):
-            return _("not set up")
-        from tenant_backup import automation
-
-        return str(automation.standing().state.label)
+        standing = _standing()
+        return str(standing.state.label) if standing else _("not set up")
 
     @admin.action(permissions=["change"], description=gettext_lazy("Pause automatic backups"))
     def pause(self, request: HttpRequest, queryset: QuerySet[Automation]) -> None:
-        from tenant_backup import automation
-
-        automation.pause(_user_name(request))
-        text = _("Automation is paused: nothing automatic starts until somebody resumes it.")
-        self.message_user(request, text, messages.SUCCESS)
+        self.pause_automation(request)
 
     @admin.action(permissions=["change"], description=gettext_lazy("Resume automatic backups"))
     def resume(self, request: HttpRequest, queryset: QuerySet[Automation]) -> None:
-        from tenant_backup import automation
-
-        automation.resume(_user_name(request))
-        text = _("Automation is not paused any more.")
-        self.message_user(request, text, messages.SUCCESS)
+        self.resume_automation(request)
 
 
 @admin.register(Event)
@@ -481,10 +784,21 @@ def _user_name(request: HttpRequest) -> str:
     return request.user.get_username()[:255]
 
 
+def _may(request: HttpRequest, action: str, model: type[Model]) -> bool:
+    codename = get_permission_codename(action, model._meta)
+    return request.user.has_perm(f"{model._meta.app_label}.{codename}")
+
+
 def _automation_runs() -> bool:
-    """Whether workers are there to make a backup. The module needs django-q2's models."""
+    """Whether workers are there to make a backup, or to read one again."""
+    standing = _standing()
+    return standing is not None and standing.state.name == "RUNNING"
+
+
+def _standing() -> Any:
+    """Where automation stands; None in a host without django-q2, whose models the module needs."""
     if not apps.is_installed("django_q"):
-        return False
+        return None
     from tenant_backup import automation
 
-    return automation.is_running()
+    return automation.standing()

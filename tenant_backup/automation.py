@@ -274,6 +274,17 @@ def enqueue(backup: Backup) -> None:
         _hand_over(backup, timezone.now())
 
 
+def enqueue_verify(backup: Backup) -> None:
+    """Have a worker read a good backup again.
+
+    Raises `BackupError` inside a transaction, for the reason of `_hand_over`: no tick would make up
+    for it.
+    """
+    if _in_a_transaction():
+        raise BackupError("Inside a database transaction it cannot be handed to a worker.")
+    async_task(VERIFY, backup.pk, q_options=_options())
+
+
 def is_running() -> bool:
     return standing().state is State.RUNNING
 
@@ -295,7 +306,8 @@ def _hand_over(backup: Backup, now: datetime) -> None:
     except Exception as error:
         # Whatever the host's broker raises: the row stays queued and says why.
         logger.exception("Backup %s cannot be handed to a worker.", backup.pk)
-        reason = f"It cannot be handed to a worker: {type(error).__name__}: {error}"
+        text = gettext("It cannot be handed to a worker: %(kind)s: %(reason)s")
+        reason = text % {"kind": type(error).__name__, "reason": error}
         Backup.objects.queued().filter(pk=backup.pk).update(error=reason, enqueued_at=None)
 
 

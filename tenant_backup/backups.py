@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
+from django.db.models import Q, Sum
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 
 from tenant_backup import lock, retention, sqlite
+from tenant_backup.chart import Happening, Outcome
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress, DatabaseDamaged, RowChanged
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory, file_names, made_at
@@ -36,7 +38,9 @@ from tenant_backup.tenants import Tenant
 
 logger = logging.getLogger("tenant_backup")
 
-INTERRUPTED = "Interrupted: the process that made this backup ended before it was finished."
+INTERRUPTED = gettext_noop(
+    "Interrupted: the process that made this backup ended before it was finished."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,13 +163,72 @@ def perform(
         return None
 
 
-def removals_after_next(tenant: Tenant) -> list[Decision[Backup]]:
-    """What will be deleted, and why, when the next backup has succeeded."""
-    automatic = BackupSettings.objects.of(tenant.id).automatic
-    trigger = Trigger.AUTOMATIC if automatic else Trigger.MANUAL
-    return removals(
-        tenant, Backup(pk=0, tenant_id=tenant.id, trigger=trigger, status=Status.COMPLETE)
-    )
+def removals_after_next(
+    tenant: Tenant, settings: BackupSettings | None = None
+) -> list[Decision[Backup]]:
+    """What will be deleted, and why, when the next backup has succeeded.
+
+    By these settings, which may not be saved yet, or else by the tenant's own.
+    """
+    settings = settings or BackupSettings.objects.of(tenant.id)
+    trigger = Trigger.AUTOMATIC if settings.automatic else Trigger.MANUAL
+    made = Backup(pk=0, tenant_id=tenant.id, trigger=trigger, status=Status.COMPLETE)
+    # Of all backups only what retention asks for.
+    fields = ["trigger", "pinned", "created_at", "status", "missing_at", "damaged_at"]
+    rows = Backup.objects.for_tenant(tenant.id).complete().only("tenant_id", *fields)
+    return _removals(tenant, settings.policy, [*rows, made])
+
+
+def happenings(tenant: Tenant, since: datetime) -> list[Happening]:
+    """What came of each attempt since then, of those that are not in the catalog any more, too."""
+    rows = Backup.objects.for_tenant(tenant.id)
+    known = rows.exclude(Backup.ACTIVE).filter(created_at__gte=since)
+    good = set(known.good().values_list("pk", flat=True))
+    found = [
+        Happening(at, Outcome.GOOD if pk in good else Outcome.FAILED, size)
+        for pk, at, size in known.values_list("pk", "created_at", "size")
+    ]
+    ends = {Action.COMPLETED.value: Outcome.REMOVED, Action.FAILED.value: Outcome.FAILED}
+    events = Event.objects.for_tenant(tenant.id).filter(action__in=ends, created_at__gte=since)
+    gone = events.filter(~Q(backup_id__in=rows.values("pk")))
+    return found + [
+        Happening(at, ends[action], size)
+        for at, action, size in gone.values_list("created_at", "action", "size")
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What a tenant's backups take up, in bytes, and how many more fit; None is not known."""
+
+    used: int
+    free: int | None
+    fits: int | None
+
+
+def space(tenant: Tenant) -> Space:
+    """By the catalog and by `stat` alone."""
+    there = Backup.objects.for_tenant(tenant.id).complete().filter(missing_at=None)
+    used = there.aggregate(bytes=Sum("size"))["bytes"] or 0
+    try:
+        free = directory_of(tenant).free_bytes()
+    except OSError:
+        return Space(used, None, None)
+    needed = database_bytes(tenant)
+    return Space(used, free, max(0, free - SPACE_MARGIN) // needed if needed else None)
+
+
+def database_bytes(tenant: Tenant) -> int | None:
+    """How large the database and its write-ahead log are; None where there is no database."""
+    # stat, never open: to close a database that this process has open would drop its locks.
+    log = tenant.database.with_name(f"{tenant.database.name}-wal")
+    try:
+        size = tenant.database.stat().st_size
+    except OSError:
+        return None
+    with suppress(OSError):
+        size += log.stat().st_size
+    return size
 
 
 def refuse(backup: Backup, reason: BackupError) -> None:
@@ -226,12 +289,15 @@ def last_progress_at(tenant: Tenant, backup: Backup) -> datetime:
 
 def note_missing(tenant: Tenant) -> list[Backup]:
     """Mark the good backups whose files are gone, and return those."""
-    directory = directory_of(tenant)
-    missing = []
-    for backup in Backup.objects.for_tenant(tenant.id).good():
-        if directory.is_missing(backup.file_name):
-            _note_found(backup, Action.MISSING, missing_at=timezone.now())
-            missing.append(backup)
+    rows = Backup.objects.for_tenant(tenant.id).good()
+    # The catalog first: what it has by now was published before.
+    known = dict(rows.values_list("pk", "file_name"))
+    there = directory_of(tenant).names()
+    if there is None:
+        return []
+    missing = list(rows.filter(pk__in=[pk for pk, name in known.items() if name not in there]))
+    for backup in missing:
+        _note_found(backup, Action.MISSING, missing_at=timezone.now())
     return missing
 
 
@@ -247,7 +313,8 @@ def verify(
     if directory.is_missing(backup.file_name):
         if not backup.missing_at:
             _note_found(backup, Action.MISSING, missing_at=now)
-        return f"The file {directory.file(backup.file_name)} is missing."
+        text = gettext("The file %(path)s is missing.")
+        return text % {"path": directory.file(backup.file_name)}
     if problem := _damage(directory, backup, deadline, pulse):
         if not backup.damaged_at:
             _note_found(backup, Action.DAMAGED, problem, damaged_at=now, missing_at=None)
@@ -267,20 +334,32 @@ def _damage(
     file = directory.file(backup.file_name)
     try:
         if not stat.S_ISREG(file.lstat().st_mode):
-            return f"{file} is not the backup any more, but no regular file."
+            raise DatabaseDamaged(
+                "%(path)s is not the backup any more, but no regular file.", path=file
+            )
         found = sqlite.fingerprint(file, deadline=deadline, pulse=pulse)
         if found.size != backup.size:
-            return f"{file} is damaged: it has {found.size} bytes instead of {backup.size}."
+            raise DatabaseDamaged(
+                "%(path)s is damaged: it has %(found)d bytes instead of %(expected)d.",
+                path=file,
+                found=found.size,
+                expected=backup.size,
+            )
         if found != backup.fingerprint:
-            return f"{file} is damaged: its SHA-256 is not the one that it was made with."
+            raise DatabaseDamaged(
+                "%(path)s is damaged: its SHA-256 is not the one that it was made with.", path=file
+            )
         sqlite.check(file, deadline=deadline, pulse=pulse)
     except DatabaseDamaged as error:
         return str(error)
     except OSError as error:
         if error.errno == errno.EIO:
             # So a disk says that it has lost what was written.
-            return f"{file} is damaged: {error.strerror}."
-        raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
+            text = gettext("%(path)s is damaged: %(reason)s.")
+            return text % {"path": file, "reason": error.strerror}
+        raise BackupError(
+            "%(path)s cannot be read: %(reason)s.", path=file, reason=error.strerror
+        ) from error
     return ""
 
 
@@ -316,7 +395,7 @@ def sync(tenant: Tenant) -> Synced:
     directory = directory_of(tenant)
     if not directory.exists():
         if Backup.objects.for_tenant(tenant.id).good().exists():
-            raise BackupError(f"{directory.path} is not there, or out of reach.")
+            raise BackupError("%(path)s is not there, or out of reach.", path=directory.path)
         return Synced([], [], [], [])
     with at_work(tenant, wait=conf.BUSY_TIMEOUT):
         missing = note_missing(tenant)
@@ -330,8 +409,13 @@ def sync(tenant: Tenant) -> Synced:
 def removals(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
     """What `prune` would delete now, and why; or if there were these backups, too."""
     rows = Backup.objects.for_tenant(tenant.id).complete()
-    policy = BackupSettings.objects.of(tenant.id).policy
-    decisions = retention.decide([*rows, *more], policy, timezone.now(), tenant.zone)
+    return _removals(tenant, BackupSettings.objects.of(tenant.id).policy, [*rows, *more])
+
+
+def _removals(
+    tenant: Tenant, policy: retention.Policy, rows: Sequence[Backup]
+) -> list[Decision[Backup]]:
+    decisions = retention.decide(rows, policy, timezone.now(), tenant.zone)
     return [decision for decision in decisions if not decision.keep]
 
 
@@ -374,7 +458,9 @@ def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> Non
     with _catalog_transaction():
         rows = Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk)
         if not (rows.good() if pinned else rows).update(pinned=pinned):
-            raise BackupError(f"Backup {backup.pk} is not a good one, so it cannot be pinned.")
+            raise BackupError(
+                "Backup %(backup)s is not a good one, so it cannot be pinned.", backup=backup.pk
+            )
         if backup.pinned != pinned:
             backup.pinned = pinned
             Event.record(
@@ -419,7 +505,7 @@ def open_file(tenant: Tenant, backup: Backup, *, actor: str = "") -> BinaryIO:
 def _open(tenant: Tenant, backup: Backup) -> BinaryIO:
     rows = Backup.objects.for_tenant(tenant.id).complete().filter(pk=backup.pk)
     if not rows.exists():
-        raise BackupError(f"Backup {backup.pk} has no file.")
+        raise BackupError("Backup %(backup)s has no file.", backup=backup.pk)
     return directory_of(tenant).open(backup.file_name)
 
 
@@ -521,8 +607,8 @@ def _perform(
     except Exception as error:
         # Whatever it is, the backup is there, and nobody shall be told that it failed.
         logger.exception("Pruning the backups of tenant %r failed.", tenant.id)
-        reason = _as_backup_error(error)
-        return Made(backup, prune_error=f"The backup is complete, but pruning failed: {reason}")
+        text = gettext("The backup is complete, but pruning failed: %(reason)s")
+        return Made(backup, prune_error=text % {"reason": _as_backup_error(error)})
 
 
 def _prepare(tenant: Tenant, limits: Limits) -> None:
@@ -657,7 +743,9 @@ def _require_not_anothers(tenant: Tenant, file: Path, copy: Fingerprint) -> None
     rows = Backup.objects.filter(sha256=copy.sha256, size=copy.size)
     owners = set(rows.values_list("tenant_id", flat=True))
     if owners and tenant.id not in owners:
-        raise BackupError(f"{file} is a backup of tenant {min(owners)!r}.")
+        raise BackupError(
+            "%(path)s is a backup of tenant %(tenant)r.", path=file, tenant=min(owners)
+        )
 
 
 def _claim(tenant: Tenant, order: Order) -> Backup:
@@ -677,7 +765,9 @@ def _claim(tenant: Tenant, order: Order) -> Backup:
         # Somebody else was faster.
         active = rows.active().first()
     if active is None or active.status == Status.RUNNING:
-        raise BackupInProgress(f"A backup of {tenant.name} is being made at this moment.")
+        raise BackupInProgress(
+            "A backup of %(tenant)s is being made at this moment.", tenant=tenant.name
+        )
     try:
         active.take_over(
             trigger=order.trigger,
@@ -687,7 +777,7 @@ def _claim(tenant: Tenant, order: Order) -> Backup:
         )
     except RowChanged as error:
         raise BackupInProgress(
-            f"A backup of {tenant.name} has been begun at this moment."
+            "A backup of %(tenant)s has been begun at this moment.", tenant=tenant.name
         ) from error
     return active
 
@@ -767,8 +857,10 @@ def copy_into(
             )
     except DatabaseDamaged as error:
         raise DatabaseDamaged(
-            f"The copy of {snapshot.database} is no sound database, so the database itself is "
-            f"probably damaged. SQLite says: {error}"
+            "The copy of %(database)s is no sound database, so the database itself is probably "
+            "damaged. SQLite says: %(reason)s",
+            database=snapshot.database,
+            reason=error,
         ) from error
     return sqlite.fingerprint(target, deadline=limits.deadline, pulse=pulse)
 
@@ -837,7 +929,9 @@ def _as_backup_error(error: BaseException) -> BackupError:
     if isinstance(error, BackupError):
         return error
     if isinstance(error, Exception):
-        return BackupError(f"Unexpected error: {type(error).__name__}: {error}")
+        return BackupError(
+            "Unexpected error: %(kind)s: %(reason)s", kind=type(error).__name__, reason=error
+        )
     return BackupError(INTERRUPTED)
 
 
@@ -849,7 +943,7 @@ def _delete(tenant: Tenant, backup: Backup, action: Action, actor: str, detail: 
     # From here on it is no good backup, which nobody can pin. Whatever ends us before the row is
     # gone leaves it with the truth, or what is soon the truth; and it can be deleted again.
     if not deletable.update(missing_at=was_missing_at or timezone.now()):
-        raise RowChanged(_why_not_deleted(rows.first(), backup.pk))
+        raise _not_deletable(rows.first(), backup.pk)
     try:
         if backup.file_name:
             directory_of(tenant).remove(backup.file_name)
@@ -862,12 +956,16 @@ def _delete(tenant: Tenant, backup: Backup, action: Action, actor: str, detail: 
     backup_deleted.send_robust(Backup, tenant=tenant, backup=backup)
 
 
-def _why_not_deleted(backup: Backup | None, backup_id: int) -> str:
+def _not_deletable(backup: Backup | None, backup_id: int) -> RowChanged:
     if backup is None:
-        return f"There is no backup {backup_id} any more."
+        return RowChanged("There is no backup %(backup)d any more.", backup=backup_id)
     if backup.is_active:
-        return f"Backup {backup_id} is {backup.get_status_display()} and cannot be deleted now."
-    return f"{backup} is pinned. Unpin it first."
+        return RowChanged(
+            "Backup %(backup)d is %(status)s and cannot be deleted now.",
+            backup=backup_id,
+            status=backup.get_status_display(),
+        )
+    return RowChanged("%(backup)s is pinned. Unpin it first.", backup=str(backup))
 
 
 def _announce(tenant: Tenant, backup: Backup) -> None:

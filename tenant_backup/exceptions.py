@@ -7,13 +7,39 @@ into a message on the page, tasks into a row with the status `failed`.
 from typing import Any
 
 
-class BackupError(Exception):
+class Text:
+    """A text for a person, in which named values have their places: `Text("%(n)d left", n=3)`.
+
+    `str` says it in the language that is active then; in English where Django is not set up, for
+    `sqlite.py` is used without. A text that comes without values may hold any percent sign.
+    """
+
+    def __init__(self, text: str = "", /, **values: object) -> None:
+        self.text, self.values = text, values
+
+    def __str__(self) -> str:
+        text = _translated(self.text)
+        return text % self.values if self.values else text
+
+
+class BackupError(Text, Exception):
     """Something about a tenant's backups could not be done; `str(error)` says what and why.
+
+    Where that is stored, in a backup's row or in the history, it stays in the language that was
+    active at that moment.
 
     `backup` is the failed catalog row that records it, where there is one.
     """
 
     backup: Any = None
+
+
+def _translated(text: str) -> str:
+    from django.apps import apps
+    from django.utils.translation import gettext
+
+    # Of an empty text gettext answers with the catalog's header.
+    return gettext(text) if text and apps.apps_ready else text
 
 
 class TenantNotFound(BackupError):

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -104,7 +105,7 @@ class BackupDirectory:
     def file(self, name: str) -> Path:
         """The path of the file of this name; raises `BackupError` where it would lie elsewhere."""
         if name in {"", ".", ".."} or set(name) & set("/\\\0"):
-            raise BackupError(f"{name!r} is not the name of a backup's file.")
+            raise BackupError("%(name)r is not the name of a backup's file.", name=name)
         return self.path / name
 
     def partial(self, name: str) -> Path:
@@ -131,7 +132,7 @@ class BackupDirectory:
                 # There may have been a file, or a link that leads nowhere; or another process was
                 # faster.
                 if not folder.is_dir():
-                    raise NotWritable(f"{folder} is not a directory.")
+                    raise NotWritable("%(path)s is not a directory.", path=folder)
                 _sync_directory(folder.parent)
         self._distrust_links()
 
@@ -161,6 +162,21 @@ class BackupDirectory:
             os.seteuid(0)
             os.setegid(group)
 
+    def try_writing(self) -> None:
+        """Write a file without a name into the directory, which is made where there is none.
+
+        Raises `NotWritable` or `NotEnoughSpace`, as making a backup would.
+        """
+        self.make()
+        with (
+            _writing(self.path / "file"),
+            self.as_owner(),
+            tempfile.TemporaryFile(dir=self.path) as file,
+        ):
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+
     def free_bytes(self) -> int:
         """Free bytes, for this process, on the disk that the directory is or would be on."""
         return shutil.disk_usage(self._nearest()).free
@@ -176,8 +192,10 @@ class BackupDirectory:
         free = self.free_bytes()
         if free < needed + SPACE_MARGIN:
             raise NotEnoughSpace(
-                f"Not enough disk space in {self.path}: {size_in_words(needed + SPACE_MARGIN)} "
-                f"needed, {size_in_words(free)} free."
+                "Not enough disk space in %(path)s: %(needed)s needed, %(free)s free.",
+                path=self.path,
+                needed=size_in_words(needed + SPACE_MARGIN),
+                free=size_in_words(free),
             )
 
     def is_free(self, name: str) -> bool:
@@ -251,7 +269,9 @@ class BackupDirectory:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
+            raise BackupError(
+                "%(path)s cannot be read: %(reason)s.", path=file, reason=error.strerror
+            ) from error
 
     def vouched_for(self, name: str) -> Fingerprint | None:
         """What the published file, or else its partial, is recognised by.
@@ -276,9 +296,15 @@ class BackupDirectory:
         try:
             found = fingerprint(file)
         except OSError as error:
-            raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
+            raise BackupError(
+                "%(path)s cannot be read: %(reason)s.", path=file, reason=error.strerror
+            ) from error
         if os.path.lexists(companion) and self._stated(name) != _companion_line(name, found.sha256):
-            raise DatabaseDamaged(f"{file} is damaged: its checksum is not that of {companion}.")
+            raise DatabaseDamaged(
+                "%(path)s is damaged: its checksum is not that of %(companion)s.",
+                path=file,
+                companion=companion,
+            )
         return found
 
     def _stated(self, name: str) -> bytes | None:
@@ -287,6 +313,13 @@ class BackupDirectory:
             with self.open(self.companion(name).name) as stream:
                 return stream.read(1000)
         except (BackupError, OSError):
+            return None
+
+    def names(self) -> set[str] | None:
+        """What is in the directory; None where it is not there, or out of reach."""
+        try:
+            return {path.name for path in self.path.iterdir()}
+        except OSError:
             return None
 
     def is_missing(self, name: str) -> bool:
@@ -308,12 +341,14 @@ class BackupDirectory:
             flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | O_BINARY
             descriptor = os.open(file, os.O_RDONLY | flags)
         except FileNotFoundError:
-            raise BackupError(f"The file {name} is not there any more.") from None
+            raise BackupError("The file %(name)s is not there any more.", name=name) from None
         except OSError as error:
-            raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
+            raise BackupError(
+                "%(path)s cannot be read: %(reason)s.", path=file, reason=error.strerror
+            ) from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise BackupError(f"{file} is not a regular file.")
+            raise BackupError("%(path)s is not a regular file.", path=file)
         return os.fdopen(descriptor, "rb")
 
     def withdraw(self, name: str, sha256: str) -> None:
@@ -428,8 +463,10 @@ class BackupDirectory:
             maker = self.path.lstat().st_uid
             if maker != 0:
                 raise NotWritable(
-                    f"{self.path} is a symbolic link made by user {maker}, which root does not "
-                    "follow. Make it as root, or run this as that user."
+                    "%(path)s is a symbolic link made by user %(user)d, which root does not "
+                    "follow. Make it as root, or run this as that user.",
+                    path=self.path,
+                    user=maker,
                 )
 
 
@@ -451,7 +488,8 @@ def _not_taken(path: Path) -> Iterator[None]:
         yield
     except FileExistsError as error:
         raise NotWritable(
-            f"Somebody made {path} while the backup was made; nothing was overwritten."
+            "Somebody made %(path)s while the backup was made; nothing was overwritten.",
+            path=path,
         ) from error
 
 
@@ -506,11 +544,26 @@ def _writing(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise NotEnoughSpace(f"{path} cannot be written: {error.strerror}.") from error
+            raise NotEnoughSpace(
+                "%(path)s cannot be written: %(reason)s.", path=path, reason=error.strerror
+            ) from error
         if error.errno == errno.EROFS:
-            raise NotWritable(f"{path} cannot be written: {error.strerror}.") from error
-        user = f" (user id {os.geteuid()})" if hasattr(os, "geteuid") else ""
+            raise NotWritable(
+                "%(path)s cannot be written: %(reason)s.", path=path, reason=error.strerror
+            ) from error
+        if not hasattr(os, "geteuid"):
+            raise NotWritable(
+                "%(path)s cannot be written: %(reason)s. The user that this process runs as needs "
+                "write permission in %(folder)s.",
+                path=path,
+                reason=error.strerror,
+                folder=path.parent,
+            ) from error
         raise NotWritable(
-            f"{path} cannot be written: {error.strerror}. The user that this process runs as{user} "
-            f"needs write permission in {path.parent}."
+            "%(path)s cannot be written: %(reason)s. The user that this process runs as (user id "
+            "%(user)d) needs write permission in %(folder)s.",
+            path=path,
+            reason=error.strerror,
+            user=os.geteuid(),
+            folder=path.parent,
         ) from error

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
-from django.db.models import Count, F, OuterRef, Q, Subquery
+from django.db.models import Case, Count, Exists, F, OuterRef, Q, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -82,6 +82,18 @@ class Alarm(models.TextChoices):
     OVERDUE = "overdue", _("overdue")
 
 
+class Health(models.IntegerChoices):
+    """How a tenant stands among all: one word for each, and the higher the graver."""
+
+    RETIRED = 0, _("retired")
+    WELL = 1, _("all well")
+    OFF = 2, _("automatic off")
+    NO_BACKUP = 3, _("no backup yet")
+    LOST = 4, _("backups missing or damaged")
+    FAILED = 5, _("failed")
+    OVERDUE = 6, _("overdue")
+
+
 class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
     def of(self, tenant_id: str) -> BackupSettings:
         """This tenant's settings; where there are none yet the initial ones, not saved."""
@@ -119,6 +131,34 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
             "missing": Coalesce(Subquery(missing.values("number")), 0),
         }
         return self.annotate(**latest)
+
+    def with_health(self, now: datetime, *, retired: Iterable[str]) -> BackupSettingsQuerySet:
+        """With what the list of all tenants shows, to filter and to sort by, too.
+
+        `last_good_at`; `good_number` and `good_bytes` of the good backups; and `health`, the first
+        that is true of the tenant, whose alarm is the one that the last tick has noted. `retired`
+        are the ids that the provider does not know any more.
+        """
+        good = Backup.objects.good().filter(tenant_id=OuterRef("tenant_id"))
+        # By the clock of today, as in `with_latest`.
+        good_so_far = good.filter(created_at__lte=now)
+        totals = good.values("tenant_id").annotate(number=Count("pk"), bytes=Sum("size"))
+        facts: dict[str, Any] = {
+            "last_good_at": Subquery(good_so_far.newest_first().values("created_at")[:1]),
+            "good_number": Coalesce(Subquery(totals.values("number")), 0),
+            "good_bytes": Coalesce(Subquery(totals.values("bytes")), 0),
+            "health": Case(
+                When(tenant_id__in=sorted(retired), then=Value(Health.RETIRED)),
+                When(alarm=Alarm.OVERDUE, then=Value(Health.OVERDUE)),
+                When(alarm=Alarm.FAILED, then=Value(Health.FAILED)),
+                When(alarm=Alarm.MISSING, then=Value(Health.LOST)),
+                When(~Exists(good_so_far), then=Value(Health.NO_BACKUP)),
+                When(automatic=False, then=Value(Health.OFF)),
+                default=Value(Health.WELL),
+                output_field=models.IntegerField(),
+            ),
+        }
+        return self.annotate(**facts)
 
 
 def _limit(name: StrOrPromise, *, most: int) -> models.PositiveIntegerField[Any, Any]:
@@ -176,7 +216,12 @@ class BackupSettings(models.Model):
         _("last verified again"), null=True, blank=True, editable=False
     )
 
-    # Of `with_latest` alone.
+    # Of `with_health` alone.
+    good_number: int
+    good_bytes: int
+    health: int
+
+    # Of `with_latest` alone, and the first of `with_health`, too.
     last_good_at: datetime | None
     last_success_at: datetime | None
     last_failed_at: datetime | None
@@ -433,7 +478,9 @@ class Backup(models.Model):
         row = Backup.objects.filter(pk=self.pk, status__in=sources, **(as_read or {}))
         if not row.update(**changes):
             raise RowChanged(
-                f"Backup {self.pk} of {self.tenant_id!r} was changed by another process meanwhile."
+                "Backup %(backup)s of %(tenant)r was changed by another process meanwhile.",
+                backup=self.pk,
+                tenant=self.tenant_id,
             )
         for field, value in changes.items():
             setattr(self, field, value)
@@ -493,6 +540,9 @@ class EventQuerySet(models.QuerySet["Event"]):
     def for_tenant(self, tenant_id: str) -> EventQuerySet:
         return self.filter(tenant_id=tenant_id)
 
+    def newest_first(self) -> EventQuerySet:
+        return self.order_by("-created_at", "-pk")
+
 
 class Event(models.Model):
     """One line of the history: who did what, and when. It outlives the backup that it is about.
@@ -506,6 +556,7 @@ class Event(models.Model):
     file_name = models.CharField(_("file"), max_length=255, blank=True, default="")
     actor = models.CharField(_("by"), max_length=255, blank=True, default="")
     detail = models.TextField(_("detail"), blank=True, default="")
+    size = models.PositiveBigIntegerField(_("size in bytes"), null=True, blank=True)
     created_at = models.DateTimeField(_("time"), default=timezone.now)
 
     objects = EventQuerySet.as_manager()
@@ -542,7 +593,8 @@ class Event(models.Model):
             "detail": detail,
         }
         file_name = backup.file_name if backup else ""
-        cls.objects.create(file_name=file_name, **facts)
+        size = backup.size if backup else None
+        cls.objects.create(file_name=file_name, size=size, **facts)
         words = [
             action.value,
             file_name,

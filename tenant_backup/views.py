@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import re
 import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial, wraps
 from pathlib import Path
@@ -25,7 +25,6 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
 from django.db import OperationalError
-from django.db.models import Count, Sum
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render, resolve_url
 from django.template.defaultfilters import filesizeformat
@@ -37,21 +36,26 @@ from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from tenant_backup import backups, manual
+from tenant_backup import backups, chart, diagnosis, manual, monitoring
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
 from tenant_backup.forms import LabelForm, SettingsForm
-from tenant_backup.models import Backup, BackupSettings, Status, Trigger
+from tenant_backup.glance import at_a_glance
+from tenant_backup.models import Backup, BackupSettings, Event, Status, Trigger
 from tenant_backup.tenants import Tenant, get_provider
+from tenant_backup.words import settings_in_words
 
 logger = logging.getLogger("tenant_backup")
 
 View = Callable[..., HttpResponse]
+Reader = Callable[[str], str]
 
 ACTIONS = ("view", "create", "delete", "download", "configure")
 """What the tenant provider is asked about."""
 
 PAGE_SIZE = 25
+HISTORY_SIZE = 50
+HISTORY_ON_THE_PAGE = 6
 
 COUNTING_SECONDS = 5
 """So long the rows of each of two databases are counted while somebody waits before a browser."""
@@ -117,18 +121,26 @@ def settings(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     backups.configure(tenant, form.instance, actor=_user_name(request))
     messages.success(request, gettext("The settings are saved."))
     if going := len(backups.removals_after_next(tenant)):
-        messages.warning(
-            request,
-            ngettext(
-                "%(number)d backup will be removed after the next one. It is marked in the list: "
-                "pin it to keep it.",
-                "%(number)d backups will be removed after the next one. They are marked in the "
-                "list: pin what you want to keep.",
-                going,
-            )
-            % {"number": going},
+        marked = ngettext(
+            "It is marked in the list: pin it to keep it.",
+            "They are marked in the list: pin what you want to keep.",
+            going,
         )
+        messages.warning(request, f"{_going_in_words(going)} {marked}")
     return _back(request)
+
+
+@require_GET
+@never_cache
+@door("configure")
+def summary(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    """What the choices in the settings form mean, before they are saved."""
+    form = SettingsForm(request.GET, instance=_settings(tenant))
+    if not form.is_valid():
+        return JsonResponse({"summary": "", "going": ""})
+    text = settings_in_words(form.instance)
+    going = len(backups.removals_after_next(tenant, form.instance))
+    return JsonResponse({"summary": text, "going": _going_in_words(going) if going else ""})
 
 
 @require_POST
@@ -268,6 +280,40 @@ def contents(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpRespon
 @require_safe
 @never_cache
 @door("view")
+def diagnose(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    """Try what a backup needs, and say what to do where something is wrong."""
+    read = _reader(request, tenant)
+    answers = [
+        replace(answer, found=read(answer.found))
+        for answer in diagnosis.examine(tenant, _standing())
+    ]
+    context = {
+        "title": gettext("Backup doesn't work?"),
+        "answers": answers,
+        "wrong": sum(answer.is_well is False for answer in answers),
+    }
+    return _render(request, tenant, "tenant_backup/diagnosis.html", context)
+
+
+@require_safe
+@never_cache
+@door("view")
+def history(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    """Who did what with this tenant's backups, and when."""
+    rows = Event.objects.for_tenant(tenant.id).newest_first()
+    page = Paginator(rows, HISTORY_SIZE).get_page(request.GET.get("page"))
+    context = {
+        "title": gettext("History"),
+        "events": _events(page, _reader(request, tenant)),
+        "page": page,
+        "page_range": page.paginator.get_elided_page_range(page.number),
+    }
+    return _render(request, tenant, "tenant_backup/history.html", context)
+
+
+@require_safe
+@never_cache
+@door("view")
 def status(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     """What the progress bar needs. Nothing of it comes from a file's content, or names one."""
     rows = Backup.objects.for_tenant(tenant.id)
@@ -299,7 +345,8 @@ def _catalog_trouble(error: OperationalError) -> str:
 def _to_login(request: HttpRequest) -> HttpResponse:
     """To the login, and from there to where a browser can go: not to a POST, nor to JSON."""
     page = reverse("tenant_backup:overview")
-    shown = request.method == "GET" and request.path != reverse("tenant_backup:status")
+    data = {reverse("tenant_backup:status"), reverse("tenant_backup:summary")}
+    shown = request.method == "GET" and request.path not in data
     return redirect_to_login(request.get_full_path() if shown else page, _login_url())
 
 
@@ -364,7 +411,7 @@ def _is_for_a_worker(tenant: Tenant, standing: Any) -> bool:
     wrong.
     """
     is_running = standing is not None and standing.state.name == "RUNNING"
-    return is_running and (_database_bytes(tenant) or 0) > conf.INLINE_MAX_BYTES
+    return is_running and (backups.database_bytes(tenant) or 0) > conf.INLINE_MAX_BYTES
 
 
 def _make(request: HttpRequest, tenant: Tenant, order: backups.Order) -> None:
@@ -437,32 +484,44 @@ class Line:
 def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None) -> HttpResponse:
     """The page, with the settings form as it was sent where that could not be saved."""
     _require(request, tenant, "view")
-    settings = _settings(tenant)
+    judgement = monitoring.inspect(tenant)
+    settings = judgement.settings
     may = {action: get_provider().has_permission(request, tenant, action) for action in ACTIONS}
     rows = Backup.objects.for_tenant(tenant.id)
     page = Paginator(rows.newest_first(), PAGE_SIZE).get_page(request.GET.get("page"))
     standing = _standing()
+    is_running = standing is not None and standing.state.name == "RUNNING"
+    glance = at_a_glance(judgement, automation_runs=is_running)
     active = rows.active().first()
-    last_attempt = rows.exclude(Backup.ACTIVE).newest_first().first()
+    now = timezone.now()
+    happenings = backups.happenings(tenant, chart.first_day(now, tenant.zone))
     going = {
         decision.backup.pk: " ".join(decision.reasons)
         for decision in backups.removals_after_next(tenant)
     }
-    line = partial(_line, tenant=tenant, sees_paths=may["configure"], going=going)
+    read = _reader(request, tenant)
+    line = partial(_line, read=read, going=going)
     next_run_at = _next_run_at(settings, tenant)
+    finding = glance.finding
+    newest = Event.objects.for_tenant(tenant.id).newest_first()
     context = {
         "title": gettext("Backups"),
         "may": may,
         "standing": standing,
+        "is_running": is_running,
+        "glance": glance,
+        "finding": replace(finding, reason=read(finding.reason)) if finding else None,
+        "has_happenings": bool(happenings),
+        "days": chart.days(happenings, now, tenant.zone),
+        "chart_size": {"width": chart.DAYS * chart.WIDTH, "height": chart.HEIGHT},
+        "space": backups.space(tenant),
         "backup_settings": settings,
+        "settings_in_words": settings_in_words(settings),
         "next_run_at": next_run_at,
-        "is_due": next_run_at is not None and next_run_at <= timezone.now(),
+        "is_due": next_run_at is not None and next_run_at <= now,
         "active": active,
         "progress": _progress(tenant, active),
         "last_good": rows.good().newest_first().first(),
-        "last_failure": line(last_attempt)
-        if last_attempt and last_attempt.status == Status.FAILED
-        else None,
         "label_form": LabelForm(),
         "is_for_a_worker": _is_for_a_worker(tenant, standing),
         "page": page,
@@ -471,10 +530,26 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         "has_deletable": any(one.is_deletable for one in lines),
         "form": form or SettingsForm(instance=settings),
         "directory": backups.directory_of(tenant).path if may["configure"] else None,
-        "database_bytes": _database_bytes(tenant),
-        "kept": rows.good().aggregate(number=Count("pk"), bytes=Sum("size")),
+        "database_bytes": backups.database_bytes(tenant),
+        "events": _events(newest[:HISTORY_ON_THE_PAGE], read),
     }
     return _render(request, tenant, "tenant_backup/overview.html", context)
+
+
+def _going_in_words(number: int) -> str:
+    return ngettext(
+        "%(number)d backup will be removed after the next one.",
+        "%(number)d backups will be removed after the next one.",
+        number,
+    ) % {"number": number}
+
+
+def _events(rows: Iterable[Event], read: Reader) -> list[Event]:
+    """Lines of the history, each with what this user may read of its detail."""
+    events = list(rows)
+    for event in events:
+        event.detail = read(event.detail)
+    return events
 
 
 def _is_uncounted(table: backups.Table) -> bool:
@@ -510,8 +585,17 @@ def _confirm_delete(request: HttpRequest, tenant: Tenant, chosen: list[Backup]) 
 def _render(
     request: HttpRequest, tenant: Tenant, template: str, context: dict[str, Any]
 ) -> HttpResponse:
-    # The admin's templates want to know these things; its sidebar leads to the operator's pages.
-    frame = {**admin.site.each_context(request), "is_nav_sidebar_enabled": False}
+    # What the admin's templates want to know. Not by `each_context`, which asks for the permissions
+    # on every model of the project, to list them in a sidebar that is the operator's.
+    at_the_top = admin.site.site_url == "/"
+    frame = {
+        "site_title": admin.site.site_title,
+        "site_header": admin.site.site_header,
+        "site_url": get_script_prefix() if at_the_top else admin.site.site_url,
+        "has_permission": admin.site.has_permission(request),
+        "is_popup": False,
+        "is_nav_sidebar_enabled": False,
+    }
     ours = {"tenant": tenant, "zone": tenant.zone.key}
     return render(request, template, {**frame, **ours, **context})
 
@@ -528,11 +612,10 @@ def _page_number(request: HttpRequest) -> str:
     return number if re.fullmatch("[0-9]{1,6}", number) else ""
 
 
-def _line(backup: Backup, *, tenant: Tenant, sees_paths: bool, going: Mapping[int, str]) -> Line:
-    reason = backup.error if sees_paths else backups.without_paths(backup.error, tenant)
+def _line(backup: Backup, *, read: Reader, going: Mapping[int, str]) -> Line:
     return Line(
         backup,
-        reason,
+        read(backup.error),
         is_deletable=backup.is_deletable,
         goes_because=going.get(backup.pk, ""),
     )
@@ -556,9 +639,14 @@ def _time(backup: Backup) -> str:
 
 def _reason(error: BackupError | str, request: HttpRequest, tenant: Tenant) -> str:
     """An error's text for this user: where files are on the server is for who may configure."""
+    return _reader(request, tenant)(str(error))
+
+
+def _reader(request: HttpRequest, tenant: Tenant) -> Reader:
+    """How this user reads a text that may name paths."""
     if get_provider().has_permission(request, tenant, "configure"):
-        return str(error)
-    return backups.without_paths(str(error), tenant)
+        return str
+    return partial(backups.without_paths, tenant=tenant)
 
 
 def _next_run_at(settings: BackupSettings, tenant: Tenant) -> datetime | None:
@@ -566,13 +654,6 @@ def _next_run_at(settings: BackupSettings, tenant: Tenant) -> datetime | None:
     if not settings.automatic:
         return None
     return settings.next_run_at or settings.slot_after(timezone.now(), tenant.zone)
-
-
-def _database_bytes(tenant: Tenant) -> int | None:
-    """How large the database and its write-ahead log are; None where there is no database."""
-    size = _bytes(tenant.database)
-    log = _bytes(tenant.database.with_name(f"{tenant.database.name}-wal"))
-    return None if size is None else size + (log or 0)
 
 
 def _progress(tenant: Tenant, active: Backup | None) -> Progress | None:

@@ -344,6 +344,20 @@ class TestEnqueue:
         assert (row.status, row.enqueued_at) == (Status.QUEUED, None)
         assert row.error.endswith("ConnectionError: no broker today")
 
+    def test_what_is_to_be_verified_within_a_transaction_is_refused(self, tenant):
+        backup = backups.create(tenant, MANUAL).backup
+        with transaction.atomic(), pytest.raises(BackupError, match="transaction"):
+            automation.enqueue_verify(backup)
+        assert not OrmQ.objects.exists()
+
+    def test_what_is_to_be_verified_goes_to_the_configured_cluster(self, tenant, settings):
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "CLUSTER": "long"}
+        backup = backups.create(tenant, MANUAL).backup
+        automation.enqueue_verify(backup)
+        [row] = OrmQ.objects.all()
+        assert row.key == "long"
+        assert (row.task["func"], row.task["args"]) == (automation.VERIFY, (backup.pk,))
+
     def test_what_no_worker_started_is_handed_over_again_with_growing_delay(self, tenant):
         row = make_due(tenant)
         BackupSettings.objects.filter(pk=row.pk).update(next_run_at=NOW)

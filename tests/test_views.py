@@ -192,6 +192,9 @@ ROUTES = {
     "pin": Route("post", 302, body={"backup": "<id>", "pinned": "yes"}, action="delete"),
     "download": Route("get", 200, args=("<id>",), action="download"),
     "contents": Route("get", 200, args=("<id>",)),
+    "summary": Route("get", 200, body=SETTINGS, action="configure"),
+    "diagnosis": Route("get", 200),
+    "history": Route("get", 200),
     "status": Route("get", 200),
 }
 POSTS = [name for name, route in ROUTES.items() if route.method == "post"]
@@ -250,8 +253,12 @@ class TestRoutes:
         assert answer.status_code == 302
         login = urlsplit(answer.url)
         assert login.path == LOGIN
-        leads_back = name in ("download", "contents")
-        back = f"{PAGE}/{name}/{backup.pk}" if leads_back else PAGE
+        back = {
+            "download": f"{PAGE}/download/{backup.pk}",
+            "contents": f"{PAGE}/contents/{backup.pk}",
+            "diagnosis": f"{PAGE}/diagnosis",
+            "history": f"{PAGE}/history",
+        }.get(name, PAGE)
         assert parse_qs(login.query)["next"] == [back]
         assert catalog() == before
 
@@ -442,8 +449,8 @@ class TestOverview:
         complete_row(2, damaged_at=now)
         answer = visit().get(PAGE)
         text = text_of(answer)
-        assert "Its file was found missing on" in text
-        assert "Its file was found damaged on" in text
+        assert "Its file was found missing today at" in text
+        assert "Its file was found damaged today at" in text
         assert "There is no good backup yet." in text
         assert f"{PAGE}/download/{missing.pk}" not in answer.content.decode()
 
@@ -494,7 +501,7 @@ class TestOverview:
             complete_row(made, error="/srv/why" if made % 2 else "")
         client = visit()
         client.get(PAGE)
-        with django_assert_num_queries(17):
+        with django_assert_num_queries(19):
             client.get(PAGE)
 
     def test_only_what_the_user_may_do_is_offered(self, tenant, visit):
@@ -526,7 +533,7 @@ class TestWhenNextAndAutomation:
 
     def test_off(self, tenant, visit, running_automation):
         text = self.page(visit, automatic=False)
-        assert "only when you make one: automatic backups are off." in text
+        assert "when you make one: automatic backups are off" in text
         make(tenant)
         assert "Backups are made by hand only." in text_of(visit().get(PAGE))
 
@@ -534,27 +541,29 @@ class TestWhenNextAndAutomation:
         monkeypatch.setattr(Tenants, "tenants", [replace(tenant, time_zone="Asia/Tokyo")])
         at = datetime(2099, 5, 1, 20, 30, tzinfo=UTC)
         text = self.page(visit, automatic=True, next_run_at=at)
-        assert "Next backup at May 2, 2099, 5:30 a.m. (every day)" in text
+        assert "Next backup May 2, 2099, 5:30 a.m. (every day)" in text
 
     def test_next_before_any_tick_has_set_it(self, tenant, visit, running_automation):
-        assert "Next backup at" in self.page(visit, automatic=True, next_run_at=None)
+        text = self.page(visit, automatic=True, next_run_at=None)
+        assert re.search(r"Next backup (today|tomorrow) at 2:\d\d a\.m\. \(every day\)", text)
 
     def test_due(self, tenant, visit, running_automation):
         text = self.page(visit, automatic=True, next_run_at=timezone.now() - timedelta(minutes=1))
-        assert "at once: it is due." in text
+        assert "at once: it is due" in text
 
     def test_running(self, tenant, visit, running_automation):
         make(tenant)
         text = self.page(visit, automatic=True)
-        assert "Backups are made automatically. The last good one was made just now." in text
-        assert "Automation running (last seen" in text
+        assert "All is well: backups are made automatically." in text
+        assert re.search(r"Last good backup (today|yesterday) at .* \(just now\)", text)
+        assert "Automation running, last seen just now" in text
 
     def test_paused(self, tenant, visit, running_automation):
         make(tenant)
         automation.pause("the operator")
         text = self.page(visit, automatic=True)
         assert "No automatic backups are made at present." in text
-        assert "Automation paused (by the operator, since" in text
+        assert "Automation paused by the operator since today at" in text
         assert "automatebackups resume" in text
 
     def test_stalled(self, tenant, visit):
@@ -580,6 +589,175 @@ class TestWhenNextAndAutomation:
         assert "Automation not set up." in self.page(visit)
         assert is_page(visit().post(f"{PAGE}/create"))
         assert Backup.objects.get().status == Status.COMPLETE
+
+
+class TestGlance:
+    """The one answer at the top, in the words of each kind."""
+
+    def answer(self, visit):
+        page = visit().get(PAGE).content.decode()
+        return " ".join(re.search(r'class="answer">(.*?)</h2>', page, re.DOTALL)[1].split())
+
+    def test_none(self, tenant, visit, running_automation):
+        assert self.answer(visit) == "There is no good backup yet."
+
+    def test_failed(self, tenant, visit, running_automation):
+        make(tenant)
+        row(error="The disk is full.")
+        BackupSettings.objects.update_or_create(tenant_id="acme", defaults={"automatic": True})
+        assert self.answer(visit) == "The last attempt to make a backup failed."
+        text = text_of(visit().get(PAGE))
+        assert "The disk is full. No older backup is lost." in text
+        assert re.search(r"The next attempt comes (today|tomorrow) at .* by itself", text)
+
+    def test_failed_first_of_all(self, tenant, visit):
+        row(error="The disk is full.")
+        assert self.answer(visit) == "The last attempt to make a backup failed."
+        assert "There is no good backup at all." in text_of(visit().get(PAGE))
+
+    def test_overdue(self, tenant, visit, running_automation):
+        long_ago = timezone.now() - timedelta(days=9)
+        Backup.objects.filter(pk=make(tenant).pk).update(created_at=long_ago, finished_at=long_ago)
+        BackupSettings.objects.update_or_create(
+            tenant_id="acme", defaults={"automatic": True, "scheduled_since": long_ago}
+        )
+        assert self.answer(visit) == "A backup is overdue."
+        assert "A backup was due at" in text_of(visit().get(PAGE))
+
+    def test_lost(self, tenant, visit, directory):
+        gone = make(tenant)
+        make(tenant)
+        directory.file(gone.file_name).unlink()
+        assert self.answer(visit) == "Backups are missing or damaged."
+        assert "The file of 1 backup is missing or damaged." in text_of(visit().get(PAGE))
+        assert Backup.objects.get(pk=gone.pk).missing_at
+
+    def test_a_disk_that_is_not_mounted_marks_nothing_but_is_said(self, tenant, visit, directory):
+        make(tenant)
+        directory.path.rename(directory.path.with_name("away"))
+        assert self.answer(visit) == "Backups are missing or damaged."
+        assert "is not there, or out of reach" in text_of(visit().get(PAGE))
+        assert Backup.objects.good().exists()
+
+    def test_stopped(self, tenant, visit):
+        make(tenant)
+        BackupSettings.objects.update_or_create(tenant_id="acme", defaults={"automatic": True})
+        assert self.answer(visit) == "No automatic backups are made at present."
+
+    def test_off(self, tenant, visit, running_automation):
+        make(tenant)
+        assert self.answer(visit) == "Backups are made by hand only."
+
+    def test_well(self, tenant, visit, running_automation):
+        make(tenant)
+        BackupSettings.objects.update_or_create(tenant_id="acme", defaults={"automatic": True})
+        assert self.answer(visit) == "All is well: backups are made automatically."
+
+
+class TestChart:
+    def bars(self, visit):
+        page = visit().get(PAGE).content.decode()
+        return re.findall(r'<rect class="(\w+)"', page)
+
+    def test_a_bar_for_each_day_on_which_something_was(self, tenant, visit):
+        make(tenant)
+        row(created_at=timezone.now() - timedelta(days=3))
+        complete_row(1, created_at=timezone.now() - timedelta(days=31))
+        assert self.bars(visit) == ["failed", "good"]
+
+    def test_what_was_removed_since_is_not_forgotten(self, tenant, visit):
+        backups.delete(tenant, make(tenant))
+        assert self.bars(visit) == ["removed"]
+
+    def test_another_tenants_backups_are_not_in_it(self, tenant, add_tenant, visit):
+        make(add_tenant("globex"))
+        assert self.bars(visit) == []
+        assert "Nothing has happened in these days." in text_of(visit().get(PAGE))
+
+    def test_space(self, tenant, visit, monkeypatch):
+        made = make(tenant)
+        size = tenant.database.stat().st_size
+        free = 16 * 1024 * 1024 + 5 * size + 1
+        monkeypatch.setattr("tenant_backup.files.BackupDirectory.free_bytes", lambda self: free)
+        space = backups.space(tenant)
+        assert (space.used, space.free, space.fits) == (made.size, free, 5)
+        assert "Room for 5 more backups" in text_of(visit().get(PAGE))
+
+    def test_numbers_are_written_as_svg_wants_them(self, tenant, visit, project):
+        project.LANGUAGE_CODE = "de"
+        project.USE_THOUSAND_SEPARATOR = True
+        make(tenant)
+        page = visit().get(PAGE).content.decode()
+        numbers = [
+            number
+            for bar in re.findall("<rect [^>]*>", page)
+            for number in re.findall(r' (?:x|y|width|height)="([^"]*)"', bar)
+        ]
+        assert len(numbers) == 4
+        assert all(re.fullmatch(r"\d+", number) for number in numbers)
+
+
+class TestHistory:
+    def test_says_who_did_what(self, tenant, visit):
+        client = visit()
+        client.post(f"{PAGE}/create", {"label": "x"})
+        backup = Backup.objects.get()
+        client.post(f"{PAGE}/pin", {"backup": backup.pk, "pinned": "yes"})
+        client.get(f"{PAGE}/download/{backup.pk}").close()
+        for page in (PAGE, f"{PAGE}/history"):
+            text = text_of(client.get(page))
+            for words in ("completed", "pinned", "downloaded"):
+                assert f"{words} No. {backup.pk} by ada" in text
+
+    def test_of_this_tenant_only(self, tenant, add_tenant, visit):
+        make(add_tenant("globex"), requested_by="george")
+        automation.pause("the operator")
+        for page in (PAGE, f"{PAGE}/history"):
+            assert "Nothing has happened yet." in text_of(visit().get(page))
+
+    def test_paths_are_for_those_who_may_configure(self, add_tenant, visit):
+        tenant = add_tenant(database=False)
+        visit().post(f"{PAGE}/create")
+        for page in (PAGE, f"{PAGE}/history", f"{PAGE}/diagnosis"):
+            assert str(tenant.root) in visit().get(page).content.decode()
+            assert str(tenant.root) not in visit("vera").get(page).content.decode()
+
+    def test_in_pages_with_the_same_number_of_queries(
+        self, tenant, visit, django_assert_num_queries
+    ):
+        client = visit()
+        for number in (3, 120):
+            Event.objects.bulk_create(
+                Event(tenant_id="acme", action="pinned", detail="/srv/x") for _ in range(number)
+            )
+            with django_assert_num_queries(4):
+                answer = client.get(f"{PAGE}/history", {"page": 1})
+        assert answer.content.decode().count("<li>") == views.HISTORY_SIZE
+        assert "?page=3" in answer.content.decode()
+
+
+class TestSummary:
+    def ask(self, visit, **choices):
+        answer = visit().get(f"{PAGE}/summary", {**SETTINGS, **choices})
+        return json.loads(answer.content)
+
+    def test_says_what_the_choices_mean_and_saves_nothing(self, tenant, visit):
+        answer = self.ask(visit)
+        assert answer == {"summary": "Every day at about 4 a.m.; keep the last 3.", "going": ""}
+        assert not BackupSettings.objects.get().automatic
+
+    def test_says_how_many_would_go(self, tenant, visit):
+        for _ in range(4):
+            make(tenant)
+        answer = self.ask(visit, keep_last="2")
+        assert answer["going"] == "3 backups will be removed after the next one."
+
+    def test_of_nonsense_there_is_nothing_to_say(self, tenant, visit):
+        assert self.ask(visit, keep_last="0") == {"summary": "", "going": ""}
+
+    def test_is_on_the_page(self, tenant, visit):
+        visit().post(f"{PAGE}/settings", SETTINGS)
+        assert "Every day at about 4 a.m.; keep the last 3." in text_of(visit().get(PAGE))
 
 
 class TestPaths:
@@ -1000,7 +1178,7 @@ class TestPin:
             assert is_page(answer)
             assert "cannot be pinned" in said(answer)
         assert not Backup.objects.filter(pinned=True).exists()
-        assert f"{PAGE}/pin" not in client.get(PAGE).content.decode()
+        assert 'form="pin"' not in client.get(PAGE).content.decode()
 
     def test_goes_back_to_the_part_of_the_list_that_it_came_from(self, tenant, visit):
         backup = make(tenant)
@@ -1050,7 +1228,7 @@ class TestSettings:
         assert saved.next_run_at == saved.slot_after(timezone.now(), tenant.zone)
         text = text_of(client.get(PAGE))
         assert "The settings are saved." in text
-        assert re.search(r"Next backup at .* (4|4:\d\d) a\.m\. \(every day\)", text)
+        assert re.search(r"Next backup (today|tomorrow) at (4|4:\d\d) a\.m\. \(every day\)", text)
         assert Event.objects.get(action="configured").actor == "ada"
 
     def test_are_left_alone_and_the_page_shown_with_what_is_wrong(self, tenant, visit):
@@ -1230,6 +1408,9 @@ class TestMarkup:
             yield client.get(PAGE)
             yield client.post(f"{PAGE}/settings", {"interval": "monthly", "keep_last": "0"})
             yield client.post(f"{PAGE}/delete", {"backup": [row.pk for row in made]})
+            yield client.get(f"{PAGE}/diagnosis")
+            yield client.get(f"{PAGE}/history")
+            yield client.get(f"{PAGE}/contents/{made[0].pk}")
             yield visit("vera").get(PAGE)
             yield visit("operator").get(PAGE)
             queued = backups.request(tenant, COMMAND)

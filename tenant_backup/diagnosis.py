@@ -1,0 +1,199 @@
+"""Diagnosis: what keeps backups from working, found out by trying instead of asking.
+
+Nothing is changed by it, but that the backup directory is made where there is none, and that files
+which are found missing are marked so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+from django.utils.translation import gettext, ngettext
+
+from tenant_backup import backups, sqlite
+from tenant_backup.exceptions import BackupError
+from tenant_backup.files import SPACE_MARGIN, size_in_words
+from tenant_backup.models import Backup, BackupSettings, Status
+from tenant_backup.tenants import Tenant
+from tenant_backup.words import when
+
+if TYPE_CHECKING:
+    from tenant_backup.automation import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was tried, what came of it, and what to do. `found` may name paths on the server."""
+
+    tried: str
+    found: str
+    is_well: bool | None = True
+    """None where it is neither well nor wrong."""
+    advice: str = ""
+
+
+def examine(tenant: Tenant, standing: Standing | None) -> list[Answer]:
+    """Try everything that a backup of this tenant needs."""
+    size, database = _database(tenant)
+    return [
+        _permission(tenant),
+        _space(tenant, size),
+        database,
+        _work(tenant),
+        _files(tenant),
+        _automation(tenant, standing),
+        _last_attempt(tenant),
+    ]
+
+
+def _permission(tenant: Tenant) -> Answer:
+    tried = gettext("A file can be written to the backup directory.")
+    directory = backups.directory_of(tenant)
+    try:
+        directory.try_writing()
+    except BackupError as error:
+        advice = gettext(
+            "The operator gives the user that the web server runs as write permission there, or "
+            "frees space on the disk."
+        )
+        return Answer(tried, str(error), False, advice)
+    return Answer(tried, gettext("It was tried in %(path)s.") % {"path": directory.path})
+
+
+def _database(tenant: Tenant) -> tuple[int | None, Answer]:
+    """How many bytes a copy needs, and whether the database can be read."""
+    tried = gettext("The database can be opened and read.")
+    try:
+        with sqlite.snapshot(
+            tenant.database, busy_timeout=backups.REQUEST_BUSY_TIMEOUT
+        ) as snapshot:
+            size, mode = snapshot.size + snapshot.wal_bytes, snapshot.journal_mode
+    except BackupError as error:
+        advice = gettext("The operator looks at the database and at what has it open.")
+        return None, Answer(tried, str(error), False, advice)
+    values = {"size": size_in_words(size), "mode": mode}
+    if mode == "wal":
+        text = gettext(
+            "It has %(size)s and a write-ahead log, so everybody can go on working while it is "
+            "copied."
+        )
+        return size, Answer(tried, text % values)
+    text = gettext(
+        "It has %(size)s and is in journal mode “%(mode)s”, so saving waits while it is copied."
+    )
+    advice = gettext(
+        "Where that disturbs: the operator can set the journal mode to WAL, or you choose a quiet "
+        "time of day."
+    )
+    return size, Answer(tried, text % values, True, advice)
+
+
+def _space(tenant: Tenant, size: int | None) -> Answer:
+    tried = gettext("There is room on the disk for another backup.")
+    directory = backups.directory_of(tenant)
+    try:
+        free = directory.free_bytes()
+    except OSError as error:
+        return Answer(tried, str(error), False, gettext("The operator looks at the disk."))
+    values = {"free": size_in_words(free), "needed": size_in_words((size or 0) + SPACE_MARGIN)}
+    if size is None:
+        text = gettext("%(free)s are free. How much is needed cannot be said.")
+        return Answer(tried, text % values, None)
+    text = gettext("%(needed)s are needed, %(free)s are free.")
+    if free >= size + SPACE_MARGIN:
+        return Answer(tried, text % values)
+    advice = gettext(
+        "Delete backups that nobody needs, keep fewer of them by the settings, or ask the operator "
+        "for a larger disk."
+    )
+    return Answer(tried, text % values, False, advice)
+
+
+def _work(tenant: Tenant) -> Answer:
+    tried = gettext("No interrupted backup is in the way.")
+    active = Backup.objects.for_tenant(tenant.id).active().first()
+    if active is None:
+        return Answer(tried, gettext("None is queued or being made."))
+    if active.status == Status.QUEUED:
+        text = gettext("One is queued since %(time)s") % {"time": when(active.created_at)}
+        advice = gettext("A worker takes it up, or the button “Create backup” does.")
+        return Answer(tried, _with_reason(text, active.error), None, advice)
+    if backups.is_moving(tenant, active, timezone.now()):
+        return Answer(tried, gettext("One is being made at this moment."))
+    since = backups.last_progress_at(tenant, active)
+    text = gettext("One was begun, and has not moved since %(time)s") % {"time": when(since)}
+    return Answer(tried, text, False, gettext("Create a backup: that puts this one right, too."))
+
+
+def _files(tenant: Tenant) -> Answer:
+    tried = gettext("The files of all backups are there and whole.")
+    backups.note_missing(tenant)
+    rows = Backup.objects.for_tenant(tenant.id)
+    good, lost = rows.good().count(), rows.lost(timezone.now()).count()
+    directory = backups.directory_of(tenant)
+    if good and not directory.path.is_dir():
+        text = gettext("The backup directory %(path)s is not there, or out of reach.")
+        advice = gettext("The operator looks whether a disk is not mounted.")
+        return Answer(tried, text % {"path": directory.path}, False, advice)
+    if lost:
+        text = ngettext(
+            "The file of %(number)d backup is missing or damaged.",
+            "The files of %(number)d backups are missing or damaged.",
+            lost,
+        )
+        advice = gettext("They are marked in the list. Create a new backup, and tell the operator.")
+        return Answer(tried, text % {"number": lost}, False, advice)
+    if not good:
+        return Answer(tried, gettext("There is no backup yet."), None, gettext("Create a backup."))
+    text = ngettext(
+        "%(number)d good backup. Automation reads each again now and then.",
+        "%(number)d good backups. Automation reads each again now and then.",
+        good,
+    )
+    return Answer(tried, text % {"number": good})
+
+
+def _automation(tenant: Tenant, standing: Standing | None) -> Answer:
+    tried = gettext("Automation is at work.")
+    state = standing.state.name if standing else "NOT_SET_UP"
+    seen_at = standing.last_tick_at if standing else None
+    seen = gettext("It was last seen %(time)s") % {"time": when(seen_at)} if seen_at else ""
+    if state == "RUNNING":
+        return Answer(tried, seen or gettext("It is running."))
+    needed = BackupSettings.objects.of(tenant.id).automatic
+    is_well = False if needed else None
+    if state == "PAUSED" and standing and standing.paused_at:
+        text = gettext("It is paused by %(who)s since %(time)s") % {
+            "who": standing.paused_by or gettext("the operator"),
+            "time": when(standing.paused_at),
+        }
+        command = "python manage.py automatebackups resume"
+    elif state == "STALLED" and standing:
+        text = f"{gettext('It is set up, and nothing carries it out.')} {seen}".rstrip()
+        command = standing.start_command
+    else:
+        text = gettext("It is not set up.")
+        command = "python manage.py migrate"
+    advice = gettext("The operator runs: %(command)s") % {"command": command}
+    if not needed:
+        advice = gettext("Your automatic backups are off, so none is missed.")
+    return Answer(tried, text, is_well, advice)
+
+
+def _last_attempt(tenant: Tenant) -> Answer:
+    tried = gettext("The last attempt succeeded.")
+    rows = Backup.objects.for_tenant(tenant.id).exclude(Backup.ACTIVE)
+    last = rows.newest_first().first()
+    if last is None:
+        return Answer(tried, gettext("There was none yet."), None, gettext("Create a backup."))
+    if last.status != Status.FAILED:
+        return Answer(tried, gettext("It was made %(time)s") % {"time": when(last.created_at)})
+    text = gettext("It failed %(time)s") % {"time": when(last.created_at)}
+    advice = gettext("Mend what is wrong above, then create a backup.")
+    return Answer(tried, _with_reason(text, last.error), False, advice)
+
+
+def _with_reason(text: str, error: str) -> str:
+    return f"{text}: {error}" if error else text

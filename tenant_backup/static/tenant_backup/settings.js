@@ -1,0 +1,45 @@
+// While somebody changes the settings: say in a sentence what the choices mean.
+// Without this the sentence says what is saved.
+"use strict";
+
+(function () {
+  const form = document.querySelector("form[data-summary-url]");
+  if (!form) {
+    return;
+  }
+  const sentence = form.querySelector(".in-words output");
+  const going = form.querySelector(".in-words .going");
+  let asked = 0;
+  let timer = null;
+
+  function ask() {
+    const choices = new URLSearchParams(new FormData(form));
+    choices.delete("csrfmiddlewaretoken");
+    asked += 1;
+    const number = asked;
+    fetch(form.dataset.summaryUrl + "?" + choices, { headers: { Accept: "application/json" } })
+      .then(function (response) {
+        if (!response.ok || response.redirected) {
+          throw new Error("no summary");
+        }
+        return response.json();
+      })
+      .then(function (answer) {
+        // An answer that was overtaken by a later one is of no interest.
+        if (number === asked) {
+          sentence.textContent = answer.summary;
+          going.textContent = answer.going;
+        }
+      })
+      .catch(function () {
+        // Better no sentence than one that may not be true any more.
+        sentence.textContent = "";
+        going.textContent = "";
+      });
+  }
+
+  form.addEventListener("input", function () {
+    window.clearTimeout(timer);
+    timer = window.setTimeout(ask, 300);
+  });
+})();

@@ -1,0 +1,9 @@
+"""Moments in words, for the templates: `{{ backup.created_at|when }}`."""
+
+from django import template
+
+from tenant_backup import words
+
+register = template.Library()
+register.filter("when", words.when)
+register.filter("ago", words.ago)

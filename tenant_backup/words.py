@@ -1,0 +1,122 @@
+"""Moments and settings in words, for a person: "tomorrow at 02:04", "Every day at about 02:00"."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from django.utils.formats import date_format, time_format
+from django.utils.text import capfirst, get_text_list
+from django.utils.timesince import timesince
+from django.utils.translation import gettext, ngettext
+
+from tenant_backup.models import BackupSettings, Interval
+from tenant_backup.schedule import HOURS_BETWEEN
+
+A_WEEK = timedelta(days=7)
+
+
+def when(at: datetime, now: datetime | None = None) -> str:
+    """A moment as somebody would say it today, in the active time zone."""
+    local, today = timezone.localtime(at), timezone.localtime(now)
+    days = (local.date() - today.date()).days
+    time = time_format(local.time(), "TIME_FORMAT")
+    if days == 0:
+        return gettext("today at %(time)s") % {"time": time}
+    if days == 1:
+        return gettext("tomorrow at %(time)s") % {"time": time}
+    if days == -1:
+        return gettext("yesterday at %(time)s") % {"time": time}
+    if 0 < days < A_WEEK.days:
+        values = {"weekday": date_format(local, "l"), "time": time}
+        return gettext("on %(weekday)s at %(time)s") % values
+    return date_format(local, "DATETIME_FORMAT")
+
+
+def ago(at: datetime, now: datetime | None = None) -> str:
+    """How long a moment is past; nothing of one to come, which a wrong clock has written."""
+    now = now or timezone.now()
+    if at > now:
+        return ""
+    if now - at < timedelta(minutes=1):
+        return gettext("just now")
+    return gettext("%(duration)s ago") % {"duration": timesince(at, now, depth=1)}
+
+
+def schedule_in_words(settings: BackupSettings) -> str:
+    """When a tenant is backed up automatically."""
+    if not settings.automatic:
+        return gettext("no automatic backups")
+    at = settings.time_of_day
+    values = {"time": time_format(at, "TIME_FORMAT"), "minute": f"{at.minute:02d}"}
+    if settings.interval == Interval.HOURLY:
+        return gettext("every hour at about %(minute)s minutes past") % values
+    if step := HOURS_BETWEEN.get(settings.interval):
+        hours = range(at.hour % step, 24, step)
+        times = [time_format(at.replace(hour=hour), "TIME_FORMAT") for hour in hours]
+        return gettext("every day at about %(times)s") % {
+            "times": get_text_list(times, gettext("and"))
+        }
+    if settings.interval == Interval.WEEKLY:
+        values["weekday"] = str(settings.get_weekday_display())
+        return gettext("every week on %(weekday)s at about %(time)s") % values
+    if settings.interval == Interval.MONTHLY:
+        values["day"] = str(settings.day_of_month)
+        if settings.day_of_month > 28:
+            text = gettext("every month on day %(day)s, or its last day, at about %(time)s")
+        else:
+            text = gettext("every month on day %(day)s at about %(time)s")
+        return text % values
+    return gettext("every day at about %(time)s") % values
+
+
+def retention_in_words(settings: BackupSettings) -> str:
+    """Which backups a tenant's settings keep; pinned ones and those made by hand stay anyway."""
+    if not settings.policy.has_limits:
+        return gettext("keep all")
+    last, days = settings.keep_last or 0, settings.keep_days or 0
+    if not days:
+        text = gettext("keep the last %(last)d")
+    elif not last:
+        text = ngettext(
+            "keep those of the last %(days)d day", "keep those of the last %(days)d days", days
+        )
+    else:
+        text = ngettext(
+            "keep the last %(last)d, but none more than %(days)d day old",
+            "keep the last %(last)d, but none more than %(days)d days old",
+            days,
+        )
+    sentence = text % {"last": last, "days": days}
+    daily, weekly = settings.keep_daily or 0, settings.keep_weekly or 0
+    monthly = settings.keep_monthly or 0
+    thinned = [
+        text % {"count": count}
+        for count, text in (
+            (daily, ngettext("one a day for %(count)d day", "one a day for %(count)d days", daily)),
+            (
+                weekly,
+                ngettext("one a week for %(count)d week", "one a week for %(count)d weeks", weekly),
+            ),
+            (
+                monthly,
+                ngettext(
+                    "one a month for %(count)d month", "one a month for %(count)d months", monthly
+                ),
+            ),
+        )
+        if count
+    ]
+    if thinned:
+        more = get_text_list(thinned, gettext("and"))
+        sentence = gettext("%(limits)s, and beyond that %(more)s") % {
+            "limits": sentence,
+            "more": more,
+        }
+    return sentence
+
+
+def settings_in_words(settings: BackupSettings) -> str:
+    """All of a tenant's settings in a sentence."""
+    parts = {"when": capfirst(schedule_in_words(settings)), "kept": retention_in_words(settings)}
+    return gettext("%(when)s; %(kept)s.") % parts

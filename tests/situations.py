@@ -1,0 +1,178 @@
+"""Put the example's tenants into every situation that the page has words for.
+
+`python -m tests.situations NAME` with the example's settings, as a process of its own. The first to
+be called is `month`, which makes real backups and dates them back; each of the others begins there.
+"""
+
+import shutil
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import django
+from django.utils import timezone
+
+NAMES = [
+    *("well", "failed", "none", "overdue", "lost", "paused", "stalled", "not_set_up", "off"),
+    *("queued", "running", "interrupted"),
+]
+
+
+def main(name: str) -> None:
+    django.setup()
+    from example_project.business.models import InventoryItem
+    from example_project.tenancy import tenant_context
+    from tenant_backup import automation, backups
+    from tenant_backup.models import Automation, Backup, BackupSettings, Event, Trigger
+    from tenant_backup.tenants import get_provider
+
+    acme = get_provider().get_tenant("acme")
+    initech = get_provider().get_tenant("initech")
+    directory = backups.directory_of(acme)
+    kept = directory.path.with_name("kept")
+    now = timezone.now()
+
+    def create(tenant, **order):
+        return backups.create(tenant, backups.Order(**{"trigger": Trigger.AUTOMATIC, **order}))
+
+    def date_back(backup, at):
+        after = timedelta(seconds=2)
+        Backup.objects.filter(pk=backup.pk).update(
+            created_at=at, started_at=at, finished_at=at + after, verified_at=at + after
+        )
+        Event.objects.filter(backup_id=backup.pk).update(created_at=at + after)
+
+    def fail(at=None):
+        away = acme.database.rename(acme.database.with_name("away.sqlite3"))
+        try:
+            create(acme)
+        except backups.BackupError as error:
+            if at:
+                date_back(error.backup, at)
+        finally:
+            away.rename(acme.database)
+
+    def grow(days):
+        """Some days more data is entered than on others."""
+        with tenant_context(acme):
+            InventoryItem.objects.bulk_create(
+                InventoryItem(
+                    serial_number=f"GROWN-{days}-{number}",
+                    name="Shelf",
+                    category="Furniture",
+                    purchased_on=now.date(),
+                    purchase_price=90,
+                    remarks="x" * 400,
+                )
+                for number in range(days * days % 7 * 40)
+            )
+
+    def month():
+        BackupSettings.objects.ensure(["acme"])
+        settings = BackupSettings.objects.filter(tenant_id="acme")
+        settings.update(automatic=True, keep_last=None, keep_monthly=None)
+        two = now.replace(hour=1, minute=12) - timedelta(days=now.hour < 2)
+        for days in range(29, -1, -1):
+            at = two - timedelta(days=days)
+            grow(days)
+            if days in (24, 11):
+                fail(at)
+            elif days not in (27, 18):
+                date_back(create(acme).backup, at)
+        for days, label in ((20, "before the price update"), (6, "before importing the tickets")):
+            made = create(acme, trigger=Trigger.MANUAL, label=label, requested_by="anna").backup
+            date_back(made, two - timedelta(days=days, hours=-8))
+            if days == 20:
+                backups.pin(acme, made, pinned=True, actor="anna")
+        settings.update(keep_last=14)
+        backups.prune(acme)
+        settings.update(keep_last=13)
+        shutil.copytree(directory.path, kept)
+
+    def begin_there():
+        """As `month` left it; the catalog is copied by the caller."""
+        shutil.rmtree(directory.path)
+        shutil.copytree(kept, directory.path)
+        automation.set_up()
+        Automation.load()
+        Automation.objects.update(last_tick_at=now, paused_at=None)
+        for row in BackupSettings.objects.all():
+            row.automatic = True
+            backups.configure(get_provider().get_tenant(row.tenant_id), row)
+
+    def running(minutes):
+        partial = directory.partial("acme-now.sqlite3")
+        partial.write_bytes(bytes(acme.database.stat().st_size // 3))
+        started = now - timedelta(minutes=minutes)
+        if minutes:
+            import os
+
+            os.utime(partial, (started.timestamp(),) * 2)
+        backup = Backup.objects.create(tenant_id="acme", trigger=Trigger.MANUAL)
+        backup.start("acme-now.sqlite3", at=started)
+
+    situations = {
+        "well": lambda: None,
+        "failed": fail,
+        "none": lambda: backups.directory_of(initech).make(),
+        "overdue": lambda: (
+            BackupSettings.objects.update(scheduled_since=now - timedelta(days=40)),
+            [
+                backups.delete(acme, row)
+                for row in Backup.objects.for_tenant("acme")
+                .deletable()
+                .filter(created_at__gt=now - timedelta(days=4))
+            ],
+        ),
+        "lost": lambda: [
+            directory.file(row.file_name).unlink()
+            for row in Backup.objects.for_tenant("acme").good().newest_first()[2:4]
+        ],
+        "paused": lambda: automation.pause("operator"),
+        "stalled": lambda: Automation.objects.update(last_tick_at=now - timedelta(hours=30)),
+        "not_set_up": lambda: automation._schedules().delete(),
+        "off": lambda: BackupSettings.objects.update(automatic=False),
+        "queued": lambda: backups.request(acme, backups.Order(trigger=Trigger.MANUAL)),
+        "running": lambda: running(0),
+        "interrupted": lambda: running(30),
+    }
+    assert list(situations) == NAMES
+    if name == "month":
+        month()
+    else:
+        begin_there()
+        situations[name]()
+
+
+class Situations:
+    """The example in each situation; the server that shows it may go on running."""
+
+    def __init__(self, project):
+        self.project = project
+        self.catalog = project.data / "control.sqlite3"
+        self.saved = project.data / "control.saved"
+        self._run("month")
+        self._copy(self.catalog, self.saved)
+
+    def enter(self, name: str) -> str:
+        """Go there, and return the tenant that it is about."""
+        self._copy(self.saved, self.catalog)
+        self._run(name)
+        return "initech" if name == "none" else "acme"
+
+    def _run(self, name):
+        done = self.project.python("-m", "tests.situations", name)
+        assert done.returncode == 0, done.stderr
+
+    @staticmethod
+    def _copy(source: Path, target: Path) -> None:
+        # By SQLite, since a server has the catalog open.
+        import sqlite3
+        from contextlib import closing
+
+        with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
+            one.backup(other)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

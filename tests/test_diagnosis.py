@@ -1,0 +1,201 @@
+"""Diagnosis: each thing is really tried, on real files."""
+
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from tenant_backup import automation, backups
+from tenant_backup.diagnosis import examine
+from tenant_backup.files import BackupDirectory
+from tenant_backup.models import Automation, Backup, BackupSettings, Status, Trigger
+from tests.conftest import AS_ROOT, names_in, small_disk
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TRIED = ["written", "room", "opened", "interrupted", "whole", "Automation", "last attempt"]
+
+
+def diagnose(tenant, word):
+    """The answer to one question."""
+    found = examine(tenant, automation.standing())
+    assert len(found) == len(TRIED)
+    for answer, expected in zip(found, TRIED, strict=True):
+        assert expected in answer.tried
+        assert answer.found
+        assert answer.is_well is not False or answer.advice
+    return found[TRIED.index(word)]
+
+
+def make(tenant):
+    return backups.create(tenant, backups.Order(trigger=Trigger.COMMAND)).backup
+
+
+def note_tick(**ago):
+    automation.set_up()
+    Automation.load()
+    Automation.objects.update(last_tick_at=timezone.now() - timedelta(**ago))
+
+
+def test_all_is_well(tenant):
+    note_tick(seconds=0)
+    BackupSettings.objects.create(tenant_id=tenant.id, automatic=True)
+    make(tenant)
+    before = names_in(tenant.root / "backups")
+    assert [answer.is_well for answer in examine(tenant, automation.standing())] == [True] * 7
+    assert names_in(tenant.root / "backups") == before
+
+
+class TestPermission:
+    def test_it_is_tried_in_the_directory_which_is_made(self, tenant):
+        assert diagnose(tenant, "written").is_well
+        assert names_in(tenant.root / "backups") == []
+
+    @pytest.mark.skipif(AS_ROOT, reason="root may write anywhere")
+    def test_no_permission(self, tenant):
+        backups.directory_of(tenant).make()
+        (tenant.root / "backups").chmod(0o500)
+        answer = diagnose(tenant, "written")
+        assert answer.is_well is False
+        assert "Permission denied" in answer.found
+
+    def test_what_is_no_directory(self, tenant):
+        (tenant.root / "backups").write_text("a file")
+        answer = diagnose(tenant, "written")
+        assert answer.is_well is False
+        assert "is not a directory" in answer.found
+
+    def test_a_full_disk(self, tenant):
+        with small_disk("64k") as disk:
+            tenant = replace(tenant, root=disk)
+            backups.directory_of(tenant).make()
+            free = os.statvfs(disk)
+            (disk / "filler").write_bytes(bytes(free.f_bavail * free.f_frsize))
+            answer = diagnose(tenant, "written")
+            assert answer.is_well is False
+            assert "No space left" in answer.found
+            assert diagnose(tenant, "room").is_well is False
+
+
+def test_too_little_space(tenant, monkeypatch):
+    monkeypatch.setattr(BackupDirectory, "free_bytes", lambda self: 1000)
+    answer = diagnose(tenant, "room")
+    assert answer.is_well is False
+    assert "1000 bytes are free" in answer.found
+
+
+class TestDatabase:
+    def test_with_a_write_ahead_log(self, tenant):
+        with closing(sqlite3.connect(tenant.database)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        assert "a write-ahead log" in diagnose(tenant, "opened").found
+
+    def test_without_one_it_says_what_waits(self, tenant):
+        with closing(sqlite3.connect(tenant.database)) as connection:
+            connection.execute("PRAGMA journal_mode=DELETE")
+        answer = diagnose(tenant, "opened")
+        assert answer.is_well
+        assert "saving waits" in answer.found
+        assert "WAL" in answer.advice
+
+    def test_missing(self, add_tenant):
+        tenant = add_tenant(database=False)
+        answer = diagnose(tenant, "opened")
+        assert answer.is_well is False
+        assert "does not exist" in answer.found
+        assert diagnose(tenant, "room").is_well is None
+
+    def test_no_database_at_all(self, tenant):
+        tenant.database.write_bytes(b"no database" * 1000)
+        assert diagnose(tenant, "opened").is_well is False
+
+    def test_locked(self, tenant, monkeypatch):
+        monkeypatch.setattr(backups, "REQUEST_BUSY_TIMEOUT", 0.1)
+        with closing(sqlite3.connect(tenant.database)) as other:
+            other.execute("PRAGMA locking_mode=EXCLUSIVE")
+            other.execute("BEGIN EXCLUSIVE")
+            answer = diagnose(tenant, "opened")
+        assert answer.is_well is False
+        assert "locked" in answer.found
+
+
+class TestWork:
+    def test_queued(self, tenant):
+        backup = backups.request(tenant, backups.Order(trigger=Trigger.MANUAL))
+        Backup.objects.filter(pk=backup.pk).update(error="It cannot be handed to a worker.")
+        answer = diagnose(tenant, "interrupted")
+        assert answer.is_well is None
+        assert "It cannot be handed to a worker." in answer.found
+
+    def test_running_and_left_by_a_crash(self, tenant):
+        backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.MANUAL)
+        backup.start("acme-now.sqlite3")
+        assert diagnose(tenant, "interrupted").is_well
+        long_ago = timezone.now() - timedelta(hours=1)
+        Backup.objects.update(started_at=long_ago)
+        answer = diagnose(tenant, "interrupted")
+        assert answer.is_well is False
+        assert "has not moved since" in answer.found
+
+
+class TestFiles:
+    def test_none_yet_is_neither(self, tenant):
+        assert diagnose(tenant, "whole").is_well is None
+
+    def test_missing(self, tenant):
+        backups.directory_of(tenant).file(make(tenant).file_name).unlink()
+        answer = diagnose(tenant, "whole")
+        assert answer.is_well is False
+        assert "1 backup is missing" in answer.found
+
+    def test_the_disk_is_not_mounted(self, tenant):
+        make(tenant)
+        (tenant.root / "backups").rename(tenant.root / "away")
+        (tenant.root / "backups").write_text("in the way of making it anew")
+        answer = diagnose(tenant, "whole")
+        assert answer.is_well is False
+        assert "out of reach" in answer.found
+        assert Backup.objects.good().exists()
+
+
+class TestAutomation:
+    @pytest.mark.parametrize("automatic", [True, False])
+    def test_stalled(self, tenant, automatic):
+        note_tick(hours=1)
+        BackupSettings.objects.create(tenant_id=tenant.id, automatic=automatic)
+        answer = diagnose(tenant, "Automation")
+        assert answer.is_well is (False if automatic else None)
+        assert "last seen today" in answer.found or "last seen yesterday" in answer.found
+        assert ("qcluster" in answer.advice) == automatic
+
+    def test_paused(self, tenant):
+        note_tick(seconds=0)
+        automation.pause("the operator")
+        BackupSettings.objects.create(tenant_id=tenant.id, automatic=True)
+        answer = diagnose(tenant, "Automation")
+        assert answer.is_well is False
+        assert "paused by the operator" in answer.found
+        assert "automatebackups resume" in answer.advice
+
+    def test_without_django_q(self, tenant):
+        BackupSettings.objects.create(tenant_id=tenant.id, automatic=True)
+        answer = examine(tenant, None)[5]
+        assert (answer.is_well, answer.found) == (False, "It is not set up.")
+
+
+class TestLastAttempt:
+    def test_none_yet(self, tenant):
+        assert diagnose(tenant, "last attempt").is_well is None
+
+    def test_failed_with_its_reason(self, tenant):
+        make(tenant)
+        Backup.objects.create(
+            tenant_id=tenant.id, trigger=Trigger.MANUAL, status=Status.FAILED, error="Too late."
+        )
+        answer = diagnose(tenant, "last attempt")
+        assert answer.is_well is False
+        assert answer.found.endswith(": Too late.")
