@@ -5,13 +5,14 @@ VENV ?= .venv
 PORT ?= 8000
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format screenshots clean
+.PHONY: help demo test check format messages screenshots clean
 
 help:
 	@echo "make demo    set up the example project, back up its three tenants, serve their pages (PORT=$(PORT))"
 	@echo "make test    run the tests"
 	@echo "make check   lint, formatting, types, migrations"
 	@echo "make format  mend what the linter can mend"
+	@echo "make messages  bring the translations in line with the code, and say what is left to translate"
 	@echo "make screenshots  make the screenshots of the documentation (needs Chromium)"
 	@echo "make clean   remove the virtual environment and the example's data"
 
@@ -44,6 +45,9 @@ check: $(VENV)/installed-dev
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+messages: $(VENV)/installed-dev
+	$(BIN)/python -m tests.messages
 
 screenshots: $(VENV)/installed-dev
 	$(BIN)/python -m tests.screenshots

@@ -32,7 +32,9 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "example_project.tenancy.TenantMiddleware",
+    "example_project.security.content_security_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -75,6 +77,10 @@ DATABASE_ROUTERS = [
     "tenant_backup.routers.CatalogRouter",
     "example_project.tenancy.TenantRouter",
 ]
+
+# What the page of backups is translated into; the example's own pages are English.
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]
 
 USE_TZ = True
 TIME_ZONE = "Europe/Berlin"

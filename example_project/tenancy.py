@@ -25,6 +25,9 @@ from tenant_backup.tenants import Tenant, TenantNotFound, TenantProvider
 DOMAIN = "localhost"
 ALIAS_PREFIX = "tenant_"
 
+IN_THEIR_OWN_LOOK = {"globex"}
+"""Tenants whose page of backups looks like their site; the others' looks like Django's admin."""
+
 _current: ContextVar[Tenant | None] = ContextVar("current_tenant", default=None)
 _registering = Lock()
 
@@ -48,9 +51,12 @@ def tenant_context(tenant: Tenant) -> Iterator[None]:
         _current.reset(token)
 
 
-def tenant_in_templates(request: HttpRequest) -> dict[str, Tenant | None]:
-    """A context processor, for the name at the top of each page."""
-    return {"current_tenant": current_tenant()}
+def tenant_in_templates(request: HttpRequest) -> dict[str, Any]:
+    """A context processor: for the name at the top of each page, and the frame of the backups."""
+    tenant = current_tenant()
+    is_in_own_look = tenant is not None and tenant.id in IN_THEIR_OWN_LOOK
+    frame = "example/backup_frame.html" if is_in_own_look else "tenant_backup/base.html"
+    return {"current_tenant": tenant, "backup_frame": frame}
 
 
 def database_alias(tenant: Tenant) -> str:

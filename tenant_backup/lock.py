@@ -35,8 +35,9 @@ def hold(directory: BackupDirectory, *, wait: float) -> Iterator[None]:
     while (descriptor := _take(directory)) is None:
         if time.monotonic() >= deadline:
             raise BackupInProgress(
-                f"Another process is at work on the backups in {directory.path}. "
-                "Try again when it has finished."
+                "Another process is at work on the backups in %(path)s. Try again when it has "
+                "finished.",
+                path=directory.path,
             )
         time.sleep(POLL_SECONDS)
     try:
@@ -70,7 +71,9 @@ def _open(directory: BackupDirectory) -> int:
         # Never through a symbolic link: root may run this in a directory of somebody else.
         return os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     except OSError as error:
-        raise NotWritable(f"The lock {path} cannot be opened: {error.strerror}.") from error
+        raise NotWritable(
+            "The lock %(path)s cannot be opened: %(reason)s.", path=path, reason=error.strerror
+        ) from error
 
 
 def _is_still_there(descriptor: int, directory: BackupDirectory) -> bool:
@@ -89,5 +92,7 @@ def _try(descriptor: int, directory: BackupDirectory) -> bool:
         return bool(locks.lock(descriptor, locks.LOCK_EX | locks.LOCK_NB))
     except OSError as error:
         raise BackupError(
-            f"The file system of {directory.path} refuses file locks: {error.strerror}."
+            "The file system of %(path)s refuses file locks: %(reason)s.",
+            path=directory.path,
+            reason=error.strerror,
         ) from error

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, connections
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
 
 from tenant_backup import backups, files, lock, sqlite
 from tenant_backup.conf import conf
@@ -30,9 +31,9 @@ from tenant_backup.exceptions import (
     BackupError,
     BackupNotFound,
     DatabaseDamaged,
-    DatabaseInUse,
     NotEnoughSpace,
     NotWritable,
+    Text,
 )
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory, Ownership, size_in_words
 from tenant_backup.models import (
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 5
 """How long to wait for the users of a database to go. One that is idle never goes."""
 
-RESTORED_AWAY = (
+RESTORED_AWAY = gettext_noop(
     "The database that holds the catalog was restored to a moment at which this backup was still "
     "to be made. Ask for it again."
 )
@@ -128,9 +129,12 @@ def require_catalog(tenant: Tenant) -> None:
     names = sorted(path.name for path in directory.path.iterdir()) if directory.exists() else []
     ours = [name for name in names if files.made_at(tenant.id, name)]
     raise BackupError(
-        f"The catalog lies in {tenant.database}, which cannot be read. Name the backup's file: "
-        f"manage.py restorebackup {shlex.quote(tenant.id)} FILE. In {directory.path} there are: "
-        f"{', '.join(ours) or 'none'}."
+        "The catalog lies in %(database)s, which cannot be read. Name the backup's file: manage.py "
+        "restorebackup %(tenant)s FILE. In %(folder)s there are: %(files)s.",
+        database=tenant.database,
+        tenant=shlex.quote(tenant.id),
+        folder=directory.path,
+        files=", ".join(ours) or Text("none"),
     )
 
 
@@ -150,11 +154,12 @@ def newest(tenant: Tenant) -> Choice:
     rows = Backup.objects.for_tenant(tenant.id).good().exclude(trigger=Trigger.RESTORE)
     backup = rows.newest_first().first()
     if backup is None:
-        raise BackupNotFound(f"There is no good backup of {tenant.id!r}.")
+        raise BackupNotFound("There is no good backup of %(tenant)r.", tenant=tenant.id)
     if backup.trigger == Trigger.ADOPTED:
         raise BackupNotFound(
-            f"The newest backup, {backup}, was found on disk, and may be the safety copy of a "
-            "restore. Look inside (manage.py listbackups --contents), and name the one you want."
+            "The newest backup, %(backup)s, was found on disk, and may be the safety copy of a "
+            "restore. Look inside (manage.py listbackups --contents), and name the one you want.",
+            backup=str(backup),
         )
     return _choose(tenant, backup)
 
@@ -178,9 +183,17 @@ def find(tenant: Tenant, text: str) -> Choice:
     else:
         backup = rows.filter(file_name=text).first() if text else None
     if backup is None:
-        raise BackupNotFound(f"{tenant.id!r} has no backup {text}. See manage.py listbackups.")
+        raise BackupNotFound(
+            "%(tenant)r has no backup %(backup)s. See manage.py listbackups.",
+            tenant=tenant.id,
+            backup=text,
+        )
     if backup.status != Status.COMPLETE:
-        raise BackupNotFound(f"Backup {backup.pk} is {backup.status}, so there is no file of it.")
+        raise BackupNotFound(
+            "Backup %(backup)d is %(status)s, so there is no file of it.",
+            backup=backup.pk,
+            status=backup.get_status_display(),
+        )
     return _choose(tenant, backup)
 
 
@@ -197,13 +210,15 @@ def verify(choice: Choice) -> Plan:
         fingerprint = sqlite.fingerprint(choice.file)
         _require_as_made(choice, fingerprint)
         if fingerprint.size == 0:
-            raise DatabaseDamaged(f"{choice.file} is empty: it is no backup.")
+            raise DatabaseDamaged("%(path)s is empty: it is no backup.", path=choice.file)
         sqlite.check(choice.file)
     except DatabaseDamaged:
         _mark(choice, damaged_at=timezone.now())
         raise
     except OSError as error:
-        raise BackupError(f"{choice.file} cannot be read: {error.strerror}.") from error
+        raise BackupError(
+            "%(path)s cannot be read: %(reason)s.", path=choice.file, reason=error.strerror
+        ) from error
     _mark(choice, verified_at=timezone.now(), missing_at=None, damaged_at=None)
     origin, other = _origin(choice, fingerprint)
     size, journal_mode, trouble = None, None, ""
@@ -337,9 +352,12 @@ class _Work:
     @property
     def order(self) -> backups.Order:
         """What asks for the safety copy."""
-        label = f"before the restore of {self.plan.choice.file.name}"[:LABEL_LENGTH]
+        label = gettext("before the restore of %(file)s") % {"file": self.plan.choice.file.name}
         return backups.Order(
-            trigger=Trigger.RESTORE, label=label, pinned=True, requested_by=self.actor
+            trigger=Trigger.RESTORE,
+            label=label[:LABEL_LENGTH],
+            pinned=True,
+            requested_by=self.actor,
         )
 
     @contextmanager
@@ -354,7 +372,7 @@ class _Work:
 
     def restore(self) -> Restored:
         if _stamp(self.plan.choice.file) != self.plan.stamp:
-            raise BackupError(f"{self.plan.choice.file} was changed after it was verified.")
+            raise _changed(self.plan.choice.file)
         begun = None
         if self.holds_catalog and _catalog_is_usable(self.tenant):
             self.known = _Known.of(self.tenant)
@@ -396,7 +414,7 @@ class _Work:
                 sqlite.exclusive(self.plan.database, busy_timeout=WAIT_SECONDS)
             )
         except DatabaseDamaged as error:
-            self.notes.append(f"{error} So it was replaced as a file.")
+            self.notes.append(_replaced_as_a_file(error))
             return None
 
     def replace_content(self, live: Exclusive, begun: Backup | None) -> Backup | Path | None:
@@ -411,21 +429,23 @@ class _Work:
             try:
                 safety_copy = self.save(live, begun)
             except BackupError as error:
-                raise _with_more(error, "The database was not changed.") from error
+                raise _with_more(error, Text("The database was not changed.")) from error
             if safety_copy is None:
                 return None
             self.say("Putting the backup in its place.")
             try:
                 live.replace_with(backup)
             except BackupError as error:
-                more = f"The copy of it that was just made stays: {_name(safety_copy)}."
+                copy = _name(safety_copy)
+                more = Text("The copy of it that was just made stays: %(copy)s.", copy=copy)
                 raise _with_more(error, more) from error
             self.say("Checking the result.")
             try:
                 live.settle()
                 live.require_equal(backup)
             except BackupError as error:
-                raise _with_more(error, f"To undo: {self.undo(safety_copy)}") from error
+                undo = Text("To undo: %(undo)s", undo=self.undo(safety_copy))
+                raise _with_more(error, undo) from error
         return safety_copy
 
     def open_backup(self) -> Connection:
@@ -446,14 +466,27 @@ class _Work:
         free = shutil.disk_usage(disk).free
         if free >= needed:
             return
-        what = f"{size_in_words(log_bytes)} for the log of the restore"
-        if together:
-            what += f", {size_in_words(live.size)} for the safety copy"
-        hint = "" if self.safety_copy_to else " With --safety-copy-to it goes to another disk."
-        raise NotEnoughSpace(
-            f"Not enough disk space in {disk}: {size_in_words(needed)} needed ({what}), "
-            f"{size_in_words(free)} free. Nothing was changed.{hint if together else ''}"
+        sizes = {
+            "path": disk,
+            "needed": size_in_words(needed),
+            "log": size_in_words(log_bytes),
+            "free": size_in_words(free),
+        }
+        if not together:
+            raise NotEnoughSpace(
+                "Not enough disk space in %(path)s: %(needed)s needed (%(log)s for the log of the "
+                "restore), %(free)s free. Nothing was changed.",
+                **sizes,
+            )
+        error = NotEnoughSpace(
+            "Not enough disk space in %(path)s: %(needed)s needed (%(log)s for the log of the "
+            "restore, %(copy)s for the safety copy), %(free)s free. Nothing was changed.",
+            copy=size_in_words(live.size),
+            **sizes,
         )
+        if self.safety_copy_to:
+            raise error
+        raise _with_more(error, Text("With --safety-copy-to it goes to another disk."))
 
     def save(self, live: Exclusive, begun: Backup | None) -> Backup | Path | None:
         """Save what the database holds now; None where not even its pages can be copied."""
@@ -497,10 +530,11 @@ class _Work:
                 aside.discard(target)
                 aside.discard(aside.path)
             if isinstance(error, DatabaseDamaged):
-                self.notes.append(f"{error} So it was replaced as a file.")
+                self.notes.append(_replaced_as_a_file(error))
                 return None
             raise
-        self.notes.append(f"{damage} So it was saved as it is, which is no backup.")
+        text = gettext("%(reason)s So it was saved as it is, which is no backup.")
+        self.notes.append(text % {"reason": damage})
         return aside.path
 
     def make_aside(self, parent: Path) -> BackupDirectory:
@@ -520,24 +554,29 @@ class _Work:
         database, root = self.plan.database, self.tenant.root
         if users := sqlite.users_of(database):
             # They would go on with the old files, and their journals would ruin the new one.
-            raise DatabaseInUse(sqlite.in_use(database, users))
+            raise sqlite.in_use(database, users)
         if not database.parent.is_dir():
             raise BackupError(
-                f"The folder {database.parent} does not exist. Make it, with the owner that the "
-                "database shall have, then try again."
+                "The folder %(path)s does not exist. Make it, with the owner that the database "
+                "shall have, then try again.",
+                path=database.parent,
             )
         like = Ownership.of_database(database, root)
         if hasattr(os, "geteuid") and os.geteuid() not in (0, like.user):
             raise NotWritable(
-                f"{database} belongs to user {like.user}. To replace it as a file, run this as "
-                "that user or as root."
+                "%(path)s belongs to user %(user)d. To replace it as a file, run this as that user "
+                "or as root.",
+                path=database,
+                user=like.user,
             )
         free, needed = shutil.disk_usage(database.parent).free, self.plan.fingerprint.size
         if free < needed + SPACE_MARGIN:
             raise NotEnoughSpace(
-                f"Not enough disk space in {database.parent}: "
-                f"{size_in_words(needed + SPACE_MARGIN)} needed, {size_in_words(free)} free. "
-                "Nothing was changed."
+                "Not enough disk space in %(path)s: %(needed)s needed, %(free)s free. Nothing was "
+                "changed.",
+                path=database.parent,
+                needed=size_in_words(needed + SPACE_MARGIN),
+                free=size_in_words(free),
             )
         self.say("Copying the backup to beside the database.")
         beside = BackupDirectory(database.parent, ".", database)
@@ -568,11 +607,12 @@ class _Work:
                 shutil.copyfileobj(source, target, sqlite.CHUNK_BYTES)
         except OSError as error:
             kind = NotEnoughSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else BackupError
-            raise kind(
-                f"{partial} cannot be written: {error.strerror}. Nothing was changed."
-            ) from error
+            cause = kind(
+                "%(path)s cannot be written: %(reason)s.", path=partial, reason=error.strerror
+            )
+            raise _with_more(cause, Text("Nothing was changed.")) from error
         if sqlite.fingerprint(partial) != self.plan.fingerprint:
-            raise BackupError(f"{self.plan.choice.file} was changed after it was verified.")
+            raise _changed(self.plan.choice.file)
 
     def bring_catalog_in_line(self) -> Backup | None:
         """Where the catalog was restored, too: let it tell of today's files.
@@ -589,9 +629,11 @@ class _Work:
                 self.known.tell(tenant)
             else:
                 self.notes.append(
-                    "The catalog, with the settings of backups, is as old as the restored backup. "
-                    "Look at retention before the next backup is made: manage.py prunebackups "
-                    "--dry-run"
+                    gettext(
+                        "The catalog, with the settings of backups, is as old as the restored "
+                        "backup. Look at retention before the next backup is made: manage.py "
+                        "prunebackups --dry-run"
+                    )
                 )
             backups.note_missing(tenant)
             orders = dict(self.known.orders) if self.known else {}
@@ -602,19 +644,23 @@ class _Work:
                 self.known.tell(tenant)
             return rows.filter(file_name=self.safety_name).first() if self.safety_name else None
         except DatabaseError as error:
-            self.notes.append(
-                f"The catalog was restored with the database, and cannot be used now: {error}. Run "
-                "manage.py migrate, then manage.py syncbackups."
+            text = gettext(
+                "The catalog was restored with the database, and cannot be used now: %(reason)s. "
+                "Run manage.py migrate, then manage.py syncbackups."
             )
+            self.notes.append(text % {"reason": error})
             return None
 
     def conclude(self, safety_copy: Backup | Path | None) -> Restored:
         backup = self.restored_backup()
-        detail = f"Before: {_name(safety_copy)}" if safety_copy else "There was nothing before."
+        detail = gettext("There was nothing before.")
+        if safety_copy:
+            detail = gettext("Before: %(copy)s") % {"copy": _name(safety_copy)}
         try:
             Event.record(Action.RESTORED, backup, actor=self.actor, detail=detail)
         except DatabaseError as error:
-            self.notes.append(f"The restore could not be recorded in the catalog: {error}")
+            text = gettext("The restore could not be recorded in the catalog: %(reason)s")
+            self.notes.append(text % {"reason": error})
         return Restored(backup, safety_copy, self.undo(safety_copy), self.notes)
 
     def restored_backup(self) -> Backup:
@@ -639,21 +685,30 @@ class _Work:
         """How to get the state before back: a command, or a sentence."""
         database = self.plan.database
         if safety_copy is None:
-            return f"There was no database, so to undo is to remove {database}."
+            text = gettext("There was no database, so to undo is to remove %(database)s.")
+            return text % {"database": database}
         if isinstance(safety_copy, Path) and safety_copy.is_dir():
-            return (
-                f"Stop everything that uses the database, remove {database} and, where they are "
-                f"there, its -wal, -shm and -journal, and move what is in {safety_copy} to "
-                f"{database.parent}."
+            text = gettext(
+                "Stop everything that uses the database, remove %(database)s and, where they are "
+                "there, its -wal, -shm and -journal, and move what is in %(copy)s to %(folder)s."
             )
+            return text % {"database": database, "copy": safety_copy, "folder": database.parent}
         what = str(safety_copy.pk if isinstance(safety_copy, Backup) else safety_copy)
         return f"manage.py restorebackup {shlex.quote(self.tenant.id)} {shlex.quote(what)}"
 
 
-def _with_more(error: BackupError, more: str) -> BackupError:
-    said = type(error)(f"{error} {more}")
+def _with_more(error: BackupError, more: Text) -> BackupError:
+    said = type(error)("%(error)s %(more)s", error=error, more=more)
     said.backup = error.backup
     return said
+
+
+def _changed(file: Path) -> BackupError:
+    return BackupError("%(path)s was changed after it was verified.", path=file)
+
+
+def _replaced_as_a_file(reason: DatabaseDamaged) -> str:
+    return gettext("%(reason)s So it was replaced as a file.") % {"reason": reason}
 
 
 def _name(safety_copy: Backup | Path) -> str:
@@ -668,7 +723,7 @@ def _at_path(tenant: Tenant, path: Path) -> Choice:
     """The file at this path; one of the tenant's own backups is known as such."""
     directory = backups.directory_of(tenant)
     if not path.is_file():
-        raise BackupNotFound(f"There is no file {path}.")
+        raise BackupNotFound("There is no file %(path)s.", path=path)
     if directory.path.is_dir() and path.parent.samefile(directory.path):
         path = directory.file(path.name)
         if _catalog_is_usable(tenant):
@@ -688,29 +743,37 @@ def _require_no_database(choice: Choice) -> None:
         facts = file.lstat() if choice.backup else file.stat()
     except FileNotFoundError:
         _mark(choice, missing_at=timezone.now())
-        raise BackupError(f"The backup {file} is missing.") from None
+        raise BackupError("The backup %(path)s is missing.", path=file) from None
     except OSError as error:
-        raise BackupError(f"{file} cannot be reached: {error.strerror}.") from error
+        raise BackupError(
+            "%(path)s cannot be reached: %(reason)s.", path=file, reason=error.strerror
+        ) from error
     if not stat.S_ISREG(facts.st_mode):
-        raise BackupError(f"{file} is not a regular file.")
-    databases = [(tenant.database, f"of tenant {tenant.id!r}") for tenant in _tenants()]
+        raise BackupError("%(path)s is not a regular file.", path=file)
+    databases = [
+        (tenant.database, Text("of tenant %(tenant)r", tenant=tenant.id)) for tenant in _tenants()
+    ]
     for alias in connections:
         if path := sqlite_file(alias):
-            databases.append((path, f"{alias!r} of this project"))
+            databases.append((path, Text("%(alias)r of this project", alias=alias)))
     for database, whose in databases:
         with suppress(OSError):
             if os.path.samestat(facts, database.stat()):
                 raise BackupError(
-                    f"{file} is no backup but the database {whose}, which may be in use. "
-                    "Make a backup of it first: manage.py runbackup"
+                    "%(path)s is no backup but the database %(whose)s, which may be in use. "
+                    "Make a backup of it first: manage.py runbackup",
+                    path=file,
+                    whose=whose,
                 )
     for companion in sqlite.companions(file):
         with suppress(OSError):
             if not companion.name.endswith("-shm") and companion.stat().st_size:
                 raise BackupError(
-                    f"{file} is not complete without what is in {companion.name} beside it: it was "
+                    "%(path)s is not complete without what is in %(companion)s beside it: it was "
                     "copied from a database in use. Open it once with sqlite3, say VACUUM, and "
-                    "close it; then try again."
+                    "close it; then try again.",
+                    path=file,
+                    companion=companion.name,
                 )
 
 
@@ -720,16 +783,20 @@ def _require_as_made(choice: Choice, found: Fingerprint) -> None:
         expected = choice.backup.fingerprint
         if expected and expected.size != found.size:
             raise DatabaseDamaged(
-                f"{choice.file} is damaged: it has {found.size} bytes instead of {expected.size}. "
-                "Choose another one: manage.py listbackups"
+                "%(path)s is damaged: it has %(found)d bytes instead of %(expected)d. Choose "
+                "another one: manage.py listbackups",
+                path=choice.file,
+                found=found.size,
+                expected=expected.size,
             )
         sha256 = expected.sha256 if expected else None
     else:
         sha256 = _stated_sha256(choice.file)
     if sha256 and sha256 != found.sha256:
         raise DatabaseDamaged(
-            f"{choice.file} is damaged: it was changed since its checksum was made. Choose another "
-            "one: manage.py listbackups"
+            "%(path)s is damaged: it was changed since its checksum was made. Choose another one: "
+            "manage.py listbackups",
+            path=choice.file,
         )
 
 
@@ -742,13 +809,17 @@ def _stated_sha256(file: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise BackupError(f"{companion} cannot be read: {error.strerror}.") from error
+        raise BackupError(
+            "%(path)s cannot be read: %(reason)s.", path=companion, reason=error.strerror
+        ) from error
     # A line of `sha256sum`, whatever the file was called when it was made.
     line = re.match(rb"\\?([0-9a-fA-F]{64})( |$)", content)
     if not line:
         raise BackupError(
-            f"{companion} is no checksum as sha256sum writes it. Without that file beside it, "
-            f"{file.name} is checked for its structure only."
+            "%(companion)s is no checksum as sha256sum writes it. Without that file beside it, "
+            "%(file)s is checked for its structure only.",
+            companion=companion,
+            file=file.name,
         )
     return line[1].decode().lower()
 
@@ -787,7 +858,9 @@ def _stamp(file: Path) -> tuple[int, ...]:
     try:
         facts = file.stat()
     except OSError as error:
-        raise BackupError(f"{file} cannot be reached: {error.strerror}.") from error
+        raise BackupError(
+            "%(path)s cannot be reached: %(reason)s.", path=file, reason=error.strerror
+        ) from error
     return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
@@ -795,7 +868,11 @@ def _resolved(database: Path) -> Path:
     try:
         return database.resolve()
     except (OSError, RuntimeError) as error:
-        raise BackupError(f"The database {database} cannot be reached: {error}.") from error
+        raise BackupError(
+            "The database %(database)s cannot be reached: %(reason)s.",
+            database=database,
+            reason=error,
+        ) from error
 
 
 def holds_catalog(tenant: Tenant) -> bool:
@@ -825,6 +902,7 @@ def _close_connections(database: Path) -> None:
         if path and _resolved(path) == database:
             if connection.in_atomic_block:
                 raise BackupError(
-                    f"The database {database} cannot be restored inside a transaction of its own."
+                    "The database %(database)s cannot be restored inside a transaction of its own.",
+                    database=database,
                 )
             connection.close()

@@ -27,6 +27,7 @@ from tenant_backup.exceptions import (
     DatabaseLocked,
     DeadlineExceeded,
     NotEnoughSpace,
+    Text,
 )
 
 CHUNK_BYTES = 4 * 1024 * 1024
@@ -90,7 +91,7 @@ class Snapshot:
         """
 
         def after_chunk(_status: int, remaining: int, total: int) -> None:
-            _require_time(deadline, f"Copying {self.database}")
+            _require_time(deadline, Text("Copying %(path)s", path=self.database))
             if progress:
                 progress((total - remaining) * self.page_size, total * self.page_size)
 
@@ -102,20 +103,30 @@ class Snapshot:
         except sqlite3.Error as error:
             if _code(error) == sqlite3.SQLITE_FULL:
                 raise NotEnoughSpace(
-                    f"The disk became full while the database {self.database} was copied."
+                    "The disk became full while the database %(database)s was copied.",
+                    database=self.database,
                 ) from error
             if _code(error) == sqlite3.SQLITE_CORRUPT:
                 raise DatabaseDamaged(
-                    f"The database {self.database} is damaged: {error}."
+                    "The database %(database)s is damaged: %(reason)s.",
+                    database=self.database,
+                    reason=error,
                 ) from error
-            raise BackupError(f"Copying {self.database} failed: {error}.") from error
+            raise BackupError(
+                "Copying %(path)s failed: %(reason)s.", path=self.database, reason=error
+            ) from error
 
     def contents(self, *, deadline: float | None = None) -> dict[str, int | None]:
         """The number of rows of each table, as `contents` says it of a file."""
+        doing = Text("Counting the rows of %(path)s", path=self.database)
         try:
-            return _contents(self.connection, f"Counting the rows of {self.database}", deadline)
+            return _contents(self.connection, doing, deadline)
         except sqlite3.Error as error:
-            raise BackupError(f"The database {self.database} cannot be read: {error}.") from error
+            raise BackupError(
+                "The database %(database)s cannot be read: %(reason)s.",
+                database=self.database,
+                reason=error,
+            ) from error
 
 
 def contents(file: Path, *, deadline: float | None = None) -> dict[str, int | None]:
@@ -124,16 +135,19 @@ def contents(file: Path, *, deadline: float | None = None) -> dict[str, int | No
     None for a table that could not be counted: by the deadline, a time of `time.monotonic()`, or
     since it needs a module that only the host's own connections have. Raises `BackupError`.
     """
+    doing = Text("Counting the rows of %(path)s", path=file)
     try:
         # Immutable, for the reason that `check` has.
         with closing(_connect(file, "mode=ro&immutable=1", timeout=0)) as connection:
-            return _contents(connection, f"Counting the rows of {file}", deadline)
+            return _contents(connection, doing, deadline)
     except sqlite3.Error as error:
-        raise BackupError(f"{file} cannot be read: {error}.") from error
+        raise BackupError(
+            "%(path)s cannot be read: %(reason)s.", path=file, reason=error
+        ) from error
 
 
 def _contents(
-    connection: sqlite3.Connection, doing: str, deadline: float | None
+    connection: sqlite3.Connection, doing: Text, deadline: float | None
 ) -> dict[str, int | None]:
     names = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' "
@@ -162,7 +176,9 @@ def open_copy(target: Path) -> sqlite3.Connection:
     try:
         copy = _connect(target, "mode=rw", timeout=0)
     except sqlite3.Error as error:
-        raise BackupError(f"The copy {target} cannot be opened: {error}.") from error
+        raise BackupError(
+            "The copy %(path)s cannot be opened: %(reason)s.", path=target, reason=error
+        ) from error
     # The target is ours alone and thrown away after a crash: it needs no journal, and the caller
     # makes it durable at the end.
     copy.execute("PRAGMA journal_mode = OFF")
@@ -210,8 +226,12 @@ def check(
             return _Inspection(connection, file, deadline, pulse).look_at_everything(full=full)
     except sqlite3.Error as error:
         if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise DatabaseDamaged(f"{file} is not a sound SQLite database: {error}.") from error
-        raise BackupError(f"{file} could not be checked: {error}.") from error
+            raise DatabaseDamaged(
+                "%(path)s is not a sound SQLite database: %(reason)s.", path=file, reason=error
+            ) from error
+        raise BackupError(
+            "%(path)s could not be checked: %(reason)s.", path=file, reason=error
+        ) from error
 
 
 def fingerprint(
@@ -225,7 +245,7 @@ def fingerprint(
     with file.open("rb") as stream:
         while chunk := stream.read(CHUNK_BYTES):
             sha256.update(chunk)
-            _require_time(deadline, f"Reading {file}")
+            _require_time(deadline, Text("Reading %(path)s", path=file))
             if pulse:
                 pulse()
         return Fingerprint(stream.tell(), sha256.hexdigest())
@@ -260,13 +280,24 @@ def users_of(database: Path) -> list[User]:
     return users
 
 
-def in_use(database: Path, users: list[User]) -> str:
+def in_use(database: Path, users: list[User]) -> DatabaseInUse:
     """What to say of a database that is in use."""
-    names = [f"process {user.pid} ({ascii(user.name)[1:-1]})" for user in users]
-    who = f" It is open in {', '.join(names)}." if users else ""
-    return (
-        f"The database {database} is in use, so nothing was changed.{who} Stop everything that "
-        "uses it (the web server, the cluster, cron jobs, open shells), then try again."
+    if not users:
+        return DatabaseInUse(
+            "The database %(database)s is in use, so nothing was changed. Stop everything that "
+            "uses it (the web server, the cluster, cron jobs, open shells), then try again.",
+            database=database,
+        )
+    names = [
+        str(Text("process %(pid)d (%(name)s)", pid=user.pid, name=ascii(user.name)[1:-1]))
+        for user in users
+    ]
+    return DatabaseInUse(
+        "The database %(database)s is in use, so nothing was changed. It is open in %(users)s. "
+        "Stop everything that uses it (the web server, the cluster, cron jobs, open shells), then "
+        "try again.",
+        database=database,
+        users=", ".join(names),
     )
 
 
@@ -283,7 +314,9 @@ def open_backup(file: Path) -> sqlite3.Connection:
     try:
         return _connect(file, "mode=ro&immutable=1", timeout=0)
     except sqlite3.Error as error:
-        raise BackupError(f"The backup {file} cannot be opened: {error}.") from error
+        raise BackupError(
+            "The backup %(path)s cannot be opened: %(reason)s.", path=file, reason=error
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,9 +352,12 @@ class Exclusive:
         )
         if ours != theirs:
             raise BackupError(
-                f"The backup's text is encoded as {theirs}, that of the database {self.database} "
-                f"as {ours}. SQLite cannot put the one into the other; the file itself would have "
-                "to be replaced by hand."
+                "The backup's text is encoded as %(theirs)s, that of the database %(database)s as "
+                "%(ours)s. SQLite cannot put the one into the other; the file itself would have to "
+                "be replaced by hand.",
+                theirs=theirs,
+                database=self.database,
+                ours=ours,
             )
 
     def bytes_to_replace(self, backup: sqlite3.Connection) -> int:
@@ -367,12 +403,15 @@ class Exclusive:
                 raise
             if _code(error) == sqlite3.SQLITE_FULL:
                 raise NotEnoughSpace(
-                    f"The disk became full while the backup was put into {self.database}. The "
-                    "database holds what it held before. Make room, then try again."
+                    "The disk became full while the backup was put into %(database)s. The database "
+                    "holds what it held before. Make room, then try again.",
+                    database=self.database,
                 ) from error
             raise BackupError(
-                f"The backup could not be put into {self.database}: {error}. The database holds "
-                "what it held before."
+                "The backup could not be put into %(database)s: %(reason)s. The database holds "
+                "what it held before.",
+                database=self.database,
+                reason=error,
             ) from error
 
     def settle(self) -> None:
@@ -389,9 +428,12 @@ class Exclusive:
                 self._return_to_journal_mode()
         except (sqlite3.Error, BackupError) as error:
             raise BackupError(
-                f"The backup is in the database {self.database}, but what remained to do then "
-                f"failed ({error}). Make room on its disk if that is full, then see that its "
-                f"journal mode is {self.journal_mode!r}."
+                "The backup is in the database %(database)s, but what remained to do then failed "
+                "(%(reason)s). Make room on its disk if that is full, then see that its journal "
+                "mode is %(mode)r.",
+                database=self.database,
+                reason=error,
+                mode=self.journal_mode,
             ) from error
 
     def require_equal(self, backup: sqlite3.Connection) -> None:
@@ -404,10 +446,18 @@ class Exclusive:
             difference = _first_difference(self.connection, backup)
         except sqlite3.Error as error:
             if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                raise DatabaseDamaged(f"{self.database} is damaged: {error}.") from error
-            raise BackupError(f"{self.database} could not be checked: {error}.") from error
+                raise DatabaseDamaged(
+                    "%(path)s is damaged: %(reason)s.", path=self.database, reason=error
+                ) from error
+            raise BackupError(
+                "%(path)s could not be checked: %(reason)s.", path=self.database, reason=error
+            ) from error
         if difference:
-            raise DatabaseDamaged(f"{self.database} is not equal to the backup in {difference}.")
+            raise DatabaseDamaged(
+                "%(path)s is not equal to the backup in %(what)s.",
+                path=self.database,
+                what=difference,
+            )
 
     def _stays_in_wal_mode(self, backup: sqlite3.Connection) -> bool:
         size, pages = _size(backup)
@@ -425,7 +475,9 @@ class Exclusive:
     def _set_journal_mode(self, mode: str) -> None:
         (got,) = self.connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()
         if got != mode:
-            raise BackupError(f"The journal mode stays {got!r} instead of {mode!r}.")
+            raise BackupError(
+                "The journal mode stays %(got)r instead of %(mode)r.", got=got, mode=mode
+            )
 
 
 @contextmanager
@@ -446,7 +498,7 @@ def exclusive(database: Path, *, busy_timeout: float) -> Iterator[Exclusive]:
         try:
             facts = _lock_out_everybody(path, connection, busy_timeout)
         except DatabaseLocked as error:
-            raise DatabaseInUse(in_use(path, users_of(path))) from error
+            raise in_use(path, users_of(path)) from error
         yield Exclusive(path, connection, facts.page_size, facts.page_count, facts.journal_mode)
 
 
@@ -480,12 +532,14 @@ class _Inspection:
 
         What begins with `but_not` is no finding.
         """
-        doing = f"Checking {self.file}"
+        doing = Text("Checking %(path)s", path=self.file)
         with _interruptible(self.connection, doing, self.deadline, self.pulse):
             findings = [text for (text,) in self.connection.execute(f"PRAGMA {pragma}")]
         for finding in findings:
             if finding != "ok" and not (but_not and finding.startswith(but_not)):
-                raise DatabaseDamaged(f"{self.file} is damaged: {finding.strip()}.")
+                raise DatabaseDamaged(
+                    "%(path)s is damaged: %(reason)s.", path=self.file, reason=finding.strip()
+                )
 
     def look_table_by_table(self) -> bool:
         """The quick check of everything, and the full one of each table that allows it.
@@ -534,7 +588,7 @@ def _stand_in_for(connection: sqlite3.Connection, complaint: str) -> bool:
 
 @contextmanager
 def _interruptible(
-    connection: sqlite3.Connection, doing: str, deadline: float | None, pulse: Pulse | None
+    connection: sqlite3.Connection, doing: Text, deadline: float | None, pulse: Pulse | None
 ) -> Iterator[None]:
     """Let one long statement end at the deadline or by a signal, with the right error.
 
@@ -559,7 +613,7 @@ def _interruptible(
         if raised:
             raise raised[0] from None
         if _code(error) == sqlite3.SQLITE_INTERRUPT:
-            raise BackupError(f"{doing} was interrupted.") from error
+            raise BackupError("%(doing)s was interrupted.", doing=doing) from error
         raise
     finally:
         connection.set_progress_handler(None, 0)
@@ -580,8 +634,13 @@ def _begin_snapshot(path: Path, connection: sqlite3.Connection, busy_timeout: fl
         raise _not_readable(path, error, busy_timeout) from error
     if page_count == 0:
         # So SQLite takes a file that is shorter than its header.
-        what = "not a SQLite database" if path.stat().st_size else "empty: it holds no data"
-        raise DatabaseDamaged(f"The database {path} is {what}.")
+        if path.stat().st_size:
+            raise DatabaseDamaged(
+                "The database %(database)s is not a SQLite database.", database=path
+            )
+        raise DatabaseDamaged(
+            "The database %(database)s is empty: it holds no data.", database=path
+        )
     return Snapshot(path, connection, page_size, page_count, journal_mode)
 
 
@@ -619,14 +678,14 @@ def _size(connection: sqlite3.Connection) -> tuple[int, int]:
     return page_size * pages, pages
 
 
-def _first_difference(ours: sqlite3.Connection, theirs: sqlite3.Connection) -> str | None:
+def _first_difference(ours: sqlite3.Connection, theirs: sqlite3.Connection) -> Text | None:
     """Where the rows of two databases differ first, in words; None where they are equal.
 
     Both are read in the order of their pages, side by side, so nothing is sorted or kept.
     """
     schema = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master"
     versions = "SELECT * FROM pragma_user_version, pragma_application_id"
-    for query, what in ((schema, "its schema"), (versions, "its versions")):
+    for query, what in ((schema, Text("its schema")), (versions, Text("its versions"))):
         if ours.execute(query).fetchall() != theirs.execute(query).fetchall():
             return what
     # A virtual table has no page; the tables that it keeps its rows in are compared themselves.
@@ -639,7 +698,7 @@ def _first_difference(ours: sqlite3.Connection, theirs: sqlite3.Connection) -> s
         names = ", ".join(_quoted(name) for (name,) in columns)
         rows, their_rows = _raw_rows(ours, table, names), _raw_rows(theirs, table, names)
         if any(row != their_row for row, their_row in zip_longest(rows, their_rows)):
-            return f"the table {table!r}"
+            return Text("the table %(table)r", table=table)
     return None
 
 
@@ -670,9 +729,9 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _require_time(deadline: float | None, doing: str) -> None:
+def _require_time(deadline: float | None, doing: Text) -> None:
     if deadline is not None and time.monotonic() > deadline:
-        raise DeadlineExceeded(f"{doing} took longer than allowed and was given up.")
+        raise DeadlineExceeded("%(doing)s took longer than allowed and was given up.", doing=doing)
 
 
 def _connect(path: Path, parameters: str, *, timeout: float) -> sqlite3.Connection:
@@ -687,13 +746,19 @@ def _regular_file(database: Path) -> Path:
         path = database.resolve(strict=True)
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise BackupError(f"The database {database} does not exist.") from None
+        raise BackupError("The database %(database)s does not exist.", database=database) from None
     except (OSError, RuntimeError, ValueError) as error:
-        raise BackupError(f"The database {database} cannot be reached: {error}.") from error
+        raise BackupError(
+            "The database %(database)s cannot be reached: %(reason)s.",
+            database=database,
+            reason=error,
+        ) from error
     if stat.S_ISDIR(mode):
-        raise BackupError(f"The database {database} is a directory, not a file.")
+        raise BackupError(
+            "The database %(database)s is a directory, not a file.", database=database
+        )
     if not stat.S_ISREG(mode):
-        raise BackupError(f"The database {database} is not a regular file.")
+        raise BackupError("The database %(database)s is not a regular file.", database=database)
     return path
 
 
@@ -706,17 +771,27 @@ def _not_readable(path: Path, error: sqlite3.Error, busy_timeout: float) -> Back
     match _code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return DatabaseLocked(
-                f"The database {path} was locked by another process for more than "
-                f"{busy_timeout:g} seconds."
+                "The database %(database)s was locked by another process for more than "
+                "%(seconds)g seconds.",
+                database=path,
+                seconds=busy_timeout,
             )
         case sqlite3.SQLITE_NOTADB:
-            return DatabaseDamaged(f"The database {path} is not a SQLite database.")
+            return DatabaseDamaged(
+                "The database %(database)s is not a SQLite database.", database=path
+            )
         case sqlite3.SQLITE_CORRUPT:
-            return DatabaseDamaged(f"The database {path} is damaged: {error}.")
+            return DatabaseDamaged(
+                "The database %(database)s is damaged: %(reason)s.", database=path, reason=error
+            )
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_READONLY:
             return BackupError(
-                f"The database {path} cannot be opened: {error}. This process needs read and "
-                "write permission for the file and its directory."
+                "The database %(database)s cannot be opened: %(reason)s. This process needs read "
+                "and write permission for the file and its directory.",
+                database=path,
+                reason=error,
             )
         case _:
-            return BackupError(f"The database {path} cannot be read: {error}.")
+            return BackupError(
+                "The database %(database)s cannot be read: %(reason)s.", database=path, reason=error
+            )

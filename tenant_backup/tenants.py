@@ -66,18 +66,23 @@ class Tenant:
 def fault_of(tenant: Tenant) -> str | None:
     """What keeps this tenant from being backed up, in a sentence; None where nothing does."""
     if not isinstance(tenant.id, str) or not 1 <= len(tenant.id) <= ID_LENGTH:
-        return f"The tenant id {tenant.id!r} must be text of 1 to {ID_LENGTH} characters."
+        text = gettext("The tenant id %(tenant)r must be text of 1 to %(most)d characters.")
+        return text % {"tenant": tenant.id, "most": ID_LENGTH}
     try:
         tenant.id.encode()
     except UnicodeEncodeError:
-        return f"The tenant id {tenant.id!r} is no valid text."
+        return gettext("The tenant id %(tenant)r is no valid text.") % {"tenant": tenant.id}
     for what, path in (("root", tenant.root), ("database", tenant.database)):
         if not isinstance(path, Path) or not path.is_absolute():
-            return f"The {what} of tenant {tenant.id!r} must be an absolute Path, not {path!r}."
+            text = gettext(
+                "The %(what)s of tenant %(tenant)r must be an absolute Path, not %(path)r."
+            )
+            return text % {"what": what, "tenant": tenant.id, "path": path}
     try:
         tenant.zone  # noqa: B018
     except (ValueError, OSError, KeyError):
-        return f"The time zone {tenant.time_zone!r} of tenant {tenant.id!r} is not known."
+        text = gettext("The time zone %(zone)r of tenant %(tenant)r is not known.")
+        return text % {"zone": tenant.time_zone, "tenant": tenant.id}
     return None
 
 
@@ -96,7 +101,7 @@ class TenantProvider(ABC):
         for tenant in self.all_tenants():
             if tenant.id == tenant_id:
                 return tenant
-        raise TenantNotFound(f"There is no tenant {tenant_id!r}.")
+        raise TenantNotFound("There is no tenant %(tenant)r.", tenant=tenant_id)
 
     @abstractmethod
     def tenant_for_request(self, request: HttpRequest) -> Tenant:
@@ -178,7 +183,7 @@ class HostNameTenants(TenantProvider):
             ipaddress.ip_address(host.strip("[]"))
         except ValueError:
             return self.get_tenant(host.split(".", 1)[0])
-        raise TenantNotFound(f"The address {host} names no tenant.")
+        raise TenantNotFound("The address %(host)s names no tenant.", host=host)
 
     def has_permission(self, request: HttpRequest, tenant: Tenant, action: str) -> bool:
         return bool(request.user.is_active and request.user.is_superuser)
@@ -208,7 +213,7 @@ class DirectoryTenants(HostNameTenants):
         # where capitals make no difference.
         if tenant_id in self._names(directory) and self._is_tenant(directory, tenant_id):
             return self._tenant(directory, tenant_id)
-        raise TenantNotFound(f"There is no tenant {tenant_id!r}.")
+        raise TenantNotFound("There is no tenant %(tenant)r.", tenant=tenant_id)
 
     @staticmethod
     def _names(directory: Path) -> set[str]:

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import connections
 from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
+from django.utils import translation
+from django.utils.translation import gettext
 
 from tenant_backup import backups
 from tenant_backup.conf import conf
@@ -63,11 +66,13 @@ def back_up_before_migrate(
         return
     for tenant in tenants:
         try:
-            made = backups.create(
-                tenant,
-                backups.Order(trigger=Trigger.MIGRATE, label=_label(plan)),
-                limits=backups.Limits(lock_wait=conf.BUSY_TIMEOUT),
-            )
+            # `migrate` speaks English, but what is stored is read by the tenant's people.
+            with translation.override(settings.LANGUAGE_CODE):
+                made = backups.create(
+                    tenant,
+                    backups.Order(trigger=Trigger.MIGRATE, label=_label(plan)),
+                    limits=backups.Limits(lock_wait=conf.BUSY_TIMEOUT),
+                )
         except BackupError as error:
             raise _not_started(using, str(error)) from error
         if verbosity:
@@ -96,5 +101,8 @@ def _catalog_is_pending() -> bool:
 def _label(plan: Sequence[tuple[Migration, bool]]) -> str:
     """What the backup is made before: `shop.0002_prices and 3 more`."""
     first, more = plan[0][0], len(plan) - 1
-    text = f"before {first.app_label}.{first.name}" + (f" and {more} more" if more else "")
-    return text[:LABEL_LENGTH]
+    text = gettext("before %(migration)s")
+    if more:
+        text = gettext("before %(migration)s and %(number)d more")
+    values = {"migration": f"{first.app_label}.{first.name}", "number": more}
+    return (text % values)[:LABEL_LENGTH]

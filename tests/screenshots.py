@@ -1,64 +1,88 @@
-"""Make the screenshots of the documentation from the running example: `make screenshots`."""
+"""Make the screenshots of the documentation from the running example: `make screenshots`.
+
+With a folder as argument: of every situation, light and dark, wide and on a phone, to be looked at.
+"""
 
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Page, sync_playwright
 
 from tests.example import TOP, Project, free_port, wait_until_served
+from tests.situations import NAMES, Situations
 from tests.test_browser import CHROMIUM, PAGE
 
 IMAGES = TOP / "docs" / "images"
+FLEET = "/admin/tenant_backup/backupsettings/"
+
+Colours = Literal["light", "dark"]
+COLOURS: list[Colours] = ["light", "dark"]
+Shown = dict[str, tuple[str, str, Colours, tuple[int, int]]]
+
+# Situation, path, colours, width and height (0: all of the page) of each image.
+SHOWN: Shown = {
+    "page-light": ("well", PAGE, "light", (1100, 900)),
+    "page-dark": ("well", PAGE, "dark", (1100, 900)),
+    "failed-phone": ("failed", PAGE, "light", (360, 740)),
+    "diagnosis": ("stalled", f"{PAGE}/diagnosis", "light", (900, 0)),
+    "fleet": ("failed", FLEET, "light", (1300, 560)),
+}
 
 
-def main() -> None:
+def every_situation() -> Shown:
+    shown: Shown = {}
+    for name, colours, width in product(NAMES, COLOURS, [1100, 360]):
+        shown[f"{name}-{colours}-{width}"] = (name, PAGE, colours, (width, 0))
+    for path, colours, width in product(
+        ["diagnosis", "history", "contents/28"], COLOURS, [1100, 360]
+    ):
+        key = f"{path.split('/')[0]}-{colours}-{width}"
+        shown[key] = ("failed", f"{PAGE}/{path}", colours, (width, 0))
+    return shown
+
+
+def main(folder: str | None = None) -> None:
     if not CHROMIUM:
         sys.exit("There is no Chromium on this machine (Debian: apt-get install chromium).")
-    IMAGES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        port = free_port()
+    images = Path(folder) if folder else IMAGES
+    images.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="example-") as data, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
-        with Project(Path(folder)).running("demo", "--port", str(port)) as demo:
-            wait_until_served(port, demo)
-            for scheme in ("light", "dark"):
+        project = Project(Path(data))
+        project.manage("setup_example", "--scale", "0.2")
+        situations = Situations(project)
+        port = free_port()
+        with project.running("runserver", "--noreload", f"127.0.0.1:{port}") as server:
+            wait_until_served(port, server)
+            for name, (situation, path, colours, (width, height)) in (
+                every_situation() if folder else SHOWN
+            ).items():
+                tenant = situations.enter(situation)
                 page = browser.new_context(
-                    base_url=f"http://acme.localhost:{port}",
-                    color_scheme=scheme,
-                    viewport={"width": 1100, "height": 800},
+                    base_url=f"http://{tenant}.localhost:{port}",
+                    color_scheme=colours,
+                    viewport={"width": width, "height": height or 800},
                 ).new_page()
-                log_in(page)
-                if scheme == "light":
-                    make_backups(page)
-                page.screenshot(path=IMAGES / f"page-{scheme}.png")
-            demo.terminate()  # which ends its cluster, too
-            demo.wait()
+                log_in(page, "anna" if tenant == "acme" and path != FLEET else "operator")
+                page.goto(path)
+                page.screenshot(path=images / f"{name}.png", full_page=not height)
+                page.context.close()
+                print(images / f"{name}.png")
         browser.close()
 
 
-def log_in(page: Page) -> None:
-    page.goto(PAGE)
-    page.get_by_label("Username").fill("anna")
+def log_in(page: Page, user: str) -> None:
+    page.goto("/login")
+    page.get_by_label("Username").fill(user)
     page.get_by_label("Password").fill("demo")
-    page.get_by_role("button", name="Log in").click()
-    page.wait_for_url(f"**{PAGE}")
-
-
-def make_backups(page: Page) -> None:
-    for label in ("before the price update", "before importing the new tickets"):
-        page.get_by_label("Label").fill(label)
-        page.get_by_role("button", name="Create backup").click()
-        page.locator(".messagelist").wait_for()
-    page.get_by_role("button", name="Pin").first.click()
-    # The cluster's first look at its schedule comes half a minute after its start.
-    page.set_default_timeout(90_000)
-    page.goto(PAGE)
-    while "running" not in page.locator(".summary .state").first.inner_text():
-        page.wait_for_timeout(2_000)
-        page.reload()
+    page.locator("main").get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -4,8 +4,11 @@
 be called is `month`, which makes real backups and dates them back; each of the others begins there.
 """
 
+import os
 import shutil
+import sqlite3
 import sys
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,7 +25,7 @@ def main(name: str) -> None:
     django.setup()
     from example_project.business.models import InventoryItem
     from example_project.tenancy import tenant_context
-    from tenant_backup import automation, backups
+    from tenant_backup import automation, backups, monitoring
     from tenant_backup.models import Automation, Backup, BackupSettings, Event, Trigger
     from tenant_backup.tenants import get_provider
 
@@ -98,36 +101,34 @@ def main(name: str) -> None:
         Automation.objects.update(last_tick_at=now, paused_at=None)
         for row in BackupSettings.objects.all():
             row.automatic = True
-            backups.configure(get_provider().get_tenant(row.tenant_id), row)
+            row.reschedule(get_provider().get_tenant(row.tenant_id).zone, now)
+            row.save()
 
     def running(minutes):
         partial = directory.partial("acme-now.sqlite3")
         partial.write_bytes(bytes(acme.database.stat().st_size // 3))
         started = now - timedelta(minutes=minutes)
         if minutes:
-            import os
-
             os.utime(partial, (started.timestamp(),) * 2)
         backup = Backup.objects.create(tenant_id="acme", trigger=Trigger.MANUAL)
         backup.start("acme-now.sqlite3", at=started)
+
+    def overdue():
+        BackupSettings.objects.update(scheduled_since=now - timedelta(days=40))
+        rows = Backup.objects.for_tenant("acme").deletable()
+        for row in rows.filter(created_at__gt=now - timedelta(days=4)):
+            backups.delete(acme, row)
+
+    def lose():
+        for row in Backup.objects.for_tenant("acme").good().newest_first()[2:4]:
+            directory.file(row.file_name).unlink()
 
     situations = {
         "well": lambda: None,
         "failed": fail,
         "none": lambda: backups.directory_of(initech).make(),
-        "overdue": lambda: (
-            BackupSettings.objects.update(scheduled_since=now - timedelta(days=40)),
-            [
-                backups.delete(acme, row)
-                for row in Backup.objects.for_tenant("acme")
-                .deletable()
-                .filter(created_at__gt=now - timedelta(days=4))
-            ],
-        ),
-        "lost": lambda: [
-            directory.file(row.file_name).unlink()
-            for row in Backup.objects.for_tenant("acme").good().newest_first()[2:4]
-        ],
+        "overdue": overdue,
+        "lost": lose,
         "paused": lambda: automation.pause("operator"),
         "stalled": lambda: Automation.objects.update(last_tick_at=now - timedelta(hours=30)),
         "not_set_up": lambda: automation._schedules().delete(),
@@ -142,6 +143,8 @@ def main(name: str) -> None:
     else:
         begin_there()
         situations[name]()
+        # As the tick would, for the list of all tenants.
+        monitoring.notify(timezone.now())
 
 
 class Situations:
@@ -167,9 +170,6 @@ class Situations:
     @staticmethod
     def _copy(source: Path, target: Path) -> None:
         # By SQLite, since a server has the catalog open.
-        import sqlite3
-        from contextlib import closing
-
         with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
             one.backup(other)
 

@@ -59,6 +59,14 @@ def test_a_tenant_is_backed_up_first(host, acme, migrate):
     assert "django_content_type" in tables(acme / "db.sqlite3")
 
 
+def test_the_label_is_in_the_projects_language(host, acme, migrate):
+    host.configure(LANGUAGE_CODE="de")
+    done = migrate(acme / "db.sqlite3", "contenttypes", "--database", "acme")
+    assert done.returncode == 0, done.errors
+    assert catalog(host)[0]["label"] == "vor contenttypes.0001_initial und 1 mehr"
+    assert "Backed up 'acme' before its migration" in done.output
+
+
 def test_where_there_is_nothing_to_migrate_there_is_no_backup(host, acme, migrate):
     for _ in range(2):
         done = migrate(acme / "db.sqlite3", "contenttypes", "--database", "acme")

@@ -103,8 +103,11 @@ class Command(TenantCommand):
                 self.confirm(plan)
             elif plan.origin is Origin.OTHER and not from_another_tenant:
                 raise BackupError(
-                    f"{choice.file} is a backup of tenant {plan.other!r}. To put it into "
-                    f"{found.id!r} all the same, say --from-another-tenant. {NOTHING}"
+                    "%(path)s is a backup of tenant %(other)r. To put it into %(tenant)r all the "
+                    "same, say --from-another-tenant. Nothing was done.",
+                    path=choice.file,
+                    other=plan.other,
+                    tenant=found.id,
                 )
             restored = restore.perform(
                 plan,
@@ -133,7 +136,7 @@ class Command(TenantCommand):
         if text is None:
             rows = restore.candidates(tenant)
             if not rows:
-                raise BackupNotFound(f"There is no good backup of {tenant.id!r}.")
+                raise BackupNotFound("There is no good backup of %(tenant)r.", tenant=tenant.id)
             self.say(f"Times are in the time zone {timezone.get_current_timezone_name()}.")
             for row in rows:
                 self.say(f"{row.pk:>6}  {_facts(row)}")

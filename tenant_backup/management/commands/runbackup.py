@@ -172,7 +172,7 @@ def _preview(tenant: Tenant, order: backups.Order, report: Report) -> str:
 
 
 def _refuse(tenant: Tenant, report: Report) -> str:
-    raise BackupError(fault_of(tenant))
+    raise BackupError(str(fault_of(tenant)))
 
 
 def _why_nothing(tenants: Sequence[Tenant]) -> str:

@@ -53,4 +53,4 @@ def _sync(tenant: Tenant) -> backups.Synced:
 
 
 def _refuse(reason: str) -> None:
-    raise BackupError(f"not adopted: {reason}")
+    raise BackupError("not adopted: %(reason)s", reason=reason)

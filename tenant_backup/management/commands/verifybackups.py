@@ -63,5 +63,10 @@ def _verify(tenant: Tenant, backup: Backup) -> str:
 
 
 def _remember(tenant: Tenant, backup: Backup) -> str:
-    found = "missing" if backup.missing_at else "damaged"
-    raise BackupError(f"{backup} was found {found} before. To read it again: --all")
+    if backup.missing_at:
+        raise BackupError(
+            "%(backup)s was found missing before. To read it again: --all", backup=str(backup)
+        )
+    raise BackupError(
+        "%(backup)s was found damaged before. To read it again: --all", backup=str(backup)
+    )

@@ -1,0 +1,255 @@
+"""The texts: each can be translated, and the German ones are complete and say the same."""
+
+import ast
+import copy
+import os
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from babel.messages.mofile import read_mo
+from django.contrib.auth.models import User
+from django.utils import translation
+from django.utils.html import escape
+from django.utils.translation import gettext_noop
+
+from tenant_backup import backups, restore, sqlite
+from tenant_backup.exceptions import (
+    BackupError,
+    DatabaseDamaged,
+    DeadlineExceeded,
+    NotWritable,
+    Text,
+)
+from tenant_backup.models import BackupSettings
+from tenant_backup.tenants import TenantNotFound
+from tests import messages
+from tests.conftest import REPOSITORY
+from tests.tenancy import Tenants
+
+SOURCES = sorted(messages.APP.rglob("*.py"))
+SAVED = messages.texts(messages.saved())
+
+PLACES = re.compile(r"%\(\w+\)\w|</?\w+>")
+"""What a translation takes over as it is: the places of values, and markup."""
+
+PAGES = [
+    "/settings/admin/backup",
+    "/settings/admin/backup/contents/{id}",
+    "/settings/admin/backup/history",
+    "/settings/admin/backup/diagnosis",
+    "/admin/tenant_backup/backup/",
+    "/admin/tenant_backup/backup/{id}/change/",
+    "/admin/tenant_backup/backup/{id}/delete/",
+    "/admin/tenant_backup/backupsettings/",
+    "/admin/tenant_backup/event/",
+]
+
+
+class OpenTenants(Tenants):
+    """Everybody may do everything."""
+
+    def has_permission(self, request, tenant, action):
+        return True
+
+
+def forms(message):
+    """Each form of a text with its translation."""
+    sources = message.id if message.pluralizable else [message.id]
+    return list(zip(sources, messages.translations(message), strict=True))
+
+
+def named(path, node):
+    return f"{path.relative_to(messages.APP)}:{node.lineno}"
+
+
+class TestGerman:
+    def test_has_every_text_of_the_code_and_no_other(self):
+        wanted = messages.texts(messages.in_code()).keys()
+        assert not wanted - SAVED.keys(), "these are new: make messages"
+        assert not SAVED.keys() - wanted, "these are gone: make messages"
+
+    def test_is_complete(self):
+        missing = [
+            message.id
+            for message in SAVED.values()
+            if message.fuzzy or not all(messages.translations(message))
+        ]
+        assert missing == []
+
+    def test_has_the_same_places_for_values(self):
+        for message in SAVED.values():
+            for source, translated in forms(message):
+                assert sorted(set(PLACES.findall(translated))) == sorted(
+                    set(PLACES.findall(source))
+                ), source
+
+    def test_has_no_percent_sign_but_those_of_values(self):
+        for message in SAVED.values():
+            if "python-format" in message.flags:
+                for _source, translated in forms(message):
+                    assert "%" not in PLACES.sub("", translated).replace("%%", "")
+
+    def test_has_no_slash_that_could_be_taken_for_a_path(self):
+        for message in SAVED.values():
+            for source, translated in forms(message):
+                assert PLACES.sub("", translated).count("/") == PLACES.sub("", source).count("/")
+
+    def test_is_compiled(self):
+        with messages.MO.open("rb") as stream:
+            compiled = messages.texts(read_mo(stream))
+        assert {key: messages.translations(message) for key, message in compiled.items()} == {
+            key: messages.translations(message) for key, message in SAVED.items()
+        }
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize("page", PAGES)
+    def test_is_what_a_page_says(self, page, tenant, client, settings):
+        settings.LANGUAGE_CODE = "de"
+        settings.TENANT_BACKUP = {"TENANT_PROVIDER": "tests.test_messages.OpenTenants"}
+        client.force_login(User.objects.create_superuser("ada"))
+        made = backups.create(tenant, backups.Order(trigger=backups.Trigger.MANUAL)).backup
+        BackupSettings.objects.ensure([tenant.id])
+        shown = client.get(page.format(id=made.pk)).content.decode()
+        assert "Sicherung" in shown
+        sentences = [source for message in SAVED.values() for source, _translated in forms(message)]
+        english = [text for text in sentences if text.count(" ") > 1 and "%" not in text]
+        assert [text for text in english if text in shown or escape(text) in shown] == []
+
+    @pytest.mark.parametrize(
+        ("template", "text"),
+        [
+            ("{% translate 'a' %}", "a"),
+            ("{{ x|default:_('a b') }}", "a b"),
+            ("{% blocktranslate trimmed %}\n  a\n  {{ b }}\n{% endblocktranslate %}", "a %(b)s"),
+            ("{% blocktranslate %}100% {{ b }}{% endblocktranslate %}", "100%% %(b)s"),
+            (
+                "<p>\n {% blocktranslate trimmed count n=1 %}\n  {{ n }} a\n {% plural %}\n"
+                "  {{ n }} b\n {% endblocktranslate %}\n</p>",
+                ("%(n)s a", "%(n)s b"),
+            ),
+        ],
+    )
+    def test_is_looked_for_in_templates(self, template, text, tmp_path, monkeypatch):
+        (tmp_path / "templates").mkdir()
+        (tmp_path / "templates" / "page.html").write_text(template)
+        monkeypatch.setattr(messages, "APP", tmp_path)
+        assert list(messages.texts(messages.in_code())) == [(None, text)]
+
+
+class TestErrors:
+    def test_speak_the_language_that_is_active_when_they_are_asked(self):
+        error = NotWritable("%(path)s is not a directory.", path=Path("/srv/acme"))
+        assert str(error) == "/srv/acme is not a directory."
+        with translation.override("de"):
+            assert str(error) == "/srv/acme ist kein Verzeichnis."
+            assert str(BackupError(str(error))) == str(error)
+        assert f"{error}" == "/srv/acme is not a directory."
+
+    def test_translate_what_they_are_made_of(self):
+        doing = Text("Copying %(path)s", path="db.sqlite3")
+        error = DeadlineExceeded(
+            "%(doing)s took longer than allowed and was given up.", doing=doing
+        )
+        with translation.override("de"):
+            said = "Das Kopieren von db.sqlite3 dauerte länger als erlaubt und wurde abgebrochen."
+            assert str(error) == said
+
+    def test_of_a_host_stay_as_they_are(self):
+        for text in ("100% plain text", "%(tenant)s", "", "50 %"):
+            assert str(TenantNotFound(text)) == text
+        with translation.override("de"):
+            assert str(TenantNotFound("100% plain text")) == "100% plain text"
+            assert str(TenantNotFound()) == ""
+
+    def test_can_be_copied_and_sent(self):
+        error = DatabaseDamaged("%(path)s is empty: it is no backup.", path=Path("a.sqlite3"))
+        for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301
+            assert type(other) is DatabaseDamaged
+            assert str(other) == str(error) == "a.sqlite3 is empty: it is no backup."
+
+    @pytest.mark.parametrize("before", ["", "from django.conf import settings as s; s.configure()"])
+    def test_are_english_where_django_is_not_set_up(self, before, tmp_path):
+        code = f"""{before}
+from pathlib import Path
+from tenant_backup import sqlite
+try:
+    sqlite.check(Path("there is none"))
+except sqlite.BackupError as error:
+    print(error)
+"""
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "LANGUAGE": "de"}
+        environment.pop("DJANGO_SETTINGS_MODULE", None)
+        process = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said = "there is none could not be checked: unable to open database file.\n"
+        assert process.stdout == said
+
+    @pytest.mark.django_db(transaction=True)
+    def test_are_stored_in_the_language_of_that_moment(self, add_tenant):
+        tenant = add_tenant(database=False)
+        with translation.override("de"), pytest.raises(BackupError) as raised:
+            backups.create(tenant, backups.Order(trigger=backups.Trigger.MANUAL))
+        said = f"Die Datenbank {tenant.database} gibt es nicht."
+        assert raised.value.backup.error == said
+
+    @pytest.mark.parametrize("text", [backups.INTERRUPTED, restore.RESTORED_AWAY])
+    def test_can_be_constants(self, text):
+        with translation.override("de"):
+            assert str(BackupError(text)) == translation.gettext(gettext_noop(text)) != text
+
+    def test_of_a_database_in_use_name_the_processes(self):
+        error = sqlite.in_use(Path("db"), [sqlite.User(7, "python")])
+        assert "It is open in process 7 (python). Stop" in str(error)
+
+
+class TestSources:
+    @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+    def test_give_errors_a_text_that_can_be_looked_up(self, path):
+        built = [
+            named(path, node)
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in messages.ERRORS
+            and node.args
+            and is_built(node.args[0])
+        ]
+        assert built == []
+
+    @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+    def test_have_no_text_with_places_that_is_not_looked_up(self, path):
+        tree = ast.parse(path.read_text())
+        known = {source for message in SAVED.values() for source, _translated in forms(message)}
+        documentation = {
+            id(node.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        }
+        unknown = [
+            named(path, node)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in documentation
+            and re.search(r"%\(\w+\)", node.value)
+            and re.search(r"\w", PLACES.sub("", node.value))
+            and node.value not in known
+        ]
+        assert unknown == []
+
+
+def is_built(argument):
+    """Whether a text is put together before it can be looked up."""
+    if isinstance(argument, ast.JoinedStr | ast.BinOp):
+        return True
+    return isinstance(argument, ast.Call) and getattr(argument.func, "attr", "") == "format"
