@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
-from django.db.models import Q, Sum
+from django.db.models import Field, Q, Sum
 from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop
 
@@ -571,13 +571,20 @@ def without_paths(text: str, tenant: Tenant) -> str:
 
 
 def _changes(before: BackupSettings, after: BackupSettings) -> str:
-    """What was changed, for the history: "keep_last: 7 → 14, interval: daily → weekly"."""
-    changes = [
-        (field.name, getattr(before, field.name), getattr(after, field.name))
+    """What was changed, for the history: "maximum number: 7 → 14, automatic backup: off → on"."""
+
+    def shown(settings: BackupSettings, field: Field[Any, Any]) -> str:
+        value = getattr(settings, field.attname)
+        if isinstance(value, bool):
+            return gettext("on") if value else gettext("off")
+        words = dict(field.flatchoices).get(value, value)
+        return "-" if words in (None, "") else str(words)
+
+    return ", ".join(
+        f"{field.verbose_name}: {shown(before, field)} → {shown(after, field)}"
         for field in BackupSettings._meta.fields
-        if field.editable
-    ]
-    return ", ".join(f"{name}: {old} → {new}" for name, old, new in changes if old != new)
+        if field.editable and getattr(before, field.attname) != getattr(after, field.attname)
+    )
 
 
 def _perform(

@@ -735,6 +735,14 @@ class TestHistory:
         assert answer.content.decode().count("<li>") == views.HISTORY_SIZE
         assert "?page=3" in answer.content.decode()
 
+    def test_says_what_was_changed_in_the_words_of_the_form(self, tenant, visit):
+        visit().get(PAGE)
+        visit().post(f"{PAGE}/settings", {**SETTINGS, "interval": "weekly"})
+        detail = Event.objects.get(action="configured").detail
+        assert "automatic backup: off → on" in detail
+        assert "interval: every day → every week" in detail
+        assert "maximum number: - → 3" in detail
+
 
 class TestSummary:
     def ask(self, visit, **choices):
