@@ -82,13 +82,13 @@ def decide(backups: Sequence[C], policy: Policy, now: datetime, zone: tzinfo) ->
     newest_good = next(
         (backup for backup in newest_first if backup.is_good and backup.created_at <= now), None
     )
-    counted = [backup for backup in newest_first if _exemption(backup, now) is None]
+    exemptions = {backup.pk: _exemption(backup, now) for backup in newest_first}
+    counted = [backup for backup in newest_first if exemptions[backup.pk] is None]
     kept_by_thinning = _thin(counted, policy, zone)
     positions = {backup.pk: position for position, backup in enumerate(counted, start=1)}
     decisions = []
     for backup in newest_first:
-        exemption = _exemption(backup, now)
-        if exemption:
+        if exemption := exemptions[backup.pk]:
             decisions.append(Decision(backup, True, (exemption,)))
             continue
         assert newest_good is not None  # noqa: S101 - this backup is good itself

@@ -504,6 +504,24 @@ class TestOverview:
         with django_assert_num_queries(19):
             client.get(PAGE)
 
+    @pytest.mark.parametrize("language", ["en", "de"])
+    def test_a_page_of_many_is_small(self, tenant, visit, running_automation, project, language):
+        project.LANGUAGE_CODE = language
+        BackupSettings.objects.create(tenant_id="acme", automatic=True, keep_last=400)
+        now = timezone.now()
+        for number in range(500):
+            complete_row(
+                number,
+                label="before the import of the new tickets",
+                requested_by="ada",
+                created_at=now - timedelta(hours=2 * number),
+                verified_at=now,
+                pinned=number % 5 == 0,
+            )
+        page = visit().get(PAGE).content
+        assert page.count(b'role="row"') == 26
+        assert len(page) < 60_000
+
     def test_only_what_the_user_may_do_is_offered(self, tenant, visit):
         make(tenant)
         row(error="why")
