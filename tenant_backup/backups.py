@@ -289,16 +289,19 @@ def last_progress_at(tenant: Tenant, backup: Backup) -> datetime:
 
 def note_missing(tenant: Tenant) -> list[Backup]:
     """Mark the good backups whose files are gone, and return those."""
+    directory = directory_of(tenant)
     rows = Backup.objects.for_tenant(tenant.id).good()
     # The catalog first: what it has by now was published before.
     known = dict(rows.values_list("pk", "file_name"))
-    there = directory_of(tenant).names()
-    if there is None:
-        return []
-    missing = list(rows.filter(pk__in=[pk for pk, name in known.items() if name not in there]))
-    for backup in missing:
+    there = directory.names()
+    # One look for all; whoever is not seen is asked for by name, as the file system spells it.
+    missing = [
+        pk for pk, name in known.items() if name not in there and directory.is_missing(name)
+    ]
+    gone = list(rows.filter(pk__in=missing)) if missing else []
+    for backup in gone:
         _note_found(backup, Action.MISSING, missing_at=timezone.now())
-    return missing
+    return gone
 
 
 def verify(

@@ -315,12 +315,12 @@ class BackupDirectory:
         except (BackupError, OSError):
             return None
 
-    def names(self) -> set[str] | None:
-        """What is in the directory; None where it is not there, or out of reach."""
+    def names(self) -> set[str]:
+        """What is in the directory; nothing where it is not there, or out of reach."""
         try:
             return {path.name for path in self.path.iterdir()}
         except OSError:
-            return None
+            return set()
 
     def is_missing(self, name: str) -> bool:
         """Whether the published file is certainly not there; one out of reach may be."""

@@ -131,7 +131,7 @@ def test_settings_are_changed_and_the_next_run_is_read(visit):
     page.get_by_label("Maximum number").fill("5")
     press(page.get_by_role("button", name="Save settings"))
     sync_api.expect(page.locator(".messagelist")).to_contain_text("The settings are saved")
-    summary = page.locator(".summary")
+    summary = page.locator(".glance")
     sync_api.expect(summary).to_contain_text("every week")
     next_run = summary.locator("dd").nth(1).locator("time").get_attribute("datetime")
     # 03:15 and at most half an hour, so that not all tenants start at once.
@@ -191,12 +191,13 @@ def test_a_failure_is_said_in_words_on_the_page(visit, project):
     away = database.rename(database.with_name("away.sqlite3"))
     try:
         press(page.get_by_role("button", name="Create backup"))
-        sync_api.expect(page.locator(".messagelist")).to_contain_text("does not exist")
-        sync_api.expect(page.locator(".summary")).to_contain_text("There is no good backup yet")
+        # In the look of the tenant's own site.
+        sync_api.expect(page.locator(".message")).to_contain_text("does not exist")
+        sync_api.expect(page.locator(".glance")).to_contain_text("There is no good backup at all")
     finally:
         away.rename(database)
     press(page.get_by_role("button", name="Create backup"))
-    sync_api.expect(page.locator(".messagelist")).to_contain_text("The backup is complete")
+    sync_api.expect(page.locator(".message")).to_contain_text("The backup is complete")
 
 
 def test_a_member_without_permission_is_refused(visit, port, chromium):
