@@ -335,6 +335,8 @@ class Fleet:
     names: Mapping[str, str]
     """The name of each tenant that has a row; of one that is not known, its id."""
     retired: frozenset[str]
+    standing: Any
+    """Where automation stands; None without django-q2."""
     trouble: str = ""
 
     @classmethod
@@ -349,6 +351,7 @@ class Fleet:
     def ask(cls) -> Fleet:
         """Ask the provider, and make the settings of the tenants that are new."""
         rows = set(BackupSettings.objects.values_list("tenant_id", flat=True))
+        standing = _standing()
         try:
             tenants = list(get_provider().all_tenants())
             new = {tenant.id for tenant in tenants if not fault_of(tenant)} - rows
@@ -357,8 +360,10 @@ class Fleet:
             names = {tenant.id: str(tenant.name) for tenant in tenants}
         except Exception as error:
             logger.exception("The admin cannot say which tenants there are.")
-            return cls({row: row for row in rows}, frozenset(), str(error) or type(error).__name__)
-        return cls({row: names.get(row, row) for row in rows | new}, frozenset(rows - names.keys()))
+            trouble = str(error) or type(error).__name__
+            return cls({row: row for row in rows}, frozenset(), standing, trouble)
+        known = {row: names.get(row, row) for row in rows | new}
+        return cls(known, frozenset(rows - names.keys()), standing)
 
     def found(self, words: str) -> list[str]:
         """The ids of the tenants that have all these words in their id or their name."""
@@ -374,6 +379,7 @@ TONES = {
     Health.FAILED: "error",
     Health.LOST: "error",
     Health.NO_BACKUP: "warning",
+    Health.STOPPED: "warning",
     Health.OFF: "quiet",
     Health.WELL: "good",
     Health.RETIRED: "quiet",
@@ -471,7 +477,10 @@ class BackupSettingsAdmin(CatalogAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = cast("BackupSettingsQuerySet", super().get_queryset(request))
-        return rows.with_health(timezone.now(), retired=Fleet.of(request).retired)
+        fleet = Fleet.of(request)
+        return rows.with_health(
+            timezone.now(), retired=fleet.retired, automation_runs=_runs(fleet.standing)
+        )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[BackupSettings], search_term: str
@@ -511,7 +520,7 @@ class BackupSettingsAdmin(CatalogAdmin):
         shown += [(_("In need of attention"), HealthFilter.ATTENTION, NEEDS_ATTENTION)]
         shown += [(_("Automatic off"), "off", [Health.OFF])]
         shown += [(_("Retired"), "retired", [Health.RETIRED])]
-        standing = _standing()
+        standing = Fleet.of(request).standing
         return {
             "tenants": sum(counts.values()) - counts.get(Health.RETIRED, 0),
             "groups": [
@@ -791,7 +800,10 @@ def _may(request: HttpRequest, action: str, model: type[Model]) -> bool:
 
 def _automation_runs() -> bool:
     """Whether workers are there to make a backup, or to read one again."""
-    standing = _standing()
+    return _runs(_standing())
+
+
+def _runs(standing: Any) -> bool:
     return standing is not None and standing.state.name == "RUNNING"
 
 

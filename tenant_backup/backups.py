@@ -171,6 +171,8 @@ def removals_after_next(
     By these settings, which may not be saved yet, or else by the tenant's own.
     """
     settings = settings or BackupSettings.objects.of(tenant.id)
+    if not settings.policy.has_limits:
+        return []
     trigger = Trigger.AUTOMATIC if settings.automatic else Trigger.MANUAL
     made = Backup(pk=0, tenant_id=tenant.id, trigger=trigger, status=Status.COMPLETE)
     # Of all backups only what retention asks for.
@@ -221,11 +223,12 @@ def space(tenant: Tenant) -> Space:
 def database_bytes(tenant: Tenant) -> int | None:
     """How large the database and its write-ahead log are; None where there is no database."""
     # stat, never open: to close a database that this process has open would drop its locks.
-    log = tenant.database.with_name(f"{tenant.database.name}-wal")
     try:
-        size = tenant.database.stat().st_size
+        database = tenant.database.resolve()
+        size = database.stat().st_size
     except OSError:
         return None
+    log = database.with_name(f"{database.name}-wal")
     with suppress(OSError):
         size += log.stat().st_size
     return size
@@ -295,10 +298,9 @@ def note_missing(tenant: Tenant) -> list[Backup]:
     known = dict(rows.values_list("pk", "file_name"))
     there = directory.names()
     # One look for all; whoever is not seen is asked for by name, as the file system spells it.
-    missing = [
-        pk for pk, name in known.items() if name not in there and directory.is_missing(name)
-    ]
-    gone = list(rows.filter(pk__in=missing)) if missing else []
+    missing = [pk for pk, name in known.items() if name not in there and directory.is_missing(name)]
+    # In bulk, for a database takes only so many numbers in one question.
+    gone = [found for _pk, found in sorted(rows.in_bulk(missing).items())]
     for backup in gone:
         _note_found(backup, Action.MISSING, missing_at=timezone.now())
     return gone
@@ -568,7 +570,9 @@ def without_paths(text: str, tenant: Tenant) -> str:
         # First what lies in the folder, then the folder itself, but not one that begins alike.
         text = text.replace(f"{path}{os.sep}", "")
         text = path.name.join(re.split(rf"{re.escape(str(path))}(?![\w-])", text))
-    if "/" in text or "\\" in text:
+    # The name of a time zone has a slash, too, and tells nothing.
+    left = text.replace(tenant.zone.key, "")
+    if "/" in left or "\\" in left:
         return gettext("There was a technical problem. Ask the operator, who can see the details.")
     return text
 
@@ -583,8 +587,14 @@ def _changes(before: BackupSettings, after: BackupSettings) -> str:
         words = dict(field.flatchoices).get(value, value)
         return "-" if words in (None, "") else str(words)
 
+    def change(field: Field[Any, Any]) -> str:
+        if field.name == "notify_email":
+            # The history is read by more people than the settings.
+            return gettext("changed")
+        return f"{shown(before, field)} → {shown(after, field)}"
+
     return ", ".join(
-        f"{field.verbose_name}: {shown(before, field)} → {shown(after, field)}"
+        f"{field.verbose_name}: {change(field)}"
         for field in BackupSettings._meta.fields
         if field.editable and getattr(before, field.attname) != getattr(after, field.attname)
     )

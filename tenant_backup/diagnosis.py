@@ -1,7 +1,6 @@
 """Diagnosis: what keeps backups from working, found out by trying instead of asking.
 
-Nothing is changed by it, but that the backup directory is made where there is none, and that files
-which are found missing are marked so.
+Nothing is changed by it, but that files which are found missing are marked so.
 """
 
 from __future__ import annotations
@@ -52,14 +51,14 @@ def _permission(tenant: Tenant) -> Answer:
     tried = gettext("A file can be written to the backup directory.")
     directory = backups.directory_of(tenant)
     try:
-        directory.try_writing()
+        folder = directory.try_writing()
     except BackupError as error:
         advice = gettext(
             "The operator gives the user that the web server runs as write permission there, or "
             "frees space on the disk."
         )
         return Answer(tried, str(error), False, advice)
-    return Answer(tried, gettext("It was tried in %(path)s.") % {"path": directory.path})
+    return Answer(tried, gettext("It was tried in %(path)s.") % {"path": folder})
 
 
 def _database(tenant: Tenant) -> tuple[int | None, Answer]:
@@ -133,7 +132,7 @@ def _files(tenant: Tenant) -> Answer:
     rows = Backup.objects.for_tenant(tenant.id)
     good, lost = rows.good().count(), rows.lost(timezone.now()).count()
     directory = backups.directory_of(tenant)
-    if good and not directory.path.is_dir():
+    if good and not directory.is_there():
         text = gettext("The backup directory %(path)s is not there, or out of reach.")
         advice = gettext("The operator looks whether a disk is not mounted.")
         return Answer(tried, text % {"path": directory.path}, False, advice)
@@ -164,13 +163,17 @@ def _automation(tenant: Tenant, standing: Standing | None) -> Answer:
         return Answer(tried, seen or gettext("It is running."))
     needed = BackupSettings.objects.of(tenant.id).automatic
     is_well = False if needed else None
-    if state == "PAUSED" and standing and standing.paused_at:
+    if standing is None:
+        text = gettext("It is not set up.")
+        advice = gettext("Automatic backups need django-q2, which the developer adds.")
+        return Answer(tried, text, is_well, advice)
+    if state == "PAUSED" and standing.paused_at:
         text = gettext("It is paused by %(who)s since %(time)s") % {
             "who": standing.paused_by or gettext("the operator"),
             "time": when(standing.paused_at),
         }
         command = "python manage.py automatebackups resume"
-    elif state == "STALLED" and standing:
+    elif state == "STALLED":
         text = f"{gettext('It is set up, and nothing carries it out.')} {seen}".rstrip()
         command = standing.start_command
     else:

@@ -4,6 +4,8 @@ The doors turn these errors into what their callers expect: commands into a `Com
 into a message on the page, tasks into a row with the status `failed`.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 
@@ -14,12 +16,19 @@ class Text:
     `sqlite.py` is used without. A text that comes without values may hold any percent sign.
     """
 
-    def __init__(self, text: str = "", /, **values: object) -> None:
+    text: object = ""
+    values: Mapping[str, object] = MappingProxyType({})
+
+    def __init__(self, text: object = "", /, *more: object, **values: object) -> None:
+        # A host may raise ours with whatever it raises its own with.
         self.text, self.values = text, values
 
     def __str__(self) -> str:
-        text = _translated(self.text)
+        text = _translated(str(self.text))
         return text % self.values if self.values else text
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class BackupError(Text, Exception):

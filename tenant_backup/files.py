@@ -114,6 +114,13 @@ class BackupDirectory:
     def companion(self, name: str) -> Path:
         return self.file(f"{name}.sha256")
 
+    def is_there(self) -> bool:
+        """Whether we can see the directory; never raises."""
+        try:
+            return self.path.is_dir()
+        except (OSError, ValueError):
+            return False
+
     def exists(self) -> bool:
         with _writing(self.path):
             return self.path.is_dir()
@@ -162,20 +169,23 @@ class BackupDirectory:
             os.seteuid(0)
             os.setegid(group)
 
-    def try_writing(self) -> None:
-        """Write a file without a name into the directory, which is made where there is none.
+    def try_writing(self) -> Path:
+        """Write a file without a name into the directory, and return where that was.
 
-        Raises `NotWritable` or `NotEnoughSpace`, as making a backup would.
+        Where the directory is not there, it is where that would be made: an empty directory in the
+        place of one that is only out of reach would make all backups look gone. Raises
+        `NotWritable` or `NotEnoughSpace`, as making a backup would.
         """
-        self.make()
+        folder = self._nearest()
         with (
-            _writing(self.path / "file"),
+            _writing(folder / self.name),
             self.as_owner(),
-            tempfile.TemporaryFile(dir=self.path) as file,
+            tempfile.TemporaryFile(dir=folder) as file,
         ):
             file.write(bytes(4096))
             file.flush()
             os.fsync(file.fileno())
+        return folder
 
     def free_bytes(self) -> int:
         """Free bytes, for this process, on the disk that the directory is or would be on."""
@@ -474,7 +484,7 @@ def _exists(path: Path) -> bool:
     """Whether there is such a thing, even if we may not reach it."""
     try:
         return path.exists()
-    except PermissionError:
+    except OSError:
         return True
 
 

@@ -16,6 +16,7 @@ class Kind(enum.Enum):
     NONE = "none"
     OVERDUE = "overdue"
     LOST = "lost"
+    NO_ROOM = "no room"
     STOPPED = "stopped"
     OFF = "off"
     WELL = "well"
@@ -26,6 +27,7 @@ TONES = {
     Kind.NONE: "warning",
     Kind.OVERDUE: "error",
     Kind.LOST: "error",
+    Kind.NO_ROOM: "error",
     Kind.STOPPED: "warning",
     Kind.OFF: "neutral",
     Kind.WELL: "good",
@@ -37,27 +39,30 @@ class Glance:
     kind: Kind
     finding: Finding | None = None
     """What monitoring says about it, where it does."""
+    lost: Finding | None = None
+    """That backups are lost, whatever is said first."""
 
     @property
     def tone(self) -> str:
         return TONES[self.kind]
 
 
-def at_a_glance(judgement: Judgement, *, automation_runs: bool) -> Glance:
+def at_a_glance(judgement: Judgement, *, automation_runs: bool, has_room: bool) -> Glance:
     """The one thing to be said about a tenant's backups."""
     findings: dict[Alarm, Finding] = {}
     for finding in judgement.findings:
         findings.setdefault(finding.alarm, finding)
-    settings = judgement.settings
+    settings, lost = judgement.settings, findings.get(Alarm.MISSING)
     if Alarm.FAILED in findings:
-        return Glance(Kind.FAILED, findings[Alarm.FAILED])
+        return Glance(Kind.FAILED, findings[Alarm.FAILED], lost)
     if not settings.last_good_at:
-        # That some are lost is why there is none.
-        return Glance(Kind.NONE, findings.get(Alarm.MISSING))
+        return Glance(Kind.NONE, None, lost)
     if Alarm.OVERDUE in findings:
-        return Glance(Kind.OVERDUE, findings[Alarm.OVERDUE])
-    if Alarm.MISSING in findings:
-        return Glance(Kind.LOST, findings[Alarm.MISSING])
+        return Glance(Kind.OVERDUE, findings[Alarm.OVERDUE], lost)
+    if lost:
+        return Glance(Kind.LOST, None, lost)
+    if not has_room:
+        return Glance(Kind.NO_ROOM)
     if not settings.automatic:
         return Glance(Kind.OFF)
     return Glance(Kind.WELL if automation_runs else Kind.STOPPED)

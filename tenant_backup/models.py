@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -88,10 +88,11 @@ class Health(models.IntegerChoices):
     RETIRED = 0, _("retired")
     WELL = 1, _("all well")
     OFF = 2, _("automatic off")
-    NO_BACKUP = 3, _("no backup yet")
-    LOST = 4, _("backups missing or damaged")
-    FAILED = 5, _("failed")
-    OVERDUE = 6, _("overdue")
+    STOPPED = 3, _("automation does not run")
+    NO_BACKUP = 4, _("no backup yet")
+    LOST = 5, _("backups missing or damaged")
+    FAILED = 6, _("failed")
+    OVERDUE = 7, _("overdue")
 
 
 class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
@@ -132,12 +133,15 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
         }
         return self.annotate(**latest)
 
-    def with_health(self, now: datetime, *, retired: Iterable[str]) -> BackupSettingsQuerySet:
+    def with_health(
+        self, now: datetime, *, retired: Iterable[str], automation_runs: bool
+    ) -> BackupSettingsQuerySet:
         """With what the list of all tenants shows, to filter and to sort by, too.
 
         `last_good_at`; `good_number` and `good_bytes` of the good backups; and `health`, the first
         that is true of the tenant, whose alarm is the one that the last tick has noted. `retired`
-        are the ids that the provider does not know any more.
+        are the ids that the provider does not know any more. While automation does not run, nobody
+        notes what comes to be wrong, so nobody with automatic backups is well.
         """
         good = Backup.objects.good().filter(tenant_id=OuterRef("tenant_id"))
         # By the clock of today, as in `with_latest`.
@@ -154,7 +158,7 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
                 When(alarm=Alarm.MISSING, then=Value(Health.LOST)),
                 When(~Exists(good_so_far), then=Value(Health.NO_BACKUP)),
                 When(automatic=False, then=Value(Health.OFF)),
-                default=Value(Health.WELL),
+                default=Value(Health.WELL if automation_runs else Health.STOPPED),
                 output_field=models.IntegerField(),
             ),
         }
@@ -308,8 +312,17 @@ class BackupQuerySet(models.QuerySet["Backup"]):
         return self.complete().filter(missing_at=None, damaged_at=None)
 
     def lost(self, by: datetime) -> BackupQuerySet:
-        """Complete once, and found missing or damaged by this moment."""
-        return self.complete().filter(Q(missing_at__lte=by) | Q(damaged_at__lte=by))
+        """Complete once, and found missing or damaged by this moment.
+
+        Or by a clock that was wrong, in a time to come.
+        """
+        wrong = by + timedelta(hours=1)
+        return self.complete().filter(
+            Q(missing_at__lte=by)
+            | Q(damaged_at__lte=by)
+            | Q(missing_at__gt=wrong)
+            | Q(damaged_at__gt=wrong)
+        )
 
     def deletable(self) -> BackupQuerySet:
         """Neither pinned nor asked for and not made yet."""

@@ -95,9 +95,9 @@ def inspect(tenant: Tenant) -> Judgement:
     now = timezone.now()
     [facts] = _facts([tenant], now, lost_by=now)
     judgement = _judge(*facts, now)
-    if judgement.settings.last_good_at and not directory.exists():
-        text = gettext("The backup directory %(path)s is not there, or out of reach.")
-        finding = Finding(Alarm.MISSING, text % {"path": directory.path})
+    if judgement.settings.last_good_at and not directory.is_there():
+        text = gettext("The backup directory is not there, or out of reach:")
+        finding = Finding(Alarm.MISSING, text, str(directory.path))
         return replace(judgement, findings=(*judgement.findings, finding))
     return judgement
 

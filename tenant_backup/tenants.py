@@ -73,7 +73,7 @@ def fault_of(tenant: Tenant) -> str | None:
     except UnicodeEncodeError:
         return gettext("The tenant id %(tenant)r is no valid text.") % {"tenant": tenant.id}
     for what, path in (("root", tenant.root), ("database", tenant.database)):
-        if not isinstance(path, Path) or not path.is_absolute():
+        if not isinstance(path, Path) or not path.is_absolute() or "\0" in str(path):
             text = gettext(
                 "The %(what)s of tenant %(tenant)r must be an absolute Path, not %(path)r."
             )

@@ -491,7 +491,8 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
     page = Paginator(rows.newest_first(), PAGE_SIZE).get_page(request.GET.get("page"))
     standing = _standing()
     is_running = standing is not None and standing.state.name == "RUNNING"
-    glance = at_a_glance(judgement, automation_runs=is_running)
+    space = backups.space(tenant)
+    glance = at_a_glance(judgement, automation_runs=is_running, has_room=space.fits != 0)
     active = rows.active().first()
     now = timezone.now()
     happenings = backups.happenings(tenant, chart.first_day(now, tenant.zone))
@@ -502,26 +503,26 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
     read = _reader(request, tenant)
     line = partial(_line, read=read, going=going)
     next_run_at = _next_run_at(settings, tenant)
-    finding = glance.finding
     newest = Event.objects.for_tenant(tenant.id).newest_first()
     context = {
         "title": gettext("Backups"),
         "may": may,
         "standing": standing,
         "is_running": is_running,
-        "glance": glance,
-        "finding": replace(finding, reason=read(finding.reason)) if finding else None,
-        "has_happenings": bool(happenings),
-        "days": chart.days(happenings, now, tenant.zone),
+        "glance": replace(
+            glance, finding=_read(glance.finding, read), lost=_read(glance.lost, read)
+        ),
+        "days": (days := chart.days(happenings, now, tenant.zone)),
         "chart_size": {"width": chart.DAYS * chart.WIDTH, "height": chart.HEIGHT},
-        "space": backups.space(tenant),
+        "has_happenings": any(day.height for day in days),
+        "space": space,
         "backup_settings": settings,
         "settings_in_words": settings_in_words(settings),
         "next_run_at": next_run_at,
         "is_due": next_run_at is not None and next_run_at <= now,
         "active": active,
         "progress": _progress(tenant, active),
-        "last_good": rows.good().newest_first().first(),
+        "last_good": rows.good().filter(created_at__lte=now).newest_first().first(),
         "label_form": LabelForm(),
         "is_for_a_worker": _is_for_a_worker(tenant, standing),
         "page": page,
@@ -534,6 +535,10 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         "events": _events(newest[:HISTORY_ON_THE_PAGE], read),
     }
     return _render(request, tenant, "tenant_backup/overview.html", context)
+
+
+def _read(finding: monitoring.Finding | None, read: Reader) -> monitoring.Finding | None:
+    return replace(finding, reason=read(finding.reason)) if finding else None
 
 
 def _going_in_words(number: int) -> str:

@@ -14,6 +14,8 @@ from tenant_backup.models import BackupSettings, Interval
 from tenant_backup.schedule import HOURS_BETWEEN
 
 A_WEEK = timedelta(days=7)
+SKEW = timedelta(minutes=5)
+"""So far the clocks of two computers may differ; what is further ahead, a wrong one has written."""
 
 
 def when(at: datetime, now: datetime | None = None) -> str:
@@ -33,10 +35,10 @@ def when(at: datetime, now: datetime | None = None) -> str:
     return date_format(local, "DATETIME_FORMAT")
 
 
-def ago(at: datetime, now: datetime | None = None) -> str:
-    """How long a moment is past; nothing of one to come, which a wrong clock has written."""
+def ago(at: datetime | None, now: datetime | None = None) -> str:
+    """How long a moment is past; nothing where it is unset, or still to come."""
     now = now or timezone.now()
-    if at > now:
+    if at is None or at > now + SKEW:
         return ""
     if now - at < timedelta(minutes=1):
         return gettext("just now")

@@ -791,7 +791,8 @@ class TestFleet:
 
     @pytest.fixture
     def fleet(self, add_tenant):
-        """One tenant in each state, named by it."""
+        """One tenant in each state while automation runs, named by it."""
+        tick()
         now = timezone.now()
         for name in ("overdue", "failed", "lost", "none", "off", "well"):
             add_tenant(name, database=False)
@@ -865,6 +866,18 @@ class TestFleet:
             *("well", "off", "yet", "damaged", "failed", "overdue", "retired")
         ]
 
+    @pytest.mark.parametrize("stop", ["stalled", "paused"])
+    def test_while_automation_does_not_run_nobody_automatic_is_well(self, operator, fleet, stop):
+        """For nobody notes what comes to be wrong."""
+        if stop == "paused":
+            automation.pause("operator")
+        else:
+            Automation.objects.update(last_tick_at=timezone.now() - timedelta(hours=1))
+        rows = self.rows(self.list(operator))
+        assert rows["well"]["state"] == "! automation does not run"
+        assert rows["off"]["state"] == "· automatic off"
+        assert "well" in self.names(operator, "state=attention")
+
     def test_the_columns_in_words(self, operator, fleet):
         rows = self.rows(self.list(operator))
         day = date_format(timezone.now() - timedelta(days=8), "SHORT_DATE_FORMAT")
@@ -928,8 +941,8 @@ class TestFleet:
     def test_the_filter_counts_as_the_column_says(self, operator, fleet):
         page = self.list(operator, "_facets=True").content.decode()
         assert "in need of attention (4)" in page
-        for label in Health.labels:
-            assert f"{label} (1)" in page
+        for health in Health:
+            assert f"{health.label} ({int(health is not Health.STOPPED)})" in page
 
     def test_search_by_the_name_that_only_the_provider_knows(self, operator, add_tenant):
         Tenants.tenants.append(replace(add_tenant("a7"), name="Käse & Söhne"))

@@ -144,7 +144,7 @@ def test_a_whole_directory_that_is_away_and_comes_back(tenant):
     assert answer.status == 1
     [error] = answer.json["errors"]
     assert error["message"].startswith(
-        f"The backup directory {directory} is not there, or out of reach. The last good backup is"
+        f"The backup directory is not there, or out of reach: {directory} The last good backup is"
     )
     assert answer.json["tenants"][0]["problems"] == ["missing"]
     (tenant.root / "elsewhere").rename(directory)

@@ -51,9 +51,18 @@ def test_all_is_well(tenant):
 
 
 class TestPermission:
-    def test_it_is_tried_in_the_directory_which_is_made(self, tenant):
-        assert diagnose(tenant, "written").is_well
+    def test_it_is_tried_in_the_directory(self, tenant):
+        backups.directory_of(tenant).make()
+        answer = diagnose(tenant, "written")
+        assert answer.is_well
+        assert answer.found == f"It was tried in {tenant.root / 'backups'}."
         assert names_in(tenant.root / "backups") == []
+
+    def test_without_one_it_is_tried_where_it_would_be_made(self, tenant):
+        answer = diagnose(tenant, "written")
+        assert answer.is_well
+        assert answer.found == f"It was tried in {tenant.root}."
+        assert not (tenant.root / "backups").exists()
 
     @pytest.mark.skipif(AS_ROOT, reason="root may write anywhere")
     def test_no_permission(self, tenant):
@@ -67,7 +76,7 @@ class TestPermission:
         (tenant.root / "backups").write_text("a file")
         answer = diagnose(tenant, "written")
         assert answer.is_well is False
-        assert "is not a directory" in answer.found
+        assert "Not a directory" in answer.found
 
     def test_a_full_disk(self, tenant):
         with small_disk("64k") as disk:
@@ -154,12 +163,19 @@ class TestFiles:
 
     def test_the_disk_is_not_mounted(self, tenant):
         make(tenant)
-        (tenant.root / "backups").rename(tenant.root / "away")
-        (tenant.root / "backups").write_text("in the way of making it anew")
+        away = (tenant.root / "backups").rename(tenant.root / "away")
         answer = diagnose(tenant, "whole")
         assert answer.is_well is False
         assert "out of reach" in answer.found
+        away.rename(tenant.root / "backups")
+        assert diagnose(tenant, "whole").is_well
         assert Backup.objects.good().exists()
+
+    def test_a_path_that_is_too_long_is_said(self, tenant):
+        make(tenant)
+        answer = diagnose(replace(tenant, root=tenant.root / ("x" * 300)), "whole")
+        assert answer.is_well is False
+        assert "out of reach" in answer.found
 
 
 class TestAutomation:
@@ -185,6 +201,7 @@ class TestAutomation:
         BackupSettings.objects.create(tenant_id=tenant.id, automatic=True)
         answer = examine(tenant, None)[5]
         assert (answer.is_well, answer.found) == (False, "It is not set up.")
+        assert "need django-q2" in answer.advice
 
 
 class TestLastAttempt:

@@ -15,11 +15,12 @@ ACME = Tenant("acme", "Acme", Path("/srv/acme"), Path("/srv/acme/db.sqlite3"))
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 
 
-def glance(*alarms, has_good=True, automatic=True, runs=True):
+def glance(*alarms, has_good=True, automatic=True, runs=True, has_room=True):
     settings = BackupSettings(tenant_id="acme", automatic=automatic)
     settings.last_good_at = NOW if has_good else None
     findings = tuple(Finding(alarm, str(alarm)) for alarm in alarms)
-    return at_a_glance(Judgement(ACME, settings, findings, False), automation_runs=runs)
+    judgement = Judgement(ACME, settings, findings, False)
+    return at_a_glance(judgement, automation_runs=runs, has_room=has_room)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,10 @@ def glance(*alarms, has_good=True, automatic=True, runs=True):
         ({"runs": False}, Kind.STOPPED),
         ({"automatic": False}, Kind.OFF),
         ({"automatic": False, "runs": False}, Kind.OFF),
+        ({"has_room": False}, Kind.NO_ROOM),
+        ({"has_room": False, "automatic": False}, Kind.NO_ROOM),
         ({"has_good": False}, Kind.NONE),
+        ({"has_good": False, "has_room": False}, Kind.NONE),
         ({"has_good": False, "automatic": False}, Kind.NONE),
     ],
 )
@@ -47,10 +51,9 @@ def test_the_first_that_is_the_case_is_said_whatever_else_is():
         alarms.sort(key=[Alarm.OVERDUE, Alarm.FAILED, Alarm.MISSING].index)
         found = glance(*alarms, has_good=not present[1])
         assert found.kind is expected
-        assert (found.finding is not None) == (
-            expected in (Kind.FAILED, Kind.OVERDUE, Kind.LOST)
-            or (expected is Kind.NONE and present[3])
-        )
+        assert (found.finding is not None) == (expected in (Kind.FAILED, Kind.OVERDUE))
+        # Whatever is said first: nobody is told that nothing is lost.
+        assert (found.lost is not None) == present[3]
 
 
 def test_each_kind_has_a_tone():

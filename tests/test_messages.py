@@ -141,6 +141,20 @@ class TestGerman:
 
 
 class TestErrors:
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            (TenantNotFound(5), "5"),
+            (TenantNotFound(ValueError("no such thing")), "no such thing"),
+            (TenantNotFound("one", "two"), "one"),
+            (TenantNotFound(), ""),
+            (TenantNotFound("100% %(plain)s"), "100% %(plain)s"),
+        ],
+    )
+    def test_a_host_may_raise_them_with_whatever_it_likes(self, error, said):
+        assert str(error) == said
+        assert repr(error) == f"TenantNotFound({said!r})"
+
     def test_speak_the_language_that_is_active_when_they_are_asked(self):
         error = NotWritable("%(path)s is not a directory.", path=Path("/srv/acme"))
         assert str(error) == "/srv/acme is not a directory."

@@ -543,7 +543,7 @@ class TestInspect:
         directory.rename(tenant.root / "elsewhere")
         [finding] = monitoring.inspect(tenant).findings
         assert finding.alarm is Alarm.MISSING
-        assert str(finding) == (f"The backup directory {directory} is not there, or out of reach.")
+        assert str(finding) == f"The backup directory is not there, or out of reach: {directory}"
         (tenant.root / "elsewhere").rename(directory)
         assert monitoring.inspect(tenant).findings == ()
 

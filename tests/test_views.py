@@ -29,6 +29,7 @@ from tenant_backup import automation, backups, lock, urls, views
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import (
     LABEL_LENGTH,
+    Action,
     Automation,
     Backup,
     BackupSettings,
@@ -501,7 +502,7 @@ class TestOverview:
             complete_row(made, error="/srv/why" if made % 2 else "")
         client = visit()
         client.get(PAGE)
-        with django_assert_num_queries(19):
+        with django_assert_num_queries(18):
             client.get(PAGE)
 
     @pytest.mark.parametrize("language", ["en", "de"])
@@ -654,8 +655,63 @@ class TestGlance:
         make(tenant)
         directory.path.rename(directory.path.with_name("away"))
         assert self.answer(visit) == "Backups are missing or damaged."
-        assert "is not there, or out of reach" in text_of(visit().get(PAGE))
+        said = "is not there, or out of reach: "
+        assert f"{said}{directory.path}" in text_of(visit().get(PAGE))
+        assert f"{said}backups" in text_of(visit("vera").get(PAGE))
+        assert str(tenant.root) not in visit("vera").get(PAGE).content.decode()
+        for page in ("", "/diagnosis", "/history"):
+            visit().get(f"{PAGE}{page}")
         assert Backup.objects.good().exists()
+
+    def test_a_directory_out_of_reach_is_no_error_of_the_page(self, tenant, visit, monkeypatch):
+        make(tenant)
+        far = replace(tenant, root=tenant.root / ("x" * 300))
+        monkeypatch.setattr(Tenants, "tenants", [far])
+        for page in ("", "/diagnosis", "/history"):
+            answer = visit().get(f"{PAGE}{page}")
+            assert answer.status_code == 200
+        assert "out of reach" in text_of(visit().get(PAGE))
+
+    def test_nobody_is_told_that_nothing_is_lost_where_it_is(self, tenant, visit, directory):
+        gone = make(tenant)
+        make(tenant)
+        row(error="The disk is full.")
+        assert "No older backup is lost." in text_of(visit().get(PAGE))
+        directory.file(gone.file_name).unlink()
+        text = text_of(visit().get(PAGE))
+        assert "No older backup is lost." not in text
+        assert "The file of 1 backup is missing or damaged." in text
+
+    def test_no_room(self, tenant, visit, running_automation, monkeypatch):
+        make(tenant)
+        BackupSettings.objects.update_or_create(tenant_id="acme", defaults={"automatic": True})
+        monkeypatch.setattr("tenant_backup.files.BackupDirectory.free_bytes", lambda self: 1000)
+        assert self.answer(visit) == "The disk has no room for another backup."
+
+    def test_a_slot_that_waits_is_no_attempt_of_yesterday(self, tenant, visit, running_automation):
+        row(error="Why.")
+        past = timezone.now() - timedelta(hours=30)
+        BackupSettings.objects.update_or_create(
+            tenant_id="acme", defaults={"automatic": True, "next_run_at": past}
+        )
+        text = text_of(visit().get(PAGE))
+        assert "The next attempt comes" not in text
+        assert "at once: it is due" in text
+
+    def test_what_is_of_a_time_to_come_is_not_the_last_good_one(self, tenant, visit):
+        Backup.objects.filter(pk=make(tenant).pk).update(
+            created_at=timezone.now() + timedelta(days=900)
+        )
+        assert self.answer(visit) == "There is no good backup yet."
+        assert "Last good backup none" in text_of(visit().get(PAGE))
+
+    def test_a_workers_clock_that_is_a_little_ahead(self, tenant, visit):
+        note_tick(seconds=-20)
+        make(tenant)
+        Backup.objects.update(verified_at=timezone.now() + timedelta(seconds=30))
+        text = text_of(visit().get(PAGE))
+        assert "running, last seen just now" in text
+        assert "verified just now" in text
 
     def test_stopped(self, tenant, visit):
         make(tenant)
@@ -686,6 +742,13 @@ class TestChart:
     def test_what_was_removed_since_is_not_forgotten(self, tenant, visit):
         backups.delete(tenant, make(tenant))
         assert self.bars(visit) == ["removed"]
+
+    def test_room_is_by_the_file_that_a_link_leads_to(self, tenant, tmp_path):
+        real = tmp_path / "elsewhere.sqlite3"
+        tenant.database.rename(real)
+        tenant.database.symlink_to(real)
+        (tmp_path / "elsewhere.sqlite3-wal").write_bytes(bytes(5000))
+        assert backups.database_bytes(tenant) == real.stat().st_size + 5000
 
     def test_another_tenants_backups_are_not_in_it(self, tenant, add_tenant, visit):
         make(add_tenant("globex"))
@@ -760,6 +823,17 @@ class TestHistory:
         assert "automatic backup: off → on" in detail
         assert "interval: every day → every week" in detail
         assert "maximum number: - → 3" in detail
+
+    def test_addresses_are_for_those_who_may_configure(self, tenant, visit):
+        visit().get(PAGE)
+        visit().post(f"{PAGE}/settings", {**SETTINGS, "notify_email": "boss@example.com"})
+        assert "address for notices: changed" in text_of(visit("vera").get(f"{PAGE}/history"))
+        assert "boss@" not in visit("vera").get(f"{PAGE}/history").content.decode()
+
+    def test_the_slash_of_the_time_zone_is_no_path(self, tenant, visit, monkeypatch):
+        monkeypatch.setattr(Tenants, "tenants", [replace(tenant, time_zone="Europe/Berlin")])
+        Event.record(Action.OVERDUE, "acme", detail="Due at 2 a.m. (Europe/Berlin).")
+        assert "Due at 2 a.m. (Europe/Berlin)." in text_of(visit("vera").get(f"{PAGE}/history"))
 
 
 class TestSummary:

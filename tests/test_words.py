@@ -45,7 +45,8 @@ def test_when_is_said_in_the_active_zone():
         (timedelta(seconds=61), "1\xa0minute ago"),
         (timedelta(hours=3, minutes=20), "3\xa0hours ago"),
         (timedelta(days=15), "2\xa0weeks ago"),
-        (-timedelta(seconds=1), ""),
+        (-timedelta(minutes=5), "just now"),
+        (-timedelta(minutes=6), ""),
     ],
 )
 def test_ago(past, words):

@@ -14,7 +14,9 @@
 
   function ask() {
     const choices = new URLSearchParams(new FormData(form));
+    // What is not needed for it shall not stand in anybody's log.
     choices.delete("csrfmiddlewaretoken");
+    choices.delete("notify_email");
     asked += 1;
     const number = asked;
     fetch(form.dataset.summaryUrl + "?" + choices, { headers: { Accept: "application/json" } })
@@ -33,13 +35,29 @@
       })
       .catch(function () {
         // Better no sentence than one that may not be true any more.
-        sentence.textContent = "";
-        going.textContent = "";
+        if (number === asked) {
+          sentence.textContent = "";
+          going.textContent = "";
+        }
       });
   }
 
   form.addEventListener("input", function () {
     window.clearTimeout(timer);
     timer = window.setTimeout(ask, 300);
+  });
+
+  function isChanged(field) {
+    if (field.options) {
+      return Array.from(field.options).some((one) => one.selected !== one.defaultSelected);
+    }
+    return field.value !== field.defaultValue || field.checked !== field.defaultChecked;
+  }
+
+  // A browser may put back what was typed before, without a word.
+  window.addEventListener("pageshow", function () {
+    if (Array.from(form.elements).some((field) => field.name && isChanged(field))) {
+      ask();
+    }
   });
 })();
