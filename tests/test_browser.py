@@ -221,6 +221,7 @@ def test_a_phone_scrolls_in_one_direction_only(visit):
 
 def test_the_files_are_where_the_page_says(visit, project):
     page = visit("anna")
+    create(page)
     directory = project.database("acme").parent / "backups"
     sync_api.expect(page.locator("body")).to_contain_text(str(directory))
     assert Path(directory).is_dir()

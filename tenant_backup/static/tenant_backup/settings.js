@@ -51,7 +51,10 @@
     if (field.options) {
       return Array.from(field.options).some((one) => one.selected !== one.defaultSelected);
     }
-    return field.value !== field.defaultValue || field.checked !== field.defaultChecked;
+    if (field.type === "checkbox") {
+      return field.checked !== field.defaultChecked;
+    }
+    return field.value !== field.defaultValue;
   }
 
   // A browser may put back what was typed before, without a word.
