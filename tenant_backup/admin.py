@@ -40,7 +40,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
-from tenant_backup import backups
+from tenant_backup import backups, glance
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress
 from tenant_backup.files import size_in_words
@@ -351,7 +351,7 @@ class Fleet:
     def ask(cls) -> Fleet:
         """Ask the provider, and make the settings of the tenants that are new."""
         rows = set(BackupSettings.objects.values_list("tenant_id", flat=True))
-        standing = _standing()
+        standing = glance.standing()
         try:
             tenants = list(get_provider().all_tenants())
             new = {tenant.id for tenant in tenants if not fault_of(tenant)} - rows
@@ -479,7 +479,7 @@ class BackupSettingsAdmin(CatalogAdmin):
         rows = cast("BackupSettingsQuerySet", super().get_queryset(request))
         fleet = Fleet.of(request)
         return rows.with_health(
-            timezone.now(), retired=fleet.retired, automation_runs=_runs(fleet.standing)
+            timezone.now(), retired=fleet.retired, automation_runs=glance.runs(fleet.standing)
         )
 
     def get_search_results(
@@ -616,7 +616,7 @@ class BackupSettingsAdmin(CatalogAdmin):
 
     def _back_up(self, request: HttpRequest, rows: list[BackupSettings]) -> None:
         order = backups.Order(trigger=Trigger.MANUAL, requested_by=_user_name(request))
-        if _automation_runs():
+        if glance.runs(glance.standing()):
             self._queue(request, rows, order)
         else:
             self._create(request, rows, order)
@@ -666,7 +666,7 @@ class BackupSettingsAdmin(CatalogAdmin):
         self.after_commit(partial(self._verify, request, list(queryset)))
 
     def _verify(self, request: HttpRequest, rows: list[BackupSettings]) -> None:
-        by_workers = _automation_runs()
+        by_workers = glance.runs(glance.standing())
 
         def verify(tenant: Tenant, settings: BackupSettings) -> None:
             backup = Backup.objects.for_tenant(tenant.id).good().newest_first().first()
@@ -756,7 +756,7 @@ class AutomationAdmin(CatalogAdmin):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, row: Automation) -> str:
-        standing = _standing()
+        standing = glance.standing()
         return str(standing.state.label) if standing else _("not set up")
 
     @admin.action(permissions=["change"], description=gettext_lazy("Pause automatic backups"))
@@ -796,21 +796,3 @@ def _user_name(request: HttpRequest) -> str:
 def _may(request: HttpRequest, action: str, model: type[Model]) -> bool:
     codename = get_permission_codename(action, model._meta)
     return request.user.has_perm(f"{model._meta.app_label}.{codename}")
-
-
-def _automation_runs() -> bool:
-    """Whether workers are there to make a backup, or to read one again."""
-    return _runs(_standing())
-
-
-def _runs(standing: Any) -> bool:
-    return standing is not None and standing.state.name == "RUNNING"
-
-
-def _standing() -> Any:
-    """Where automation stands; None in a host without django-q2, whose models the module needs."""
-    if not apps.is_installed("django_q"):
-        return None
-    from tenant_backup import automation
-
-    return automation.standing()

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.apps import apps
 
 from tenant_backup.models import Alarm
 from tenant_backup.monitoring import Finding, Judgement
+
+if TYPE_CHECKING:
+    from tenant_backup.automation import Standing
 
 
 class Kind(enum.Enum):
@@ -45,6 +51,20 @@ class Glance:
     @property
     def tone(self) -> str:
         return TONES[self.kind]
+
+
+def standing() -> Standing | None:
+    """Where automation stands; None in a host without django-q2, where there is none."""
+    if not apps.is_installed("django_q"):
+        return None
+    from tenant_backup import automation  # which needs django-q2's models
+
+    return automation.standing()
+
+
+def runs(standing: Standing | None) -> bool:
+    """Whether workers are there to make a backup, or to read one again."""
+    return standing is not None and standing.state.name == "RUNNING"
 
 
 def at_a_glance(judgement: Judgement, *, automation_runs: bool, has_room: bool) -> Glance:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.apps import apps
 from django.conf import settings as project_settings
 from django.contrib import admin, messages
 from django.contrib.auth.views import redirect_to_login
@@ -36,11 +35,10 @@ from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from tenant_backup import backups, chart, diagnosis, manual, monitoring
+from tenant_backup import backups, chart, diagnosis, glance, manual, monitoring
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
 from tenant_backup.forms import LabelForm, SettingsForm
-from tenant_backup.glance import at_a_glance
 from tenant_backup.models import Backup, BackupSettings, Event, Status, Trigger
 from tenant_backup.tenants import Tenant, get_provider
 from tenant_backup.words import settings_in_words
@@ -158,7 +156,7 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         label=form.cleaned_data["label"],
         requested_by=_user_name(request),
     )
-    make = _queue if _is_for_a_worker(tenant, _standing()) else _make
+    make = _queue if _is_for_a_worker(tenant, workers_run=glance.runs(glance.standing())) else _make
     try:
         make(request, tenant, order)
     except BackupInProgress:
@@ -285,7 +283,7 @@ def diagnose(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     read = _reader(request, tenant)
     answers = [
         replace(answer, found=read(answer.found))
-        for answer in diagnosis.examine(tenant, _standing())
+        for answer in diagnosis.examine(tenant, glance.standing())
     ]
     context = {
         "title": gettext("Backup doesn't work?"),
@@ -404,14 +402,13 @@ def _settings(tenant: Tenant) -> BackupSettings:
 # Making a backup
 
 
-def _is_for_a_worker(tenant: Tenant, standing: Any) -> bool:
+def _is_for_a_worker(tenant: Tenant, *, workers_run: bool) -> bool:
     """Whether a backup would keep the request waiting for long, and a worker is there to make it.
 
     By `stat` alone. Of a missing database it is false, so that the request says at once what is
     wrong.
     """
-    is_running = standing is not None and standing.state.name == "RUNNING"
-    return is_running and (backups.database_bytes(tenant) or 0) > conf.INLINE_MAX_BYTES
+    return workers_run and (backups.database_bytes(tenant) or 0) > conf.INLINE_MAX_BYTES
 
 
 def _make(request: HttpRequest, tenant: Tenant, order: backups.Order) -> None:
@@ -448,15 +445,6 @@ def _queue(request: HttpRequest, tenant: Tenant, order: backups.Order) -> None:
     )
 
 
-def _standing() -> Any:
-    """Where automation stands; None in a host without django-q2, which can make none."""
-    if not apps.is_installed("django_q"):
-        return None
-    from tenant_backup import automation
-
-    return automation.standing()
-
-
 # What is shown
 
 
@@ -489,10 +477,10 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
     may = {action: get_provider().has_permission(request, tenant, action) for action in ACTIONS}
     rows = Backup.objects.for_tenant(tenant.id)
     page = Paginator(rows.newest_first(), PAGE_SIZE).get_page(request.GET.get("page"))
-    standing = _standing()
-    is_running = standing is not None and standing.state.name == "RUNNING"
+    standing = glance.standing()
+    is_running = glance.runs(standing)
     space = backups.space(tenant)
-    glance = at_a_glance(judgement, automation_runs=is_running, has_room=space.fits != 0)
+    answer = glance.at_a_glance(judgement, automation_runs=is_running, has_room=space.fits != 0)
     active = rows.active().first()
     now = timezone.now()
     happenings = backups.happenings(tenant, chart.first_day(now, tenant.zone))
@@ -510,7 +498,7 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         "standing": standing,
         "is_running": is_running,
         "glance": replace(
-            glance, finding=_read(glance.finding, read), lost=_read(glance.lost, read)
+            answer, finding=_read(answer.finding, read), lost=_read(answer.lost, read)
         ),
         "days": (days := chart.days(happenings, now, tenant.zone)),
         "chart_size": {"width": chart.DAYS * chart.WIDTH, "height": chart.HEIGHT},
@@ -524,7 +512,7 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         "progress": _progress(tenant, active),
         "last_good": rows.good().filter(created_at__lte=now).newest_first().first(),
         "label_form": LabelForm(),
-        "is_for_a_worker": _is_for_a_worker(tenant, standing),
+        "is_for_a_worker": _is_for_a_worker(tenant, workers_run=is_running),
         "page": page,
         "page_range": page.paginator.get_elided_page_range(page.number),
         "lines": (lines := [line(backup) for backup in page]),
