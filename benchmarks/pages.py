@@ -1,7 +1,7 @@
 """How long the server takes for the page and for the operator's list, with few rows and with many.
 
-Of the example project, in one process, through Django's test client: middleware, session and
-permissions included, the network and the browser not.
+Of the example project, by a server of Python's own: middleware, session and permissions included,
+the network and the browser not.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import django
 
@@ -44,45 +49,89 @@ def main() -> None:
 
 
 def measure(backups: int, tenants: int, requests: int) -> None:
-    from django.contrib.auth.models import User
     from django.core.management import call_command
-    from django.test import Client
 
     call_command("setup_example", scale=0.02, stdout=io.StringIO())
-    operator = User.objects.get(username="operator")
+    with served() as server:
+        page = server.visit("anna", "acme.localhost", PAGE)
+        fleet = server.visit("operator", "localhost", FLEET)
+        make_backups(5)
+        few = server.report("page, 5 backups", page, requests)
+        make_backups(backups)
+        server.report(f"page, {backups} backups", page, requests, few)
+        few = server.report("list, 3 tenants", fleet, requests)
+        make_tenants(tenants)
+        name = f"list, {tenants} tenants with 20 backups each"
+        server.report(name, fleet, requests, few)
 
-    def visit(host: str, path: str) -> Callable[[], bytes]:
+
+@dataclass
+class Served:
+    """The example, and how long the application took for each request, in milliseconds."""
+
+    port: int
+    times: list[float]
+
+    def visit(self, user: str, host: str, path: str) -> Callable[[], bytes]:
+        from django.contrib.auth.models import User
+        from django.test import Client
+
         client = Client(headers={"host": host})
-        client.force_login(operator)
+        client.force_login(User.objects.get(username=user))
+        headers = {"Host": host, "Cookie": f"sessionid={client.cookies['sessionid'].value}"}
 
         def get() -> bytes:
-            answer = client.get(path)
-            if answer.status_code != 200:
-                sys.exit(f"{path} was answered with {answer.status_code}.")
-            return answer.content
+            connection = HTTPConnection("127.0.0.1", self.port)
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            if answer.status != 200:
+                sys.exit(f"{path} was answered with {answer.status}.")
+            content = answer.read()
+            connection.close()
+            return content
 
         return get
 
-    page, fleet = visit("acme.localhost", PAGE), visit("localhost", FLEET)
-    make_backups(5)
-    few = report("page, 5 backups", page, requests)
-    make_backups(backups)
-    report(f"page, {backups} backups", page, requests, few)
-    few = report("list, 3 tenants", fleet, requests)
-    make_tenants(tenants)
-    report(f"list, {tenants} tenants with 20 backups each", fleet, requests, few)
+    def report(
+        self, name: str, get: Callable[[], bytes], requests: int, base: float | None = None
+    ) -> float:
+        for _ in range(5):  # the first ones load templates
+            content = get()
+        self.times.clear()
+        for _ in range(requests):
+            content = get()
+        median = statistics.median(self.times)
+        ratio = f", {median / base:.2f} times" if base else ""
+        print(f"{name}: {median:.0f} ms, {len(content) / 1000:.1f} KB of HTML{ratio}")
+        return median
 
 
-def report(name: str, get: Callable[[], bytes], requests: int, base: float | None = None) -> float:
-    times = []
-    for _ in range(requests + 5):
+@contextmanager
+def served() -> Iterator[Served]:
+    """The example by a server in a thread, as deep in the stack as requests are answered."""
+    from django.core.wsgi import get_wsgi_application
+
+    application = get_wsgi_application()
+    times: list[float] = []
+
+    def timed(environ: Any, start_response: Any) -> list[bytes]:
         begun = time.perf_counter()
-        content = get()
+        content = list(application(environ, start_response))
         times.append((time.perf_counter() - begun) * 1000)
-    median = statistics.median(times[5:])  # the first ones load templates
-    ratio = f", {median / base:.2f} times" if base else ""
-    print(f"{name}: {median:.0f} ms, {len(content) / 1000:.1f} KB of HTML{ratio}")
-    return median
+        return content
+
+    class Quiet(WSGIRequestHandler):
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with make_server("127.0.0.1", 0, timed, handler_class=Quiet) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield Served(server.server_port, times)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def make_backups(number: int) -> None:

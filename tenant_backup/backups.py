@@ -163,9 +163,20 @@ def perform(
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Good:
+    """Of a good backup what retention asks for: a page shall not load thousands of whole rows."""
+
+    pk: int
+    trigger: str
+    pinned: bool
+    created_at: datetime
+    is_good: bool = True
+
+
 def removals_after_next(
     tenant: Tenant, settings: BackupSettings | None = None
-) -> list[Decision[Backup]]:
+) -> Sequence[Decision[retention.Candidate]]:
     """What will be deleted, and why, when the next backup has succeeded.
 
     By these settings, which may not be saved yet, or else by the tenant's own.
@@ -174,11 +185,10 @@ def removals_after_next(
     if not settings.policy.has_limits:
         return []
     trigger = Trigger.AUTOMATIC if settings.automatic else Trigger.MANUAL
-    made = Backup(pk=0, tenant_id=tenant.id, trigger=trigger, status=Status.COMPLETE)
-    # Of all backups only what retention asks for.
-    fields = ["trigger", "pinned", "created_at", "status", "missing_at", "damaged_at"]
-    rows = Backup.objects.for_tenant(tenant.id).complete().only("tenant_id", *fields)
-    return _removals(tenant, settings.policy, [*rows, made])
+    rows = Backup.objects.for_tenant(tenant.id).good()
+    good = [_Good(*row) for row in rows.values_list("pk", "trigger", "pinned", "created_at")]
+    made = _Good(0, trigger, pinned=False, created_at=timezone.now())
+    return _removals(tenant, settings.policy, [*good, made])
 
 
 def happenings(tenant: Tenant, since: datetime) -> list[Happening]:
@@ -418,8 +428,8 @@ def removals(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
 
 
 def _removals(
-    tenant: Tenant, policy: retention.Policy, rows: Sequence[Backup]
-) -> list[Decision[Backup]]:
+    tenant: Tenant, policy: retention.Policy, rows: Sequence[retention.C]
+) -> list[Decision[retention.C]]:
     decisions = retention.decide(rows, policy, timezone.now(), tenant.zone)
     return [decision for decision in decisions if not decision.keep]
 

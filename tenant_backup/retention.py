@@ -86,18 +86,25 @@ def decide(backups: Sequence[C], policy: Policy, now: datetime, zone: tzinfo) ->
     counted = [backup for backup in newest_first if exemptions[backup.pk] is None]
     kept_by_thinning = _thin(counted, policy, zone)
     positions = {backup.pk: position for position, backup in enumerate(counted, start=1)}
+    # Said once for all: there may be thousands.
+    limits = _limits(policy)
+    is_newest, is_within = (
+        gettext("It is the newest good backup."),
+        gettext("It is within the limits."),
+    )
     decisions = []
     for backup in newest_first:
         if exemption := exemptions[backup.pk]:
             decisions.append(Decision(backup, True, (exemption,)))
             continue
         assert newest_good is not None  # noqa: S101 - this backup is good itself
-        passed = _limits_passed(backup, newest_good, positions[backup.pk], policy)
+        position, age = positions[backup.pk], newest_good.created_at - backup.created_at
+        passed = [text for text, is_beyond in limits if is_beyond(position, age)]
         kept_because = kept_by_thinning.get(backup.pk, [])
         if backup is newest_good:
-            kept_because = [gettext("It is the newest good backup."), *kept_because]
+            kept_because = [is_newest, *kept_because]
         if not passed:
-            kept_because = [gettext("It is within the limits."), *kept_because]
+            kept_because = [is_within, *kept_because]
         keep = bool(kept_because)
         decisions.append(Decision(backup, keep, tuple(kept_because if keep else passed)))
     return decisions
@@ -116,32 +123,25 @@ def _exemption(backup: Candidate, now: datetime) -> str | None:
     return None
 
 
-def _limits_passed(
-    backup: Candidate, newest_good: Candidate, position: int, policy: Policy
-) -> list[str]:
-    """The limits that this backup, the n-th newest of those that count, lies beyond."""
-    passed = []
-    if policy.keep_last is not None and position > policy.keep_last:
-        passed.append(
-            ngettext(
-                "It is not the newest one.",
-                "It is not among the newest %(number)d.",
-                policy.keep_last,
-            )
-            % {"number": policy.keep_last}
+Limit = tuple[str, Callable[[int, timedelta], bool]]
+"""What is said of a backup beyond a limit; and whether the n-th newest, of this age, is."""
+
+
+def _limits(policy: Policy) -> list[Limit]:
+    """The policy's limits. The age is counted back from the newest good backup."""
+    limits: list[Limit] = []
+    if (last := policy.keep_last) is not None:
+        text = ngettext("It is not the newest one.", "It is not among the newest %(number)d.", last)
+        limits.append((text % {"number": last}, lambda position, age: position > last))
+    if (days := policy.keep_days) is not None:
+        text = ngettext(
+            "It is more than %(days)d day older than the newest good backup.",
+            "It is more than %(days)d days older than the newest good backup.",
+            days,
         )
-    if policy.keep_days is not None:
-        age = newest_good.created_at - backup.created_at
-        if age > timedelta(days=policy.keep_days):
-            passed.append(
-                ngettext(
-                    "It is more than %(days)d day older than the newest good backup.",
-                    "It is more than %(days)d days older than the newest good backup.",
-                    policy.keep_days,
-                )
-                % {"days": policy.keep_days}
-            )
-    return passed
+        oldest = timedelta(days=days)
+        limits.append((text % {"days": days}, lambda position, age: age > oldest))
+    return limits
 
 
 def _thin(newest_first: Sequence[Candidate], policy: Policy, zone: tzinfo) -> dict[int, list[str]]:
@@ -153,10 +153,12 @@ def _thin(newest_first: Sequence[Candidate], policy: Policy, zone: tzinfo) -> di
     ]
     reasons: dict[int, list[str]] = {}
     for number, period_of, reason in rules:
+        if not number:
+            continue
         newest: dict[object, int] = {}
         for backup in newest_first:
             newest.setdefault(period_of(backup.created_at.astimezone(zone)), backup.pk)
-        for pk in list(newest.values())[: number or 0]:
+        for pk in list(newest.values())[:number]:
             reasons.setdefault(pk, []).append(reason)
     return reasons
 

@@ -463,6 +463,8 @@ class Line:
     """One row of the list."""
 
     backup: Backup
+    status: str
+    trigger: str
     reason: str
     is_deletable: bool
     goes_because: str = ""
@@ -471,10 +473,11 @@ class Line:
 
 def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None) -> HttpResponse:
     """The page, with the settings form as it was sent where that could not be saved."""
-    _require(request, tenant, "view")
+    may = {action: get_provider().has_permission(request, tenant, action) for action in ACTIONS}
+    if not may["view"]:
+        raise PermissionDenied
     judgement = monitoring.inspect(tenant)
     settings = judgement.settings
-    may = {action: get_provider().has_permission(request, tenant, action) for action in ACTIONS}
     rows = Backup.objects.for_tenant(tenant.id)
     page = Paginator(rows.newest_first(), PAGE_SIZE).get_page(request.GET.get("page"))
     standing = glance.standing()
@@ -484,11 +487,12 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
     active = rows.active().first()
     now = timezone.now()
     happenings = backups.happenings(tenant, chart.first_day(now, tenant.zone))
+    days = chart.days(happenings, now, tenant.zone)
     going = {
         decision.backup.pk: " ".join(decision.reasons)
         for decision in backups.removals_after_next(tenant)
     }
-    read = _reader(request, tenant)
+    read = _reader_of(tenant, sees_paths=may["configure"])
     line = partial(_line, read=read, going=going)
     next_run_at = _next_run_at(settings, tenant)
     newest = Event.objects.for_tenant(tenant.id).newest_first()
@@ -500,7 +504,7 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         "glance": replace(
             answer, finding=_read(answer.finding, read), lost=_read(answer.lost, read)
         ),
-        "days": (days := chart.days(happenings, now, tenant.zone)),
+        "days": [(day, date_format(day.date, "SHORT_DATE_FORMAT")) for day in days],
         "chart_size": {"width": chart.DAYS * chart.WIDTH, "height": chart.HEIGHT},
         "has_happenings": any(day.height for day in days),
         "space": space,
@@ -608,6 +612,9 @@ def _page_number(request: HttpRequest) -> str:
 def _line(backup: Backup, *, read: Reader, going: Mapping[int, str]) -> Line:
     return Line(
         backup,
+        # Not by `get_status_display`, which puts all choices into words to choose one of them.
+        str(Status(backup.status).label),
+        str(Trigger(backup.trigger).label),
         read(backup.error),
         is_deletable=backup.is_deletable,
         goes_because=going.get(backup.pk, ""),
@@ -637,9 +644,12 @@ def _reason(error: BackupError | str, request: HttpRequest, tenant: Tenant) -> s
 
 def _reader(request: HttpRequest, tenant: Tenant) -> Reader:
     """How this user reads a text that may name paths."""
-    if get_provider().has_permission(request, tenant, "configure"):
-        return str
-    return partial(backups.without_paths, tenant=tenant)
+    sees_paths = get_provider().has_permission(request, tenant, "configure")
+    return _reader_of(tenant, sees_paths=sees_paths)
+
+
+def _reader_of(tenant: Tenant, *, sees_paths: bool) -> Reader:
+    return str if sees_paths else partial(backups.without_paths, tenant=tenant)
 
 
 def _next_run_at(settings: BackupSettings, tenant: Tenant) -> datetime | None:
