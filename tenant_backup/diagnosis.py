@@ -156,17 +156,16 @@ def _files(tenant: Tenant) -> Answer:
 
 def _automation(tenant: Tenant, standing: Standing | None) -> Answer:
     tried = gettext("Automation is at work.")
-    state = standing.state.name if standing else "NOT_SET_UP"
-    seen_at = standing.last_tick_at if standing else None
-    seen = gettext("It was last seen %(time)s") % {"time": when(seen_at)} if seen_at else ""
-    if state == "RUNNING":
-        return Answer(tried, seen or gettext("It is running."))
     needed = BackupSettings.objects.of(tenant.id).automatic
     is_well = False if needed else None
     if standing is None:
         text = gettext("It is not set up.")
         advice = gettext("Automatic backups need django-q2, which the developer adds.")
         return Answer(tried, text, is_well, advice)
+    state, seen_at = standing.state.name, standing.last_tick_at
+    seen = gettext("It was last seen %(time)s") % {"time": when(seen_at)} if seen_at else ""
+    if state == "RUNNING":
+        return Answer(tried, seen or gettext("It is running."))
     if state == "PAUSED" and standing.paused_at:
         text = gettext("It is paused by %(who)s since %(time)s") % {
             "who": standing.paused_by or gettext("the operator"),
