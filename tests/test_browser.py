@@ -12,6 +12,8 @@ from tests.conftest import open_backup
 from tests.example import Project, free_port, wait_until_served
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed.")
+# A machine that is busy with other tests may take longer than the five seconds of its own.
+sync_api.expect.set_options(timeout=20_000)
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 pytestmark = pytest.mark.skipif(
     not CHROMIUM, reason="There is no Chromium on this machine (Debian: apt-get install chromium)."
