@@ -22,6 +22,9 @@ LOWEST = 6
 FAILED_HEIGHT = 16
 """Of a bar that stands for no file."""
 
+NONE_HEIGHT = 2
+"""Of the mark for a day without any attempt: a gap alone looks like a fault."""
+
 
 class Outcome(enum.Enum):
     """What came of a day, the best first."""
@@ -98,7 +101,7 @@ def days(happenings: Iterable[Happening], now: datetime, zone: tzinfo) -> Sequen
 
 def _height(day: Day, largest: int) -> int:
     if day.outcome is Outcome.NONE:
-        return 0
+        return NONE_HEIGHT
     if not day.size:
         return FAILED_HEIGHT
     return max(LOWEST, round(HEIGHT * day.size / largest))

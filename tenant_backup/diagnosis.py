@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was tried, what came of it, and what to do. `found` may name paths on the server."""
+    """What was looked at, what was found, and what to do. `found` may name paths on the server."""
 
-    tried: str
+    topic: str
     found: str
     is_well: bool | None = True
     """None where it is neither well nor wrong."""
@@ -36,19 +36,20 @@ class Answer:
 def examine(tenant: Tenant, standing: Standing | None) -> list[Answer]:
     """Try everything that a backup of this tenant needs."""
     size, database = _database(tenant)
-    return [
+    answers = [
         _permission(tenant),
         _space(tenant, size),
         database,
         _work(tenant),
         _files(tenant),
         _automation(tenant, standing),
-        _last_attempt(tenant),
     ]
+    is_mended = all(answer.is_well is not False for answer in answers)
+    return [*answers, _last_attempt(tenant, is_mended=is_mended)]
 
 
 def _permission(tenant: Tenant) -> Answer:
-    tried = gettext("A file can be written to the backup directory.")
+    topic = gettext("Write permission")
     directory = backups.directory_of(tenant)
     try:
         folder = directory.try_writing()
@@ -57,13 +58,13 @@ def _permission(tenant: Tenant) -> Answer:
             "The operator gives the user that the web server runs as write permission there, or "
             "frees space on the disk."
         )
-        return Answer(tried, str(error), False, advice)
-    return Answer(tried, gettext("It was tried in %(path)s.") % {"path": folder})
+        return Answer(topic, str(error), False, advice)
+    return Answer(topic, gettext("A file could be written in %(path)s.") % {"path": folder})
 
 
 def _database(tenant: Tenant) -> tuple[int | None, Answer]:
     """How many bytes a copy needs, and whether the database can be read."""
-    tried = gettext("The database can be opened and read.")
+    topic = gettext("The database")
     try:
         with sqlite.snapshot(
             tenant.database, busy_timeout=backups.REQUEST_BUSY_TIMEOUT
@@ -71,14 +72,14 @@ def _database(tenant: Tenant) -> tuple[int | None, Answer]:
             size, mode = snapshot.size + snapshot.wal_bytes, snapshot.journal_mode
     except BackupError as error:
         advice = gettext("The operator looks at the database and at what has it open.")
-        return None, Answer(tried, str(error), False, advice)
+        return None, Answer(topic, str(error), False, advice)
     values = {"size": size_in_words(size), "mode": mode}
     if mode == "wal":
         text = gettext(
-            "It has %(size)s and a write-ahead log, so everybody can go on working while it is "
-            "copied."
+            "It has %(size)s and is in journal mode “%(mode)s” (a write-ahead log), so everybody "
+            "can go on working while it is copied."
         )
-        return size, Answer(tried, text % values)
+        return size, Answer(topic, text % values)
     text = gettext(
         "It has %(size)s and is in journal mode “%(mode)s”, so saving waits while it is copied."
     )
@@ -86,48 +87,48 @@ def _database(tenant: Tenant) -> tuple[int | None, Answer]:
         "Where that disturbs: the operator can set the journal mode to WAL, or you choose a quiet "
         "time of day."
     )
-    return size, Answer(tried, text % values, True, advice)
+    return size, Answer(topic, text % values, True, advice)
 
 
 def _space(tenant: Tenant, size: int | None) -> Answer:
-    tried = gettext("There is room on the disk for another backup.")
+    topic = gettext("Free space")
     directory = backups.directory_of(tenant)
     try:
         free = directory.free_bytes()
     except OSError as error:
-        return Answer(tried, str(error), False, gettext("The operator looks at the disk."))
+        return Answer(topic, str(error), False, gettext("The operator looks at the disk."))
     values = {"free": size_in_words(free), "needed": size_in_words((size or 0) + SPACE_MARGIN)}
     if size is None:
         text = gettext("%(free)s are free. How much is needed cannot be said.")
-        return Answer(tried, text % values, None)
+        return Answer(topic, text % values, None)
     text = gettext("%(needed)s are needed, %(free)s are free.")
     if free >= size + SPACE_MARGIN:
-        return Answer(tried, text % values)
+        return Answer(topic, text % values)
     advice = gettext(
         "Delete backups that nobody needs, keep fewer of them by the settings, or ask the operator "
         "for a larger disk."
     )
-    return Answer(tried, text % values, False, advice)
+    return Answer(topic, text % values, False, advice)
 
 
 def _work(tenant: Tenant) -> Answer:
-    tried = gettext("No interrupted backup is in the way.")
+    topic = gettext("Backups being made")
     active = Backup.objects.for_tenant(tenant.id).active().first()
     if active is None:
-        return Answer(tried, gettext("None is queued or being made."))
+        return Answer(topic, gettext("None is queued or being made."))
     if active.status == Status.QUEUED:
         text = gettext("One is queued since %(time)s") % {"time": when(active.created_at)}
         advice = gettext("A worker takes it up, or the button “Create backup” does.")
-        return Answer(tried, _with_reason(text, active.error), None, advice)
+        return Answer(topic, _with_reason(text, active.error), None, advice)
     if backups.is_moving(tenant, active, timezone.now()):
-        return Answer(tried, gettext("One is being made at this moment."))
+        return Answer(topic, gettext("One is being made at this moment."))
     since = backups.last_progress_at(tenant, active)
     text = gettext("One was begun, and has not moved since %(time)s") % {"time": when(since)}
-    return Answer(tried, text, False, gettext("Create a backup: that puts this one right, too."))
+    return Answer(topic, text, False, gettext("Create a backup: that puts this one right, too."))
 
 
 def _files(tenant: Tenant) -> Answer:
-    tried = gettext("The files of all backups are there and whole.")
+    topic = gettext("The files of the backups")
     backups.note_missing(tenant)
     rows = Backup.objects.for_tenant(tenant.id)
     good, lost = rows.good().count(), rows.lost(timezone.now()).count()
@@ -135,7 +136,7 @@ def _files(tenant: Tenant) -> Answer:
     if good and not directory.is_there():
         text = gettext("The backup directory %(path)s is not there, or out of reach.")
         advice = gettext("The operator looks whether a disk is not mounted.")
-        return Answer(tried, text % {"path": directory.path}, False, advice)
+        return Answer(topic, text % {"path": directory.path}, False, advice)
     if lost:
         text = ngettext(
             "The file of %(number)d backup is missing or damaged.",
@@ -143,29 +144,29 @@ def _files(tenant: Tenant) -> Answer:
             lost,
         )
         advice = gettext("They are marked in the list. Create a new backup, and tell the operator.")
-        return Answer(tried, text % {"number": lost}, False, advice)
+        return Answer(topic, text % {"number": lost}, False, advice)
     if not good:
-        return Answer(tried, gettext("There is no backup yet."), None, gettext("Create a backup."))
+        return Answer(topic, gettext("There is no backup yet."), None, gettext("Create a backup."))
     text = ngettext(
         "%(number)d good backup. Automation reads each again now and then.",
         "%(number)d good backups. Automation reads each again now and then.",
         good,
     )
-    return Answer(tried, text % {"number": good})
+    return Answer(topic, text % {"number": good})
 
 
 def _automation(tenant: Tenant, standing: Standing | None) -> Answer:
-    tried = gettext("Automation is at work.")
+    topic = gettext("Automation")
     needed = BackupSettings.objects.of(tenant.id).automatic
     is_well = False if needed else None
     if standing is None:
         text = gettext("It is not set up.")
         advice = gettext("Automatic backups need django-q2, which the developer adds.")
-        return Answer(tried, text, is_well, advice)
+        return Answer(topic, text, is_well, advice)
     state, seen_at = standing.state.name, standing.last_tick_at
     seen = gettext("It was last seen %(time)s") % {"time": when(seen_at)} if seen_at else ""
     if state == "RUNNING":
-        return Answer(tried, seen or gettext("It is running."))
+        return Answer(topic, seen or gettext("It is running."))
     if state == "PAUSED" and standing.paused_at:
         text = gettext("It is paused by %(who)s since %(time)s") % {
             "who": standing.paused_by or gettext("the operator"),
@@ -181,20 +182,22 @@ def _automation(tenant: Tenant, standing: Standing | None) -> Answer:
     advice = gettext("The operator runs: %(command)s") % {"command": command}
     if not needed:
         advice = gettext("Your automatic backups are off, so none is missed.")
-    return Answer(tried, text, is_well, advice)
+    return Answer(topic, text, is_well, advice)
 
 
-def _last_attempt(tenant: Tenant) -> Answer:
-    tried = gettext("The last attempt succeeded.")
+def _last_attempt(tenant: Tenant, *, is_mended: bool) -> Answer:
+    topic = gettext("The last attempt")
     rows = Backup.objects.for_tenant(tenant.id).exclude(Backup.ACTIVE)
     last = rows.newest_first().first()
     if last is None:
-        return Answer(tried, gettext("There was none yet."), None, gettext("Create a backup."))
+        return Answer(topic, gettext("There was none yet."), None, gettext("Create a backup."))
     if last.status != Status.FAILED:
-        return Answer(tried, gettext("It was made %(time)s") % {"time": when(last.created_at)})
+        return Answer(topic, gettext("It succeeded %(time)s") % {"time": when(last.created_at)})
     text = gettext("It failed %(time)s") % {"time": when(last.created_at)}
-    advice = gettext("Mend what is wrong above, then create a backup.")
-    return Answer(tried, _with_reason(text, last.error), False, advice)
+    advice = gettext("Put right what is wrong above, then create a backup.")
+    if is_mended:
+        advice = gettext("Create a backup, to see whether it works now.")
+    return Answer(topic, _with_reason(text, last.error), False, advice)
 
 
 def _with_reason(text: str, error: str) -> str:

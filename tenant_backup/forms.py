@@ -5,9 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db.models import Field
 from django.utils.translation import gettext_lazy as _
 
 from tenant_backup.models import LABEL_LENGTH, BackupSettings, Interval
+
+
+def _form_field(field: Field[Any, Any], **options: Any) -> forms.Field | None:
+    """The form's field for a model's, with the limits of that one's validators.
+
+    Django itself takes only the column's: a number of 0 or more.
+    """
+    for kind, limit in ((MinValueValidator, "min_value"), (MaxValueValidator, "max_value")):
+        for validator in field.validators:
+            if isinstance(validator, kind):
+                options[limit] = validator.limit_value
+    return field.formfield(**options)
+
 
 if TYPE_CHECKING:
     BackupSettingsForm = forms.ModelForm[BackupSettings]
@@ -38,6 +53,7 @@ class SettingsForm(BackupSettingsForm):
 
     class Meta:
         model = BackupSettings
+        formfield_callback = _form_field
         fields = (
             "automatic",
             "interval",
@@ -85,12 +101,6 @@ class SettingsForm(BackupSettingsForm):
         }
         widgets = {
             "time_of_day": forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
-            "day_of_month": forms.NumberInput(attrs={"min": 1, "max": 31}),
-            "keep_last": forms.NumberInput(attrs={"min": 1}),
-            "keep_days": forms.NumberInput(attrs={"min": 1}),
-            "keep_daily": forms.NumberInput(attrs={"min": 1}),
-            "keep_weekly": forms.NumberInput(attrs={"min": 1}),
-            "keep_monthly": forms.NumberInput(attrs={"min": 1}),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -102,6 +112,13 @@ class SettingsForm(BackupSettingsForm):
     def shows_advanced(self) -> bool:
         """Whether something stands in an advanced field, or is wrong with it."""
         return any(self[name].value() or self[name].errors for name in self.ADVANCED)
+
+    def focus_first_error(self) -> None:
+        """Let the browser show what is wrong, which may be far down the page."""
+        for name, field in self.fields.items():
+            if name in self.errors:
+                field.widget.attrs["autofocus"] = True
+                return
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

@@ -94,7 +94,7 @@ def inspect(tenant: Tenant) -> Judgement:
     directory = backups.directory_of(tenant)
     now = timezone.now()
     [facts] = _facts([tenant], now, lost_by=now)
-    judgement = _judge(*facts, now)
+    judgement = _judge(*facts, now, looks_interrupted=True)
     if judgement.settings.last_good_at and not directory.is_there():
         text = gettext("The backup directory is not there, or out of reach:")
         finding = Finding(Alarm.MISSING, text, str(directory.path))
@@ -165,8 +165,18 @@ def _facts(
 
 
 def _judge(
-    tenant: Tenant, settings: BackupSettings, active: Backup | None, now: datetime
+    tenant: Tenant,
+    settings: BackupSettings,
+    active: Backup | None,
+    now: datetime,
+    *,
+    looks_interrupted: bool = False,
 ) -> Judgement:
+    """How a tenant stands by these facts.
+
+    With `looks_interrupted`, a running backup that stands still counts as failed. It is for people
+    who look now: whoever sends mails mends such a row first, and then knows.
+    """
     is_under_way = active is not None and _is_under_way(tenant, active, now)
     last_good_at, last_failed_at = settings.last_good_at, settings.last_failed_at
     findings = []
@@ -177,7 +187,11 @@ def _judge(
             slot_at = next_slot(settings.rule, tenant.id, tenant.zone, since)
             text = gettext("A backup was due at %(time)s, and none has succeeded since.")
             findings.append(Finding(Alarm.OVERDUE, text % {"time": _in_words(slot_at, tenant)}))
-    if last_failed_at and (not last_good_at or last_failed_at > last_good_at):
+    if looks_interrupted and active and active.status == Status.RUNNING and not is_under_way:
+        text = gettext("The last attempt, at %(time)s, seems to have been interrupted.")
+        values = {"time": _in_words(active.created_at, tenant)}
+        findings.append(Finding(Alarm.FAILED, text % values))
+    elif last_failed_at and (not last_good_at or last_failed_at > last_good_at):
         text = gettext("The last attempt, at %(time)s, failed.")
         values = {"time": _in_words(last_failed_at, tenant)}
         findings.append(Finding(Alarm.FAILED, text % values, settings.last_error))

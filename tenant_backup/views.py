@@ -114,7 +114,8 @@ def overview(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 def settings(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     form = SettingsForm(request.POST, instance=_settings(tenant))
     if not form.is_valid():
-        messages.error(request, gettext("The settings were not saved. See below for what to mend."))
+        form.focus_first_error()
+        messages.error(request, gettext("The settings were not saved: see what is wrong below."))
         return _page(request, tenant, form)
     backups.configure(tenant, form.instance, actor=_user_name(request))
     messages.success(request, gettext("The settings are saved."))
@@ -324,6 +325,7 @@ def status(request: HttpRequest, tenant: Tenant) -> HttpResponse:
             "queued": active is not None and active.status == Status.QUEUED,
             "bytes_done": progress.bytes_done if progress else None,
             "bytes_total": progress.bytes_total if progress else None,
+            "so_far": str(progress) if progress else "",
             "status": newest.status if newest else None,
         }
     )
@@ -457,6 +459,13 @@ class Progress:
     quiet_since: datetime | None
     """Since when nothing has moved, where that is so long that it looks interrupted."""
 
+    def __str__(self) -> str:
+        if self.bytes_total is None:
+            return str(filesizeformat(self.bytes_done))
+        sizes = {"done": self.bytes_done, "total": self.bytes_total}
+        text = gettext("%(done)s of %(total)s")
+        return text % {name: filesizeformat(size) for name, size in sizes.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -506,7 +515,9 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         ),
         "days": [(day, date_format(day.date, "SHORT_DATE_FORMAT")) for day in days],
         "chart_size": {"width": chart.DAYS * chart.WIDTH, "height": chart.HEIGHT},
-        "has_happenings": any(day.height for day in days),
+        "has_happenings": any(day.counts for day in days),
+        "largest": max((day.size or 0 for day in days), default=0),
+        "outcomes": list(chart.Outcome),
         "space": space,
         "backup_settings": settings,
         "settings_in_words": settings_in_words(settings),

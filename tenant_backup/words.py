@@ -1,4 +1,4 @@
-"""Moments and settings in words, for a person: "tomorrow at 02:04", "Every day at about 02:00"."""
+"""Moments, outcomes and settings in words: "tomorrow at 02:04", "Every day at about 02:00"."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.utils.text import capfirst, get_text_list
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext
 
+from tenant_backup.chart import Outcome
 from tenant_backup.models import BackupSettings, Interval
 from tenant_backup.schedule import HOURS_BETWEEN
 
@@ -45,6 +46,16 @@ def ago(at: datetime | None, now: datetime | None = None) -> str:
     return gettext("%(duration)s ago") % {"duration": timesince(at, now, depth=1)}
 
 
+def outcome_in_words(outcome: Outcome) -> str:
+    """What came of a day."""
+    return {
+        Outcome.GOOD: gettext("good"),
+        Outcome.REMOVED: gettext("made, and removed since"),
+        Outcome.FAILED: gettext("failed or lost"),
+        Outcome.NONE: gettext("none"),
+    }[outcome]
+
+
 def schedule_in_words(settings: BackupSettings) -> str:
     """When a tenant is backed up automatically."""
     if not settings.automatic:
@@ -52,7 +63,7 @@ def schedule_in_words(settings: BackupSettings) -> str:
     at = settings.time_of_day
     values = {"time": time_format(at, "TIME_FORMAT"), "minute": f"{at.minute:02d}"}
     if settings.interval == Interval.HOURLY:
-        return gettext("every hour at about %(minute)s minutes past") % values
+        return gettext("every hour at about minute %(minute)s") % values
     if step := HOURS_BETWEEN.get(settings.interval):
         hours = range(at.hour % step, 24, step)
         times = [time_format(at.replace(hour=hour), "TIME_FORMAT") for hour in hours]
@@ -78,7 +89,7 @@ def retention_in_words(settings: BackupSettings) -> str:
         return gettext("keep all")
     last, days = settings.keep_last or 0, settings.keep_days or 0
     if not days:
-        text = gettext("keep the last %(last)d")
+        text = ngettext("keep only the last one", "keep the last %(last)d", last)
     elif not last:
         text = ngettext(
             "keep those of the last %(days)d day", "keep those of the last %(days)d days", days

@@ -11,6 +11,7 @@ from tenant_backup.chart import (
     FAILED_HEIGHT,
     HEIGHT,
     LOWEST,
+    NONE_HEIGHT,
     WIDTH,
     Happening,
     Outcome,
@@ -31,7 +32,7 @@ def test_thirty_days_and_today_is_the_last():
     assert [day.date for day in found] == [
         date(2026, 4, 5) + timedelta(days=number) for number in range(30)
     ]
-    assert {(day.outcome, day.height) for day in found} == {(NONE, 0)}
+    assert {(day.outcome, day.height) for day in found} == {(NONE, NONE_HEIGHT)}
     assert [day.x for day in found] == [number * WIDTH for number in range(30)]
 
 
@@ -97,7 +98,8 @@ def test_every_bar_fits_and_shows_when_there_is_something(happenings, zone):
     for day in found:
         assert 0 <= day.y <= HEIGHT
         assert day.y + day.height == HEIGHT
-        assert (day.height == 0) == (day.outcome is NONE)
+        assert day.height > 0
+        assert (day.height < LOWEST) == (day.outcome is NONE)
     start = first_day(NOW, ZoneInfo(zone))
     shown = [each for each in happenings if start <= each.at < start + timedelta(days=DAYS)]
     assert sum(day.good + day.removed + day.failed for day in found) == len(shown)

@@ -17,18 +17,18 @@ from tests.conftest import AS_ROOT, names_in, small_disk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-TRIED = ["written", "room", "opened", "interrupted", "whole", "Automation", "last attempt"]
+TOPICS = ["permission", "space", "database", "being made", "files", "Automation", "attempt"]
 
 
 def diagnose(tenant, word):
     """The answer to one question."""
     found = examine(tenant, automation.standing())
-    assert len(found) == len(TRIED)
-    for answer, expected in zip(found, TRIED, strict=True):
-        assert expected in answer.tried
+    assert len(found) == len(TOPICS)
+    for answer, expected in zip(found, TOPICS, strict=True):
+        assert expected in answer.topic
         assert answer.found
         assert answer.is_well is not False or answer.advice
-    return found[TRIED.index(word)]
+    return found[TOPICS.index(word)]
 
 
 def make(tenant):
@@ -53,28 +53,28 @@ def test_all_is_well(tenant):
 class TestPermission:
     def test_it_is_tried_in_the_directory(self, tenant):
         backups.directory_of(tenant).make()
-        answer = diagnose(tenant, "written")
+        answer = diagnose(tenant, "permission")
         assert answer.is_well
-        assert answer.found == f"It was tried in {tenant.root / 'backups'}."
+        assert answer.found == f"A file could be written in {tenant.root / 'backups'}."
         assert names_in(tenant.root / "backups") == []
 
     def test_without_one_it_is_tried_where_it_would_be_made(self, tenant):
-        answer = diagnose(tenant, "written")
+        answer = diagnose(tenant, "permission")
         assert answer.is_well
-        assert answer.found == f"It was tried in {tenant.root}."
+        assert answer.found == f"A file could be written in {tenant.root}."
         assert not (tenant.root / "backups").exists()
 
     @pytest.mark.skipif(AS_ROOT, reason="root may write anywhere")
     def test_no_permission(self, tenant):
         backups.directory_of(tenant).make()
         (tenant.root / "backups").chmod(0o500)
-        answer = diagnose(tenant, "written")
+        answer = diagnose(tenant, "permission")
         assert answer.is_well is False
         assert "Permission denied" in answer.found
 
     def test_what_is_no_directory(self, tenant):
         (tenant.root / "backups").write_text("a file")
-        answer = diagnose(tenant, "written")
+        answer = diagnose(tenant, "permission")
         assert answer.is_well is False
         assert "Not a directory" in answer.found
 
@@ -84,15 +84,15 @@ class TestPermission:
             backups.directory_of(tenant).make()
             free = os.statvfs(disk)
             (disk / "filler").write_bytes(bytes(free.f_bavail * free.f_frsize))
-            answer = diagnose(tenant, "written")
+            answer = diagnose(tenant, "permission")
             assert answer.is_well is False
             assert "No space left" in answer.found
-            assert diagnose(tenant, "room").is_well is False
+            assert diagnose(tenant, "space").is_well is False
 
 
 def test_too_little_space(tenant, monkeypatch):
     monkeypatch.setattr(BackupDirectory, "free_bytes", lambda self: 1000)
-    answer = diagnose(tenant, "room")
+    answer = diagnose(tenant, "space")
     assert answer.is_well is False
     assert "1000 bytes are free" in answer.found
 
@@ -101,33 +101,33 @@ class TestDatabase:
     def test_with_a_write_ahead_log(self, tenant):
         with closing(sqlite3.connect(tenant.database)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
-        assert "a write-ahead log" in diagnose(tenant, "opened").found
+        assert "a write-ahead log" in diagnose(tenant, "database").found
 
     def test_without_one_it_says_what_waits(self, tenant):
         with closing(sqlite3.connect(tenant.database)) as connection:
             connection.execute("PRAGMA journal_mode=DELETE")
-        answer = diagnose(tenant, "opened")
+        answer = diagnose(tenant, "database")
         assert answer.is_well
         assert "saving waits" in answer.found
         assert "WAL" in answer.advice
 
     def test_missing(self, add_tenant):
         tenant = add_tenant(database=False)
-        answer = diagnose(tenant, "opened")
+        answer = diagnose(tenant, "database")
         assert answer.is_well is False
         assert "does not exist" in answer.found
-        assert diagnose(tenant, "room").is_well is None
+        assert diagnose(tenant, "space").is_well is None
 
     def test_no_database_at_all(self, tenant):
         tenant.database.write_bytes(b"no database" * 1000)
-        assert diagnose(tenant, "opened").is_well is False
+        assert diagnose(tenant, "database").is_well is False
 
     def test_locked(self, tenant, monkeypatch):
         monkeypatch.setattr(backups, "REQUEST_BUSY_TIMEOUT", 0.1)
         with closing(sqlite3.connect(tenant.database)) as other:
             other.execute("PRAGMA locking_mode=EXCLUSIVE")
             other.execute("BEGIN EXCLUSIVE")
-            answer = diagnose(tenant, "opened")
+            answer = diagnose(tenant, "database")
         assert answer.is_well is False
         assert "locked" in answer.found
 
@@ -136,44 +136,44 @@ class TestWork:
     def test_queued(self, tenant):
         backup = backups.request(tenant, backups.Order(trigger=Trigger.MANUAL))
         Backup.objects.filter(pk=backup.pk).update(error="It cannot be handed to a worker.")
-        answer = diagnose(tenant, "interrupted")
+        answer = diagnose(tenant, "being made")
         assert answer.is_well is None
         assert "It cannot be handed to a worker." in answer.found
 
     def test_running_and_left_by_a_crash(self, tenant):
         backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.MANUAL)
         backup.start("acme-now.sqlite3")
-        assert diagnose(tenant, "interrupted").is_well
+        assert diagnose(tenant, "being made").is_well
         long_ago = timezone.now() - timedelta(hours=1)
         Backup.objects.update(started_at=long_ago)
-        answer = diagnose(tenant, "interrupted")
+        answer = diagnose(tenant, "being made")
         assert answer.is_well is False
         assert "has not moved since" in answer.found
 
 
 class TestFiles:
     def test_none_yet_is_neither(self, tenant):
-        assert diagnose(tenant, "whole").is_well is None
+        assert diagnose(tenant, "files").is_well is None
 
     def test_missing(self, tenant):
         backups.directory_of(tenant).file(make(tenant).file_name).unlink()
-        answer = diagnose(tenant, "whole")
+        answer = diagnose(tenant, "files")
         assert answer.is_well is False
         assert "1 backup is missing" in answer.found
 
     def test_the_disk_is_not_mounted(self, tenant):
         make(tenant)
         away = (tenant.root / "backups").rename(tenant.root / "away")
-        answer = diagnose(tenant, "whole")
+        answer = diagnose(tenant, "files")
         assert answer.is_well is False
         assert "out of reach" in answer.found
         away.rename(tenant.root / "backups")
-        assert diagnose(tenant, "whole").is_well
+        assert diagnose(tenant, "files").is_well
         assert Backup.objects.good().exists()
 
     def test_a_path_that_is_too_long_is_said(self, tenant):
         make(tenant)
-        answer = diagnose(replace(tenant, root=tenant.root / ("x" * 300)), "whole")
+        answer = diagnose(replace(tenant, root=tenant.root / ("x" * 300)), "files")
         assert answer.is_well is False
         assert "out of reach" in answer.found
 
@@ -206,13 +206,13 @@ class TestAutomation:
 
 class TestLastAttempt:
     def test_none_yet(self, tenant):
-        assert diagnose(tenant, "last attempt").is_well is None
+        assert diagnose(tenant, "attempt").is_well is None
 
     def test_failed_with_its_reason(self, tenant):
         make(tenant)
         Backup.objects.create(
             tenant_id=tenant.id, trigger=Trigger.MANUAL, status=Status.FAILED, error="Too late."
         )
-        answer = diagnose(tenant, "last attempt")
+        answer = diagnose(tenant, "attempt")
         assert answer.is_well is False
         assert answer.found.endswith(": Too late.")

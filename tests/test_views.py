@@ -459,7 +459,10 @@ class TestOverview:
         complete_row(1, created_at=timezone.now() - timedelta(days=1))
         row(error="The disk became full.")
         text = text_of(visit().get(PAGE))
-        assert "The last attempt to make a backup failed. The disk became full." in text
+        assert "The last attempt to make a backup failed." in text
+        assert re.search(
+            r"That was (?:today|yesterday) at \d.*? [ap]\.m\.: The disk became full\.", text
+        )
         assert text.count("The disk became full.") == 2
 
     def test_labels_are_escaped(self, tenant, visit):
@@ -730,8 +733,11 @@ class TestGlance:
 
 class TestChart:
     def bars(self, visit):
+        """The classes of the bars, but for the days on which nothing was."""
         page = visit().get(PAGE).content.decode()
-        return re.findall(r'<rect class="(\w+)"', page)
+        found = re.findall(r'<rect class="(\w+)"', page)
+        assert len(found) in (0, 30)
+        return [outcome for outcome in found if outcome != "none"]
 
     def test_a_bar_for_each_day_on_which_something_was(self, tenant, visit):
         make(tenant)
@@ -774,7 +780,7 @@ class TestChart:
             for bar in re.findall("<rect [^>]*>", page)
             for number in re.findall(r' (?:x|y|width|height)="([^"]*)"', bar)
         ]
-        assert len(numbers) == 4
+        assert len(numbers) == 4 * 30
         assert all(re.fullmatch(r"\d+", number) for number in numbers)
 
 
@@ -979,7 +985,10 @@ class TestCreate:
         )
         client = visit()
         text = text_of(client.get(PAGE))
-        assert "A backup seems to have been interrupted (no progress since" in text
+        assert "The last attempt to make a backup seems to have been interrupted." in text
+        assert "Make another one below: that puts this one right, too." in text
+        assert "All is well" not in text
+        assert "A backup is being made" not in text
         assert "data-status-url" not in client.get(PAGE).content.decode()
         client.post(f"{PAGE}/create")
         stale.refresh_from_db()
@@ -1337,7 +1346,7 @@ class TestSettings:
         answer = visit().post(f"{PAGE}/settings", SETTINGS | {"keep_last": "0", "keep_days": "x"})
         assert answer.status_code == 200
         page, text = answer.content.decode(), text_of(answer)
-        assert "The settings were not saved." in text
+        assert "The settings were not saved: see what is wrong below." in text
         assert "Ensure this value is greater than or equal to 1." in text
         assert "Enter a whole number." in text
         assert 'name="keep_days" value="x"' in page
@@ -1421,6 +1430,7 @@ class TestStatus:
             "queued": False,
             "bytes_done": None,
             "bytes_total": None,
+            "so_far": "",
             "status": None,
         }
 
@@ -1439,13 +1449,21 @@ class TestStatus:
         total = tenant.database.stat().st_size
         row(status=Status.RUNNING, file_name="a.sqlite3", started_at=timezone.now())
         expected = {"running": True, "queued": False, "bytes_total": total, "status": "running"}
-        assert self.status(visit) == expected | {"bytes_done": 0}
+        assert self.status(visit) == expected | {
+            "bytes_done": 0,
+            "so_far": "0\xa0bytes of 44.0\xa0KB",
+        }
         directory.make()
         partial = directory.create_partial("a.sqlite3")
         for written, done in [(4096, 4096), (total + 4096, total)]:
             partial.write_bytes(b"x" * written)
-            assert self.status(visit) == expected | {"bytes_done": done}
-        assert f'max="{total}"' in visit().get(PAGE).content.decode()
+            answer = self.status(visit)
+            assert answer["so_far"].endswith(" of 44.0\xa0KB")
+            del answer["so_far"]
+            assert answer == {**expected, "bytes_done": done}
+        page = visit().get(PAGE)
+        assert f'max="{total}"' in page.content.decode()
+        assert "44.0 KB of 44.0 KB" in text_of(page)
 
     def test_of_a_running_one_whose_database_is_gone(self, add_tenant, visit):
         add_tenant(database=False)

@@ -60,7 +60,7 @@ def test_ago(past, words):
         ({"automatic": True}, "Every day at about 2 a.m.; keep all."),
         (
             {"automatic": True, "interval": Interval.HOURLY, "time_of_day": time(2, 5)},
-            "Every hour at about 05 minutes past; keep all.",
+            "Every hour at about minute 05; keep all.",
         ),
         (
             {"automatic": True, "interval": Interval.SIX_HOURS, "time_of_day": time(14, 30)},
@@ -83,6 +83,7 @@ def test_ago(past, words):
             "Every month on day 31, or its last day, at about 2 a.m.; keep all.",
         ),
         ({"keep_last": 7}, "No automatic backups; keep the last 7."),
+        ({"keep_last": 1}, "No automatic backups; keep only the last one."),
         ({"keep_days": 1}, "No automatic backups; keep those of the last 1 day."),
         (
             {"keep_last": 7, "keep_days": 30},

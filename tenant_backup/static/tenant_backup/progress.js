@@ -28,6 +28,10 @@
 
   function show(status) {
     const bar = active.querySelector("progress");
+    const soFar = active.querySelector(".so-far");
+    if (soFar && status.so_far) {
+      soFar.textContent = status.so_far;
+    }
     if (bar && status.bytes_total) {
       bar.max = status.bytes_total;
       bar.value = status.bytes_done;
