@@ -28,6 +28,7 @@ from django.http import (
     HttpResponse,
     HttpResponseBadRequest,
     HttpResponseRedirect,
+    QueryDict,
 )
 from django.template.defaultfilters import truncatechars
 from django.template.response import TemplateResponse
@@ -40,7 +41,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
-from tenant_backup import backups, glance
+from tenant_backup import backups, glance, monitoring
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress
 from tenant_backup.files import size_in_words
@@ -70,6 +71,9 @@ FEW = 10
 
 class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """What they have in common: their rows come from the use cases, so none is added here."""
+
+    class Media:
+        css = {"all": ["tenant_backup/admin.css"]}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -165,11 +169,10 @@ class BackupAdmin(CatalogAdmin):
         "created_at",
         "size_in_words",
         "condition",
-        "short_error",
         "trigger",
         "label",
         "pinned",
-        "file_name",
+        "short_error",
     ]
     list_filter = ["status", "trigger", "pinned", GoodFilter]
     search_fields = ["tenant_id", "file_name", "label"]
@@ -334,6 +337,10 @@ class Fleet:
 
     names: Mapping[str, str]
     """The name of each tenant that has a row; of one that is not known, its id."""
+    tenants: Mapping[str, Tenant]
+    """Those whom the provider knows and who are valid, by their ids."""
+    alarms: Mapping[str, str]
+    """What monitoring finds now; by the tenants' ids."""
     retired: frozenset[str]
     standing: Any
     """Where automation stands; None without django-q2."""
@@ -350,20 +357,27 @@ class Fleet:
     @classmethod
     def ask(cls) -> Fleet:
         """Ask the provider, and make the settings of the tenants that are new."""
-        rows = set(BackupSettings.objects.values_list("tenant_id", flat=True))
-        standing = glance.standing()
+        noted = dict(BackupSettings.objects.values_list("tenant_id", "alarm"))
+        rows, standing = set(noted), glance.standing()
         try:
-            tenants = list(get_provider().all_tenants())
-            new = {tenant.id for tenant in tenants if not fault_of(tenant)} - rows
+            known = list(get_provider().all_tenants())
+            tenants = {tenant.id: tenant for tenant in known if not fault_of(tenant)}
+            new = tenants.keys() - rows
             if new:
                 BackupSettings.objects.ensure(new)
-            names = {tenant.id: str(tenant.name) for tenant in tenants}
+            names = {tenant.id: str(tenant.name) for tenant in known}
         except Exception as error:
             logger.exception("The admin cannot say which tenants there are.")
             trouble = str(error) or type(error).__name__
-            return cls({row: row for row in rows}, frozenset(), standing, trouble)
-        known = {row: names.get(row, row) for row in rows | new}
-        return cls(known, frozenset(rows - names.keys()), standing)
+            return cls({row: row for row in rows}, {}, noted, frozenset(), standing, trouble)
+        judgements = monitoring.judge(list(tenants.values()), timezone.now())
+        return cls(
+            names={row: names.get(row, row) for row in rows | new},
+            tenants=tenants,
+            alarms={judgement.tenant.id: judgement.alarm.value for judgement in judgements},
+            retired=frozenset(rows - names.keys()),
+            standing=standing,
+        )
 
     def found(self, words: str) -> list[str]:
         """The ids of the tenants that have all these words in their id or their name."""
@@ -398,6 +412,11 @@ def light(tone: str, text: str) -> SafeString:
     )
 
 
+def _with_detail(text: str, detail: str) -> SafeString:
+    """A cell of two lines, the second one small."""
+    return format_html('{} <span class="backup-detail">{}</span>', text, detail)
+
+
 class HealthFilter(admin.SimpleListFilter):
     title = gettext_lazy("state")
     parameter_name = "state"
@@ -427,9 +446,7 @@ class BackupSettingsAdmin(CatalogAdmin):
         "state",
         "schedule",
         "last_good",
-        "next_run",
-        "good_number",
-        "good_bytes",
+        "good",
     ]
     list_filter = [HealthFilter, "automatic", "interval"]
     search_fields = ["tenant_id"]
@@ -464,9 +481,6 @@ class BackupSettingsAdmin(CatalogAdmin):
         (gettext_lazy("Notices"), {"fields": ["notify_email"]}),
     ]
 
-    class Media:
-        css = {"all": ["tenant_backup/admin.css"]}
-
     def has_delete_permission(
         self, request: HttpRequest, obj: BackupSettings | None = None
     ) -> bool:
@@ -479,7 +493,10 @@ class BackupSettingsAdmin(CatalogAdmin):
         rows = cast("BackupSettingsQuerySet", super().get_queryset(request))
         fleet = Fleet.of(request)
         return rows.with_health(
-            timezone.now(), retired=fleet.retired, automation_runs=glance.runs(fleet.standing)
+            timezone.now(),
+            alarms=fleet.alarms,
+            retired=fleet.retired,
+            automation_runs=glance.runs(fleet.standing),
         )
 
     def get_search_results(
@@ -492,15 +509,18 @@ class BackupSettingsAdmin(CatalogAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist = super().get_changelist_instance(request)
-        names = Fleet.of(request).names
+        fleet, now = Fleet.of(request), timezone.now()
         for row in changelist.result_list:
-            vars(row)["name"] = names.get(row.tenant_id)
+            if tenant := fleet.tenants.get(row.tenant_id):
+                row.next_run_at = row.next_run(now, tenant.zone)
+            vars(row)["name"] = fleet.names.get(row.tenant_id)
         return changelist
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        response = super().changelist_view(request, extra_context)
+        title = {"title": _("The backups of all tenants")}
+        response = super().changelist_view(request, {**title, **(extra_context or {})})
         # An action is answered by a redirect, and what is wrong is said on the page that follows.
         if isinstance(response, TemplateResponse):
             response.context_data = {**(response.context_data or {}), **self._header(request)}
@@ -531,6 +551,8 @@ class BackupSettingsAdmin(CatalogAdmin):
             "standing": standing,
             "automation_light": self._automation_light(standing),
             "last_tick": ago(standing.last_tick_at) if standing and standing.last_tick_at else "",
+            "shown": request.GET.urlencode(),
+            "zone": timezone.get_current_timezone_name(),
             "may_switch": standing is not None and _may(request, "change", Automation),
         }
 
@@ -560,23 +582,31 @@ class BackupSettingsAdmin(CatalogAdmin):
             return HttpResponseBadRequest()
         switch[wanted](request)
         name = "admin:tenant_backup_backupsettings_changelist"
-        return HttpResponseRedirect(reverse(name, current_app=self.admin_site.name))
+        page = reverse(name, current_app=self.admin_site.name)
+        # Back to what was shown: filtered, sorted, searched.
+        shown = request.POST.get("shown", "")
+        return HttpResponseRedirect(f"{page}?{QueryDict(shown).urlencode()}" if shown else page)
 
     @admin.display(description=gettext_lazy("tenant"), ordering="tenant_id")
     def tenant(self, settings: BackupSettings) -> str:
         name = vars(settings).get("name") or settings.tenant_id
         if name == settings.tenant_id:
             return settings.tenant_id
-        return format_html('{} <span class="backup-detail">{}</span>', name, settings.tenant_id)
+        return _with_detail(name, settings.tenant_id)
 
     @admin.display(description=gettext_lazy("state"), ordering="-health")
     def state(self, settings: BackupSettings) -> str:
         health = Health(settings.health)
         return light(TONES[health], str(health.label))
 
-    @admin.display(description=gettext_lazy("automatic"), ordering="automatic")
+    @admin.display(
+        description=gettext_lazy("automatic"), ordering=F("next_run_at").asc(nulls_last=True)
+    )
     def schedule(self, settings: BackupSettings) -> str:
-        return str(settings.get_interval_display()) if settings.automatic else _("off")
+        if not settings.automatic:
+            return _("off")
+        interval, at = str(settings.get_interval_display()), settings.next_run_at
+        return _with_detail(interval, when(at)) if at else interval
 
     @admin.display(
         description=gettext_lazy("last good"),
@@ -586,24 +616,16 @@ class BackupSettingsAdmin(CatalogAdmin):
         if not (at := settings.last_good_at):
             return self.get_empty_value_display()
         day = date_format(timezone.localtime(at), "SHORT_DATE_FORMAT")
-        return format_html('{} <span class="backup-detail">{}</span>', ago(at), day)
+        return _with_detail(ago(at), day)
 
-    @admin.display(
-        description=gettext_lazy("next run"), ordering=F("next_run_at").asc(nulls_last=True)
-    )
-    def next_run(self, settings: BackupSettings) -> str:
-        at = settings.next_run_at
-        return when(at) if at else self.get_empty_value_display()
-
-    @admin.display(description=gettext_lazy("backups"), ordering="good_number")
-    def good_number(self, settings: BackupSettings) -> int:
-        return settings.good_number
-
-    @admin.display(description=gettext_lazy("size"), ordering="good_bytes")
-    def good_bytes(self, settings: BackupSettings) -> str:
-        if not settings.good_bytes:
+    @admin.display(description=gettext_lazy("good backups"), ordering="good_bytes")
+    def good(self, settings: BackupSettings) -> str:
+        if not settings.good_number:
             return self.get_empty_value_display()
-        return size_in_words(settings.good_bytes)
+        number = ngettext("%(count)d backup", "%(count)d backups", settings.good_number)
+        return _with_detail(
+            size_in_words(settings.good_bytes), number % {"count": settings.good_number}
+        )
 
     def save_model(
         self, request: HttpRequest, obj: BackupSettings, form: BackupSettingsForm, change: bool

@@ -7,7 +7,7 @@ Tenants are known by their id alone, for the host keeps them as it likes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -94,6 +94,15 @@ class Health(models.IntegerChoices):
     FAILED = 6, _("failed")
     OVERDUE = 7, _("overdue")
 
+    @classmethod
+    def of_alarms(cls) -> dict[Alarm, Health]:
+        """The alarms that are a tenant's health, whatever else there is to say."""
+        return {
+            Alarm.OVERDUE: cls.OVERDUE,
+            Alarm.FAILED: cls.FAILED,
+            Alarm.MISSING: cls.LOST,
+        }
+
 
 class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
     def of(self, tenant_id: str) -> BackupSettings:
@@ -134,14 +143,19 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
         return self.annotate(**latest)
 
     def with_health(
-        self, now: datetime, *, retired: Iterable[str], automation_runs: bool
+        self,
+        now: datetime,
+        *,
+        alarms: Mapping[str, str],
+        retired: Iterable[str],
+        automation_runs: bool,
     ) -> BackupSettingsQuerySet:
         """With what the list of all tenants shows, to filter and to sort by, too.
 
         `last_good_at`; `good_number` and `good_bytes` of the good backups; and `health`, the first
-        that is true of the tenant, whose alarm is the one that the last tick has noted. `retired`
-        are the ids that the provider does not know any more. While automation does not run, nobody
-        notes what comes to be wrong, so nobody with automatic backups is well.
+        that is true of the tenant. `alarms` are those that monitoring finds now, by the tenants'
+        ids, and `retired` the ids that the provider does not know any more. While automation does
+        not run, nobody with automatic backups is well.
         """
         good = Backup.objects.good().filter(tenant_id=OuterRef("tenant_id"))
         # By the clock of today, as in `with_latest`.
@@ -153,9 +167,13 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
             "good_bytes": Coalesce(Subquery(totals.values("bytes")), 0),
             "health": Case(
                 When(tenant_id__in=sorted(retired), then=Value(Health.RETIRED)),
-                When(alarm=Alarm.OVERDUE, then=Value(Health.OVERDUE)),
-                When(alarm=Alarm.FAILED, then=Value(Health.FAILED)),
-                When(alarm=Alarm.MISSING, then=Value(Health.LOST)),
+                *(
+                    When(
+                        tenant_id__in=sorted(key for key in alarms if alarms[key] == alarm),
+                        then=Value(health),
+                    )
+                    for alarm, health in Health.of_alarms().items()
+                ),
                 When(~Exists(good_so_far), then=Value(Health.NO_BACKUP)),
                 When(automatic=False, then=Value(Health.OFF)),
                 default=Value(Health.WELL if automation_runs else Health.STOPPED),
@@ -260,6 +278,10 @@ class BackupSettings(models.Model):
     def slot_after(self, now: datetime, zone: ZoneInfo) -> datetime | None:
         """The next slot after now, or None where automatic backup is off."""
         return next_slot(self.rule, self.tenant_id, zone, now) if self.automatic else None
+
+    def next_run(self, now: datetime, zone: ZoneInfo) -> datetime | None:
+        """The slot that is set, or the one that the next tick will set; None where it is off."""
+        return (self.next_run_at or self.slot_after(now, zone)) if self.automatic else None
 
     def reschedule(self, zone: ZoneInfo, now: datetime) -> bool:
         """Set the next slot after now, or none where automatic backup is off.

@@ -39,7 +39,7 @@ from tenant_backup import backups, chart, diagnosis, glance, manual, monitoring
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
 from tenant_backup.forms import LabelForm, SettingsForm
-from tenant_backup.models import Backup, BackupSettings, Event, Status, Trigger
+from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
 from tenant_backup.tenants import Tenant, get_provider
 from tenant_backup.words import settings_in_words
 
@@ -503,8 +503,9 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
     }
     read = _reader_of(tenant, sees_paths=may["configure"])
     line = partial(_line, read=read, going=going)
-    next_run_at = _next_run_at(settings, tenant)
-    newest = Event.objects.for_tenant(tenant.id).newest_first()
+    next_run_at = settings.next_run(now, tenant.zone)
+    # Pruning alone would fill the few lines that there are: it follows from each backup.
+    newest = Event.objects.for_tenant(tenant.id).exclude(action=Action.PRUNED).newest_first()
     context = {
         "title": gettext("Backups"),
         "may": may,
@@ -661,13 +662,6 @@ def _reader(request: HttpRequest, tenant: Tenant) -> Reader:
 
 def _reader_of(tenant: Tenant, *, sees_paths: bool) -> Reader:
     return str if sees_paths else partial(backups.without_paths, tenant=tenant)
-
-
-def _next_run_at(settings: BackupSettings, tenant: Tenant) -> datetime | None:
-    """The next slot: the one that is set, or the one that the next tick will set."""
-    if not settings.automatic:
-        return None
-    return settings.next_run_at or settings.slot_after(timezone.now(), tenant.zone)
 
 
 def _progress(tenant: Tenant, active: Backup | None) -> Progress | None:
