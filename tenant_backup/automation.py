@@ -378,7 +378,13 @@ def _ten_minutes(at: datetime | None) -> int | None:
 
 
 def _ensure_settings() -> None:
-    tenants = get_provider().all_tenants()
+    tenants = list(get_provider().all_tenants())
+    if not tenants and (known := BackupSettings.objects.count()):
+        logger.error(
+            "The tenant provider lists no tenant at all, though the catalog knows %d. Nobody is "
+            "backed up. Is a disk not mounted?",
+            known,
+        )
     BackupSettings.objects.ensure(tenant.id for tenant in tenants if not fault_of(tenant))
 
 

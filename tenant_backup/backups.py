@@ -740,7 +740,9 @@ def adopt_unknown(
             continue
         try:
             copy = directory.recognise(name)
-            _require_not_anothers(tenant, directory.file(name), copy)
+            if not directory.companion(name).exists():
+                # With one, which agrees, it was made here: two tenants may have equal data.
+                _require_not_anothers(tenant, directory.file(name), copy)
             sqlite.check(directory.file(name))
         except BackupError as error:
             refused.append(str(error))

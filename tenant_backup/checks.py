@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -207,7 +208,7 @@ def check_cluster(
         )
         hint = f'Set Q_CLUSTER["orm"] to "{catalog}", the CATALOG_DATABASE.'
     elif not _has_broker(cluster):
-        problem = "Q_CLUSTER names no broker, and Redis, the default, cannot be imported"
+        problem = "its broker is Redis, as Q_CLUSTER names no other, and redis cannot be imported"
         hint = f'Set Q_CLUSTER["orm"] to "{catalog}", or install redis.'
     elif not _is_known_cluster(cluster, _setting("CLUSTER")):
         problem = f"TENANT_BACKUP['CLUSTER'] is {_setting('CLUSTER')!r}, which Q_CLUSTER lacks"
@@ -333,7 +334,7 @@ def check_tenants(
             )
             for fault in faults
         ]
-    return [*_check_roots(tenants), *_check_ids(tenants)]
+    return [*_check_roots(tenants), *_check_ids(tenants), *_check_databases(tenants)]
 
 
 def _is_migrated() -> bool:
@@ -343,18 +344,35 @@ def _is_migrated() -> bool:
 
 
 def _check_roots(tenants: Sequence[Tenant]) -> list[CheckMessage]:
-    by_root: dict[str, list[str]] = {}
-    for tenant in tenants:
-        by_root.setdefault(os.path.realpath(tenant.root), []).append(tenant.id)
     return [
         Error(
-            f"The tenants {', '.join(map(repr, ids))} share the root {root}.",
+            f"The tenants {ids} share the root {root}.",
             hint="Each would have the others' backups in its directory. Give each its own root.",
             id="tenant_backup.E009",
         )
-        for root, ids in by_root.items()
-        if len(ids) > 1
+        for root, ids in _shared((tenant.root, tenant.id) for tenant in tenants)
     ]
+
+
+def _check_databases(tenants: Sequence[Tenant]) -> list[CheckMessage]:
+    return [
+        Error(
+            f"The tenants {ids} share the database {database}.",
+            hint="To restore one would restore the others, too. Give each its own database.",
+            id="tenant_backup.E013",
+        )
+        for database, ids in _shared((tenant.database, tenant.id) for tenant in tenants)
+    ]
+
+
+def _shared(paths: Iterable[tuple[Path, str]]) -> Iterator[tuple[str, str]]:
+    """Each path that several tenants have, and their ids in words."""
+    ids_by_path: dict[str, list[str]] = {}
+    for path, tenant_id in paths:
+        ids_by_path.setdefault(os.path.realpath(path), []).append(tenant_id)
+    for shared, ids in ids_by_path.items():
+        if len(ids) > 1:
+            yield shared, ", ".join(map(repr, ids))
 
 
 def _check_ids(tenants: Sequence[Tenant]) -> list[CheckMessage]:

@@ -117,6 +117,13 @@ def judge(tenants: Sequence[Tenant], now: datetime) -> list[Judgement]:
     return judgements
 
 
+def retired(tenants: Sequence[Tenant]) -> list[str]:
+    """The ids with settings that are none of these tenants', who are all that there are."""
+    known = {tenant.id for tenant in tenants}
+    ids = BackupSettings.objects.order_by("tenant_id").values_list("tenant_id", flat=True)
+    return [tenant_id for tenant_id in ids if tenant_id not in known]
+
+
 def notify(now: datetime | None = None) -> None:
     """Note who needs somebody, and mail what has changed: to `ADMINS`, and to the tenants' own.
 

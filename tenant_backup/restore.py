@@ -56,6 +56,11 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 5
 """How long to wait for the users of a database to go. One that is idle never goes."""
 
+MAKE_ROOM = Text(
+    "Make room there first: for instance move an old backup to another disk, then run manage.py "
+    "syncbackups."
+)
+
 RESTORED_AWAY = gettext_noop(
     "The database that holds the catalog was restored to a moment at which this backup was still "
     "to be made. Ask for it again."
@@ -473,11 +478,12 @@ class _Work:
             "free": size_in_words(free),
         }
         if not together:
-            raise NotEnoughSpace(
+            error = NotEnoughSpace(
                 "Not enough disk space in %(path)s: %(needed)s needed (%(log)s for the log of the "
                 "restore), %(free)s free. Nothing was changed.",
                 **sizes,
             )
+            raise _with_more(error, MAKE_ROOM)
         error = NotEnoughSpace(
             "Not enough disk space in %(path)s: %(needed)s needed (%(log)s for the log of the "
             "restore, %(copy)s for the safety copy), %(free)s free. Nothing was changed.",
@@ -485,8 +491,8 @@ class _Work:
             **sizes,
         )
         if self.safety_copy_to:
-            raise error
-        raise _with_more(error, Text("With --safety-copy-to it goes to another disk."))
+            raise _with_more(error, MAKE_ROOM)
+        raise _with_more(error, Text("With --safety-copy-to the safety copy goes to another disk."))
 
     def save(self, live: Exclusive, begun: Backup | None) -> Backup | Path | None:
         """Save what the database holds now; None where not even its pages can be copied."""
@@ -694,7 +700,8 @@ class _Work:
             )
             return text % {"database": database, "copy": safety_copy, "folder": database.parent}
         what = str(safety_copy.pk if isinstance(safety_copy, Backup) else safety_copy)
-        return f"manage.py restorebackup {shlex.quote(self.tenant.id)} {shlex.quote(what)}"
+        command = f"restorebackup {shlex.quote(self.tenant.id)} {shlex.quote(what)}"
+        return f"python manage.py {command}"
 
 
 def _with_more(error: BackupError, more: Text) -> BackupError:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import sqlite3
 import stat
 import time
@@ -768,6 +769,20 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def _not_readable(path: Path, error: sqlite3.Error, busy_timeout: float) -> BackupError:
+    free = shutil.disk_usage(path.parent).free
+    if free < LOG_MARGIN and _code(error) in (
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    ):
+        # To read in WAL mode SQLite has to write beside the database.
+        return NotEnoughSpace(
+            "The database %(database)s cannot be opened, since its disk is full: %(free)d bytes "
+            "are free (%(reason)s). Make room, then try again.",
+            database=path,
+            free=free,
+            reason=error,
+        )
     match _code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return DatabaseLocked(

@@ -63,8 +63,12 @@ class Tenant:
         return ZoneInfo(self.time_zone or settings.TIME_ZONE)
 
 
-def fault_of(tenant: Tenant) -> str | None:
+def fault_of(tenant: object) -> str | None:
     """What keeps this tenant from being backed up, in a sentence; None where nothing does."""
+    if not isinstance(tenant, Tenant):
+        # What the host's code returns is not what its types say.
+        text = gettext("The tenant provider gave %(what)r instead of a Tenant.")
+        return text % {"what": tenant}
     if not isinstance(tenant.id, str) or not 1 <= len(tenant.id) <= ID_LENGTH:
         text = gettext("The tenant id %(tenant)r must be text of 1 to %(most)d characters.")
         return text % {"tenant": tenant.id, "most": ID_LENGTH}
@@ -202,7 +206,7 @@ class DirectoryTenants(HostNameTenants):
     def all_tenants(self) -> Iterable[Tenant]:
         directory = Path(self.directory).absolute()
         return [
-            self._tenant(directory, name)
+            self.tenant(directory / name)
             for name in sorted(self._names(directory))
             if self._is_tenant(directory, name)
         ]
@@ -212,7 +216,7 @@ class DirectoryTenants(HostNameTenants):
         # Only a name that is listed, so that no id leads elsewhere, nor to the same folder twice
         # where capitals make no difference.
         if tenant_id in self._names(directory) and self._is_tenant(directory, tenant_id):
-            return self._tenant(directory, tenant_id)
+            return self.tenant(directory / tenant_id)
         raise TenantNotFound("There is no tenant %(tenant)r.", tenant=tenant_id)
 
     @staticmethod
@@ -223,8 +227,9 @@ class DirectoryTenants(HostNameTenants):
     def _is_tenant(directory: Path, name: str) -> bool:
         return not name.startswith(".") and (directory / name).is_dir()
 
-    def _tenant(self, directory: Path, name: str) -> Tenant:
-        return Tenant(name, name, directory / name, directory / name / self.database_name)
+    def tenant(self, folder: Path) -> Tenant:
+        """The tenant of this folder. Override it to give names or time zones, but keep the id."""
+        return Tenant(folder.name, folder.name, folder, folder / self.database_name)
 
 
 class DatabaseTenants(HostNameTenants):

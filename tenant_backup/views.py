@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.conf import settings as project_settings
 from django.contrib import admin, messages
 from django.contrib.auth.views import redirect_to_login
@@ -596,15 +597,17 @@ def _render(
 ) -> HttpResponse:
     # What the admin's templates want to know. Not by `each_context`, which asks for the permissions
     # on every model of the project, to list them in a sidebar that is the operator's.
-    at_the_top = admin.site.site_url == "/"
-    frame = {
-        "site_title": admin.site.site_title,
-        "site_header": admin.site.site_header,
-        "site_url": get_script_prefix() if at_the_top else admin.site.site_url,
-        "has_permission": admin.site.has_permission(request),
-        "is_popup": False,
-        "is_nav_sidebar_enabled": False,
-    }
+    frame: dict[str, Any] = {"site_url": get_script_prefix()}
+    if apps.is_installed("django.contrib.admin"):  # otherwise the host has a frame of its own
+        at_the_top = admin.site.site_url == "/"
+        frame = {
+            "site_title": admin.site.site_title,
+            "site_header": admin.site.site_header,
+            "site_url": get_script_prefix() if at_the_top else admin.site.site_url,
+            "has_permission": admin.site.has_permission(request),
+            "is_popup": False,
+            "is_nav_sidebar_enabled": False,
+        }
     ours = {"tenant": tenant, "zone": tenant.zone.key}
     return render(request, template, {**frame, **ours, **context})
 

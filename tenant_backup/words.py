@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 from django.utils.formats import date_format, time_format
 from django.utils.text import capfirst, get_text_list
 from django.utils.timesince import timesince
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, npgettext_lazy
 
 from tenant_backup.chart import Outcome
 from tenant_backup.models import BackupSettings, Interval
@@ -17,6 +18,17 @@ from tenant_backup.schedule import HOURS_BETWEEN
 A_WEEK = timedelta(days=7)
 SKEW = timedelta(minutes=5)
 """So far the clocks of two computers may differ; what is further ahead, a wrong one has written."""
+
+
+PAST: dict[str, Any] = {
+    "year": npgettext_lazy("ago", "%(num)d year", "%(num)d years", "num"),
+    "month": npgettext_lazy("ago", "%(num)d month", "%(num)d months", "num"),
+    "week": npgettext_lazy("ago", "%(num)d week", "%(num)d weeks", "num"),
+    "day": npgettext_lazy("ago", "%(num)d day", "%(num)d days", "num"),
+    "hour": npgettext_lazy("ago", "%(num)d hour", "%(num)d hours", "num"),
+    "minute": npgettext_lazy("ago", "%(num)d minute", "%(num)d minutes", "num"),
+}
+"""The units in the case that "ago" asks for, which in German differs from Django's own."""
 
 
 def when(at: datetime, now: datetime | None = None) -> str:
@@ -43,7 +55,9 @@ def ago(at: datetime | None, now: datetime | None = None) -> str:
         return ""
     if now - at < timedelta(minutes=1):
         return gettext("just now")
-    return gettext("%(duration)s ago") % {"duration": timesince(at, now, depth=1)}
+    return gettext("%(duration)s ago") % {
+        "duration": timesince(at, now, time_strings=PAST, depth=1)
+    }
 
 
 def outcome_in_words(outcome: Outcome) -> str:

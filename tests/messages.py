@@ -91,7 +91,10 @@ def saved():
 
 def key(message):
     """What a text is known by: its context, and the text or both of its forms."""
-    return message.context, tuple(message.id) if message.pluralizable else message.id
+    context = message.context
+    if isinstance(context, bytes):  # as Babel reads it from what is compiled
+        context = context.decode()
+    return context, tuple(message.id) if message.pluralizable else message.id
 
 
 def texts(catalog):

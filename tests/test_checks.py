@@ -396,7 +396,7 @@ def test_w001_no_broker_and_no_redis(settings, monkeypatch):
     settings.Q_CLUSTER = {"name": "host", "workers": 1}
     ((id_, sentence),) = run_without_database()
     assert id_ == "W001"
-    assert "Q_CLUSTER names no broker" in sentence
+    assert "its broker is Redis, as Q_CLUSTER names no other" in sentence
 
 
 def test_w001_a_cluster_that_nobody_runs(settings):
@@ -514,7 +514,7 @@ def test_e009_one_root_for_two_tenants(monkeypatch, tmp_path, way):
 def test_e010_one_id_for_two_tenants(monkeypatch, tmp_path):
     tenants(
         monkeypatch,
-        *(Tenant("acme", name, tmp_path / name, tmp_path / "db") for name in ("one", "two")),
+        *(Tenant("acme", name, tmp_path / name, tmp_path / name / "db") for name in ("one", "two")),
         Tenant("bolt", "Bolt", tmp_path / "three", tmp_path / "db"),
     )
     assert run() == [("E010", "The tenant id 'acme' is given to 2 tenants.")]
@@ -523,7 +523,29 @@ def test_e010_one_id_for_two_tenants(monkeypatch, tmp_path):
 @pytest.mark.django_db
 def test_a_shared_root_and_a_shared_id_are_told_at_once(monkeypatch, tmp_path):
     tenants(monkeypatch, *[Tenant("acme", "Acme", tmp_path, tmp_path / "db")] * 2)
-    assert [id_ for id_, _ in run()] == ["E009", "E010"]
+    assert [id_ for id_, _ in run()] == ["E009", "E010", "E013"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("way", ["same", "link"])
+def test_e013_one_database_for_two_tenants(monkeypatch, tmp_path, way):
+    database = tmp_path / "one.sqlite3"
+    database.touch()
+    (tmp_path / "link").symlink_to(database)
+    other = {"same": database, "link": tmp_path / "link"}[way]
+    tenants(
+        monkeypatch,
+        Tenant("acme", "Acme", tmp_path / "acme", database),
+        Tenant("apart", "Apart", tmp_path / "apart", tmp_path / "two.sqlite3"),
+        Tenant("bolt", "Bolt", tmp_path / "bolt", other),
+    )
+    assert run() == [("E013", f"The tenants 'acme', 'bolt' share the database {database}.")]
+
+
+@pytest.mark.django_db
+def test_e008_what_is_no_tenant_at_all(monkeypatch):
+    tenants(monkeypatch, "acme")
+    assert run() == [("E008", "The tenant provider gave 'acme' instead of a Tenant.")]
 
 
 @pytest.mark.django_db

@@ -108,7 +108,7 @@ class TestPerform:
             restore.perform(plan)
         safety_copy = Backup.objects.get(trigger=Trigger.RESTORE)
         assert "is not equal to the backup in the table 'credits'" in str(caught.value)
-        assert f"To undo: manage.py restorebackup acme {safety_copy.pk}" in str(caught.value)
+        assert f"To undo: python manage.py restorebackup acme {safety_copy.pk}" in str(caught.value)
 
     def test_a_full_disk_at_the_safety_copy(self, tenant, plan, monkeypatch):
         def full(*args, **kwargs):
@@ -128,7 +128,7 @@ class TestPerform:
         backups.create(tenant, COMMAND)
         restored = restore.perform(restore.verify(restore.newest(tenant)))
         pk = restored.safety_copy.pk
-        assert restored.undo == f"""manage.py restorebackup 'it'"'"'s; rm -rf' {pk}"""
+        assert restored.undo == f"""python manage.py restorebackup 'it'"'"'s; rm -rf' {pk}"""
 
     @pytest.mark.skipif(not AS_ROOT, reason="Only root makes files for others.")
     def test_as_root_everything_belongs_to_the_owner(self, tenant, made):

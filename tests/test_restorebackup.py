@@ -116,7 +116,7 @@ class TestRestore:
         add_rows(database, 1)
 
         undo = done.stdout.splitlines()[-1]
-        assert undo == "To undo: manage.py restorebackup acme 2"
+        assert undo == "To undo: python manage.py restorebackup acme 2"
         assert restore(host, "acme", "2", "--no-input").returncode == 0
         assert state(database) == new
 
@@ -145,7 +145,7 @@ class TestRestore:
                 "database": str(root / "db.sqlite3"),
                 "restored_from": str(backup),
                 "safety_copy": str(root / "backups" / answer["backups"][1]["file"]),
-                "undo": "manage.py restorebackup acme 2",
+                "undo": "python manage.py restorebackup acme 2",
                 "notes": [],
             }
         ]
@@ -543,7 +543,10 @@ class TestFullDisk:
         done = restore(host, "acme", "1", "--no-input")
         assert done.returncode == 1
         assert "Not enough disk space" in done.stderr
-        assert "Nothing was changed. With --safety-copy-to it goes to another disk." in done.stderr
+        assert (
+            "Nothing was changed. With --safety-copy-to the safety copy goes to another disk."
+            in done.stderr
+        )
         assert state(cramped / "db.sqlite3") == before
         assert len(host.catalog()) == 1
 
@@ -555,7 +558,7 @@ class TestFullDisk:
         assert state_of_backup(copy) == before
         assert names_in(safe) == [copy.name, f"{copy.name}.sha256"]
         assert len(host.catalog()) == 1
-        assert f"To undo: manage.py restorebackup acme '{copy}'" in done.stdout
+        assert f"To undo: python manage.py restorebackup acme '{copy}'" in done.stdout
 
     @pytest.mark.parametrize("megabytes", [0, 1, 2, 3])
     def test_when_it_is_full_all_the_same_the_old_state_stands(self, host, cramped, megabytes):

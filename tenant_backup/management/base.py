@@ -12,10 +12,11 @@ from datetime import UTC
 from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from tenant_backup.automation import Standing, State
+from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, TenantNotFound
 from tenant_backup.models import Backup, BackupSettings
 from tenant_backup.tenants import Tenant, get_provider
@@ -39,6 +40,15 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without an entry in the system's list
         return ""
+
+
+def catalog_trouble(error: DatabaseError) -> str:
+    """What is wrong with the catalog, which is no fault of a tenant's."""
+    alias = conf.CATALOG_DATABASE
+    where = f"the database {alias!r}, {connections[alias].settings_dict['NAME']}"
+    text = f"The catalog (in {where}) cannot be used: {error}."
+    is_table_missing = "no such" in str(error) or "does not exist" in str(error)
+    return f"{text} Has manage.py migrate been run?" if is_table_missing else text
 
 
 @dataclass
@@ -69,8 +79,7 @@ class CatalogCommand(BaseCommand):
         try:
             return super().execute(*args, **options)
         except DatabaseError as error:
-            message = f"The catalog cannot be used: {error}. Has manage.py migrate been run?"
-            raise self.failure(message, as_json=options["as_json"]) from error
+            raise self.failure(catalog_trouble(error), as_json=options["as_json"]) from error
 
     def failure(self, message: str, *, as_json: bool) -> CommandError:
         """The end of a command that fails as a whole, said to people and to programs."""
@@ -105,9 +114,8 @@ class TenantCommand(CatalogCommand):
         """The tenants of these ids, or all. Ends the command where one is unknown."""
         try:
             provider = get_provider()
-            if not tenant_ids:
-                return list(provider.all_tenants())
-            tenants, unknown = [], []
+            tenants = [] if tenant_ids else list(provider.all_tenants())
+            unknown = []
             for tenant_id in dict.fromkeys(tenant_ids):
                 try:
                     tenants.append(provider.get_tenant(tenant_id))
@@ -120,6 +128,13 @@ class TenantCommand(CatalogCommand):
             message = f"The tenant provider failed: {type(error).__name__}: {error}"
             raise self.failure(message, as_json=as_json) from error
         self.refuse_unknown(unknown, as_json=as_json)
+        if not tenants and (known := BackupSettings.objects.count()):
+            # All gone at once: that is an accident.
+            message = (
+                f"The tenant provider lists no tenant at all, though the catalog knows {known}. "
+                "Nobody is backed up. Is a disk not mounted?"
+            )
+            raise self.failure(message, as_json=as_json)
         return tenants
 
     def refuse_unknown(self, tenant_ids: Sequence[str], *, as_json: bool) -> None:
@@ -140,6 +155,9 @@ class TenantCommand(CatalogCommand):
             if error.backup:
                 report.backups.append(error.backup)
             message = str(error)
+        except DatabaseError as error:
+            logger.exception("The catalog failed during the work for tenant %r.", tenant.id)
+            message = catalog_trouble(error)
         except Exception as error:
             logger.exception("The work for tenant %r failed.", tenant.id)
             message = f"{type(error).__name__}: {error}"

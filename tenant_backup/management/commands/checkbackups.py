@@ -40,6 +40,8 @@ class Command(TenantCommand):
             line = self.attempt(tenant, report, partial(_check, tenant, report))
             if line and not quiet:
                 self.say(line)
+        for tenant_id in [] if tenants or quiet else monitoring.retired(found):
+            self.say(f"{shown(tenant_id)}: retired: the tenant provider does not know it any more.")
         if standing := automation.trouble():
             message = standing_in_words(standing)
             report.errors.append(("", message))

@@ -89,6 +89,9 @@ class Command(BaseCommand):
 
     def serve(self, port: int) -> None:
         self.heading("Serve the pages, with a cluster for automatic backups, until Ctrl-C")
+        # A cluster ticks for the first time half a minute after its start. This counts as a tick,
+        # so nobody sees "stalled" until then.
+        call_command("runbackup", due=True, verbosity=0)
         with running_cluster():
             call_command(
                 "runserver",
@@ -107,8 +110,11 @@ def running_cluster() -> Iterator[None]:
 
     The example has no other tasks, so the default cluster is not needed.
     """
-    # Ended by a signal other than Ctrl-C, this process would leave the cluster behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Ended by a signal other than Ctrl-C, as when the terminal is closed, this process would leave
+    # the cluster behind.
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     # In a session of its own, so that Ctrl-C does not reach it: django-q2 may hang when a second
     # signal comes while it works on the first.
     command = [sys.executable, sys.argv[0], "qcluster"]
