@@ -108,7 +108,8 @@ class _NothingToDo(BackupError):
 
 
 def directory_of(tenant: Tenant) -> BackupDirectory:
-    return BackupDirectory(tenant.root, conf.DIRECTORY_NAME, tenant.database)
+    owners = (tenant.root, tenant.database)
+    return BackupDirectory(tenant.root, conf.DIRECTORY_NAME, owners=owners)
 
 
 def request(tenant: Tenant, order: Order) -> Backup:
@@ -312,7 +313,7 @@ def note_missing(tenant: Tenant) -> list[Backup]:
     # In bulk, for a database takes only so many numbers in one question.
     gone = [found for _pk, found in sorted(rows.in_bulk(missing).items())]
     for backup in gone:
-        _note_found(backup, Action.MISSING, missing_at=timezone.now())
+        note_found(backup, Action.MISSING, missing_at=timezone.now())
     return gone
 
 
@@ -327,18 +328,14 @@ def verify(
     directory, now = directory_of(tenant), timezone.now()
     if directory.is_missing(backup.file_name):
         if not backup.missing_at:
-            _note_found(backup, Action.MISSING, missing_at=now)
+            note_found(backup, Action.MISSING, missing_at=now)
         text = gettext("The file %(path)s is missing.")
         return text % {"path": directory.file(backup.file_name)}
     if problem := _damage(directory, backup, deadline, pulse):
         if not backup.damaged_at:
-            _note_found(backup, Action.DAMAGED, problem, damaged_at=now, missing_at=None)
+            note_found(backup, Action.DAMAGED, problem, damaged_at=now, missing_at=None)
         return problem
-    if backup.is_good:
-        Backup.objects.filter(pk=backup.pk).update(verified_at=now)
-        backup.verified_at = now
-    else:
-        _note_found(backup, Action.FOUND, verified_at=now, missing_at=None, damaged_at=None)
+    note_found(backup, Action.FOUND, verified_at=now, missing_at=None, damaged_at=None)
     return ""
 
 
@@ -378,14 +375,19 @@ def _damage(
     return ""
 
 
-def _note_found(
+def note_found(
     backup: Backup, action: Action, detail: str = "", **changes: datetime | None
 ) -> None:
-    """Note what was found out about a complete backup's file, in the catalog and the history."""
+    """Note what was found out about a complete backup's file, in the catalog and the history.
+
+    That a good one is good still is no news for the history.
+    """
+    is_news = action is not Action.FOUND or not backup.is_good
     with _catalog_transaction():
         if Backup.objects.complete().filter(pk=backup.pk).update(**changes):
             vars(backup).update(changes)
-            Event.record(action, backup, detail=detail)
+            if is_news:
+                Event.record(action, backup, detail=detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -549,7 +551,9 @@ def contents(tenant: Tenant, backup: Backup, *, seconds: float | None = None) ->
     file = directory_of(tenant).file(backup.file_name)
     then = sqlite.contents(file, deadline=_deadline(seconds))
     try:
-        with sqlite.snapshot(tenant.database, busy_timeout=REQUEST_BUSY_TIMEOUT) as snapshot:
+        with sqlite.snapshot(
+            tenant.database, busy_timeout=REQUEST_BUSY_TIMEOUT, only_look=True
+        ) as snapshot:
             today = snapshot.contents(deadline=_deadline(seconds))
     except BackupError as error:
         logger.warning("Today's rows of tenant %r cannot be counted: %s", tenant.id, error)
@@ -773,7 +777,8 @@ def adopt_unknown(
 def _require_not_anothers(tenant: Tenant, file: Path, copy: Fingerprint) -> None:
     """Raise `BackupError` where the catalog knows this very file as another tenant's alone."""
     rows = Backup.objects.filter(sha256=copy.sha256, size=copy.size)
-    owners = set(rows.values_list("tenant_id", flat=True))
+    # Whoever put a file into a folder need not have known whose it is.
+    owners = set(rows.exclude(trigger=Trigger.ADOPTED).values_list("tenant_id", flat=True))
     if owners and tenant.id not in owners:
         raise BackupError(
             "%(path)s is a backup of tenant %(tenant)r.", path=file, tenant=min(owners)

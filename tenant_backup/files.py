@@ -96,7 +96,8 @@ class BackupDirectory:
 
     root: Path
     name: str
-    database: Path | None = None
+    owners: tuple[Path, ...] = ()
+    """Whose owner gets what root makes: that of the first of these that is not root's."""
 
     @property
     def path(self) -> Path:
@@ -351,7 +352,7 @@ class BackupDirectory:
             flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | O_BINARY
             descriptor = os.open(file, os.O_RDONLY | flags)
         except FileNotFoundError:
-            raise BackupError("The file %(name)s is not there any more.", name=name) from None
+            raise BackupError("The file %(path)s is not there any more.", path=file) from None
         except OSError as error:
             raise BackupError(
                 "%(path)s cannot be read: %(reason)s.", path=file, reason=error.strerror
@@ -456,14 +457,13 @@ class BackupDirectory:
     def _owner_for_root(self) -> os.stat_result | None:
         """As root, to whom what we make shall belong, so that the web server is never locked out.
 
-        The tenant root's owner, or the database's where that is root. None for root, and where we
-        are anybody else.
+        None for root, and where we are anybody else.
         """
         if not _is_root():
             return None
-        for path in (self.root, self.database):
+        for path in self.owners or (self.root,):
             with suppress(OSError):
-                if path and (owner := path.stat()).st_uid != 0:
+                if (owner := path.stat()).st_uid != 0:
                     return owner
         return None
 

@@ -10,15 +10,16 @@ from pathlib import Path
 
 COMMANDS = """\
 sh -eu <<'RESTORE'
+# Before: stop everything that uses the database (the web server, the cluster, cron jobs).
 database={database}
 backup={backup}
 sha256={sha256}
 
 # Copy the backup to a temporary name beside the database. Is it what it was when it was made?
+trap 'rm -f "$database.restored"' EXIT
 rm -f "$database.restored"
 cp "$backup" "$database.restored"
 if [ "$(sha256sum < "$database.restored" | cut -c 1-64)" != "$sha256" ]; then
-    rm -f "$database.restored"
     echo "$backup is damaged: nothing was done." >&2
     exit 1
 fi
@@ -31,13 +32,16 @@ check = sqlite3.connect(f"{{new.absolute().as_uri()}}?immutable=1", uri=True)
 try:
     if check.execute("PRAGMA integrity_check").fetchone() != ("ok",):
         sys.exit(f"{{new}} is damaged: nothing was done.")
-except sqlite3.OperationalError as error:
+except sqlite3.DatabaseError as error:
     if "no such collation" not in str(error) and "function" not in str(error):
-        raise
+        sys.exit(f"{{new}} is no sound database ({{error}}): nothing was done.")
     print(f"Not checked beyond its checksum, for only the project has what it needs: {{error}}")
 like = (old if old.exists() else old.parent).stat()
-os.chown(new, like.st_uid, like.st_gid)
-os.chmod(new, like.st_mode & 0o777 if old.exists() else 0o600)
+try:
+    os.chown(new, like.st_uid, like.st_gid)
+    os.chmod(new, like.st_mode & 0o777 if old.exists() else 0o600)
+except OSError as error:
+    sys.exit(f"The owner of {{old}} cannot be kept ({{error}}): nothing was done. Try it as root.")
 CHECK
 sync
 
@@ -51,6 +55,7 @@ done
 # Nothing of the old database is left beside the new one.
 mv "$database.restored" "$database"
 echo "Restored $database. What was there before is in $aside."
+# After: start everything again, and look whether it is right.
 RESTORE
 """
 

@@ -272,6 +272,13 @@ class BackupSettings(models.Model):
         return initial
 
     @property
+    def is_initial(self) -> bool:
+        """Whether nobody has configured anything yet."""
+        initial = BackupSettings.initial(self.tenant_id)
+        fields = [field.attname for field in self._meta.fields if field.editable]
+        return all(getattr(self, name) == getattr(initial, name) for name in fields if name != "id")
+
+    @property
     def rule(self) -> Rule:
         return Rule(self.interval, self.time_of_day, self.weekday, self.day_of_month)
 

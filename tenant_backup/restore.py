@@ -7,6 +7,7 @@ The operator does it, never the page. `find` and `verify` say what would be done
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import shlex
@@ -19,9 +20,10 @@ from datetime import UTC, datetime
 from enum import Enum
 from itertools import count
 from pathlib import Path
+from sqlite3 import SQLITE_BUSY, SQLITE_LOCKED
 from typing import TYPE_CHECKING, Any
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop
 
@@ -47,11 +49,13 @@ from tenant_backup.models import (
     Trigger,
 )
 from tenant_backup.signals import backup_restored
-from tenant_backup.sqlite import Exclusive, Fingerprint, User
+from tenant_backup.sqlite import Exclusive, Fingerprint, Progress, User
 from tenant_backup.tenants import Tenant, fault_of, get_provider, sqlite_file
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
+
+logger = logging.getLogger("tenant_backup")
 
 WAIT_SECONDS = 5
 """How long to wait for the users of a database to go. One that is idle never goes."""
@@ -217,14 +221,14 @@ def verify(choice: Choice) -> Plan:
         if fingerprint.size == 0:
             raise DatabaseDamaged("%(path)s is empty: it is no backup.", path=choice.file)
         sqlite.check(choice.file)
-    except DatabaseDamaged:
-        _mark(choice, damaged_at=timezone.now())
+    except DatabaseDamaged as error:
+        _mark(choice, Action.DAMAGED, str(error), damaged_at=timezone.now())
         raise
     except OSError as error:
         raise BackupError(
             "%(path)s cannot be read: %(reason)s.", path=choice.file, reason=error.strerror
         ) from error
-    _mark(choice, verified_at=timezone.now(), missing_at=None, damaged_at=None)
+    _mark(choice, Action.FOUND, verified_at=timezone.now(), missing_at=None, damaged_at=None)
     origin, other = _origin(choice, fingerprint)
     size, journal_mode, trouble = None, None, ""
     try:
@@ -252,8 +256,11 @@ def perform(
     safety_copy_to: Path | None = None,
     actor: str = "",
     say: Callable[[str], None] = lambda text: None,
+    progress: Progress | None = None,
 ) -> Restored:
     """Save the present state, then put the verified backup in its place.
+
+    `progress` is called while the backup is put into the database.
 
     Raises a `BackupError` that says what state the database is in: the old one, or, after the very
     last steps, the restored one. Running it again completes what was begun.
@@ -261,7 +268,7 @@ def perform(
     tenant = plan.choice.tenant
     backups.require_no_transaction()
     backups.directory_of(tenant).make()
-    work = _Work(plan, safety_copy_to, actor, say, holds_catalog(tenant))
+    work = _Work(plan, safety_copy_to, actor, say, progress, holds_catalog(tenant))
     with work.alone():
         restored = work.restore()
     backup_restored.send_robust(Backup, tenant=tenant, backup=restored.backup)
@@ -282,9 +289,11 @@ class _Known:
     @classmethod
     def of(cls, tenant: Tenant) -> _Known:
         rows = list(Backup.objects.for_tenant(tenant.id).complete())
-        settings: dict[str, Any] = dict(
-            BackupSettings.objects.filter(tenant_id=tenant.id).values().first() or {}
-        )
+        of_tenant = BackupSettings.objects.filter(tenant_id=tenant.id)
+        settings: dict[str, Any] = dict(of_tenant.values().first() or {})
+        if (row := of_tenant.first()) and row.is_initial:
+            # A catalog that was made anew: the restored one knows what was configured.
+            settings = {}
         return cls(
             orders={
                 row.file_name: backups.Order(
@@ -315,10 +324,11 @@ class _Known:
         """
         rows = Backup.objects.for_tenant(tenant.id).complete()
         for row in rows:
-            if row.file_name in self.orders:
-                pinned = self.orders[row.file_name].pinned
-                changes = {"pinned": pinned, **self.found[row.file_name]}
-                rows.filter(pk=row.pk).update(**changes)
+            if order := self.orders.get(row.file_name):
+                # Of what was found on disk nobody knew any more whether it was pinned.
+                was_pinned = row.pinned and order.trigger == Trigger.ADOPTED
+                pinned = order.pinned or was_pinned
+                rows.filter(pk=row.pk).update(pinned=pinned, **self.found[row.file_name])
             elif backups.directory_of(tenant).is_missing(row.file_name):
                 # It was deleted since, by retention or by somebody: it is not lost.
                 rows.filter(pk=row.pk).delete()
@@ -337,6 +347,7 @@ class _Work:
     safety_copy_to: Path | None
     actor: str
     say: Callable[[str], None]
+    progress: Progress | None
     holds_catalog: bool
     """Whether the catalog lies in the very database that is restored."""
     settled: list[Backup] = field(default_factory=list)
@@ -415,12 +426,17 @@ class _Work:
         if not os.path.lexists(self.plan.database):
             return None
         try:
-            return stack.enter_context(
+            live = stack.enter_context(
                 sqlite.exclusive(self.plan.database, busy_timeout=WAIT_SECONDS)
             )
         except DatabaseDamaged as error:
             self.notes.append(_replaced_as_a_file(error))
             return None
+        # In rollback mode SQLite cannot tell of one that is idle at this moment. The system can,
+        # on Linux, as far as it lets us see.
+        if users := sqlite.users_of(self.plan.database):
+            raise sqlite.in_use(self.plan.database, users)
+        return live
 
     def replace_content(self, live: Exclusive, begun: Backup | None) -> Backup | Path | None:
         """Put the backup into the database, and say what the state before was saved as.
@@ -439,11 +455,18 @@ class _Work:
                 return None
             self.say("Putting the backup in its place.")
             try:
-                live.replace_with(backup)
+                live.replace_with(backup, progress=self.progress)
             except BackupError as error:
                 copy = _name(safety_copy)
                 more = Text("The copy of it that was just made stays: %(copy)s.", copy=copy)
                 raise _with_more(error, more) from error
+            except BaseException as error:
+                copy = _name(safety_copy)
+                error.add_note(
+                    f"{self.plan.database} holds what it held before. The copy of it that was just "
+                    f"made stays: {copy}."
+                )
+                raise
             self.say("Checking the result.")
             try:
                 live.settle()
@@ -451,6 +474,12 @@ class _Work:
             except BackupError as error:
                 undo = Text("To undo: %(undo)s", undo=self.undo(safety_copy))
                 raise _with_more(error, undo) from error
+            except BaseException as error:
+                error.add_note(
+                    f"The backup is in {self.plan.database}, but was not checked to the end. Run "
+                    f"the same command again. To undo: {self.undo(safety_copy)}"
+                )
+                raise
         return safety_copy
 
     def open_backup(self) -> Connection:
@@ -498,7 +527,12 @@ class _Work:
         """Save what the database holds now; None where not even its pages can be copied."""
         try:
             if self.safety_copy_to:
-                elsewhere = BackupDirectory(self.safety_copy_to.parent, self.safety_copy_to.name)
+                # It is the tenant's data still, whoever that folder belongs to.
+                elsewhere = BackupDirectory(
+                    self.safety_copy_to.parent,
+                    self.safety_copy_to.name,
+                    owners=(self.tenant.root, self.plan.database),
+                )
                 return self.publish(live, elsewhere)
             if self.holds_catalog:
                 path = self.publish(live, self.directory, begun.file_name if begun else "")
@@ -548,7 +582,7 @@ class _Work:
         stem = f"before-restore-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
         name = next(name for name in names if not os.path.lexists(parent / name))
-        aside = BackupDirectory(parent, name, self.plan.database)
+        aside = BackupDirectory(parent, name, owners=(self.tenant.root, self.plan.database))
         aside.make()
         return aside
 
@@ -585,7 +619,7 @@ class _Work:
                 free=size_in_words(free),
             )
         self.say("Copying the backup to beside the database.")
-        beside = BackupDirectory(database.parent, ".", database)
+        beside = BackupDirectory(database.parent, ".", owners=(database.parent, database))
         partial = database.with_name(f".{database.name}.partial")
         beside.discard(partial)  # of a restore that was interrupted
         try:
@@ -597,6 +631,10 @@ class _Work:
             if aside:
                 aside.take_in(old)
             beside.put_in_place(partial, database, like=like, instead_of=companions)
+            if aside and self.safety_copy_to:
+                text = gettext("The old files are in %(folder)s, not in %(directory)s.")
+                values = {"folder": aside.path, "directory": self.safety_copy_to}
+                self.notes.append(text % values)
         except BaseException:
             with suppress(BackupError):
                 beside.discard(partial)
@@ -749,7 +787,7 @@ def _require_no_database(choice: Choice) -> None:
     try:
         facts = file.lstat() if choice.backup else file.stat()
     except FileNotFoundError:
-        _mark(choice, missing_at=timezone.now())
+        _mark(choice, Action.MISSING, missing_at=timezone.now())
         raise BackupError("The backup %(path)s is missing.", path=file) from None
     except OSError as error:
         raise BackupError(
@@ -855,9 +893,13 @@ def _tenants() -> list[Tenant]:
     return [tenant for tenant in get_provider().all_tenants() if not fault_of(tenant)]
 
 
-def _mark(choice: Choice, **times: datetime | None) -> None:
+def _mark(choice: Choice, action: Action, detail: str = "", **times: datetime | None) -> None:
+    """Note what was found out about a backup; a catalog that cannot be written keeps nobody."""
     if choice.backup:
-        Backup.objects.filter(pk=choice.backup.pk).update(**times)
+        try:
+            backups.note_found(choice.backup, action, detail, **times)
+        except DatabaseError:
+            logger.exception("What was found out about %s was not noted.", choice.file)
 
 
 def _stamp(file: Path) -> tuple[int, ...]:
@@ -896,10 +938,28 @@ def _catalog_is_usable(tenant: Tenant) -> bool:
     if not tenant.database.exists():
         return False
     try:
-        Backup.objects.for_tenant(tenant.id).running().exists()
-    except DatabaseError:
-        return False
+        _require_sound_catalog()
+    except DatabaseError as error:
+        # Of one that is in use it is said later that it is.
+        code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
+        return code in (SQLITE_BUSY, SQLITE_LOCKED)
     return True
+
+
+def _require_sound_catalog() -> None:
+    """Raise `DatabaseError` where the catalog's own pages are damaged, whatever the others are."""
+    connection = connections[conf.CATALOG_DATABASE]
+    with connection.cursor() as cursor:
+        for model in (Backup, BackupSettings, Automation, Event):
+            cursor.execute(f"PRAGMA integrity_check('{model._meta.db_table}')")
+            if (found := cursor.fetchall()) != [("ok",)]:
+                raise DatabaseError(str(found[0][0]))
+    if connection.in_atomic_block:
+        return
+    # A new row needs SQLite's own tables, too.
+    with transaction.atomic(using=conf.CATALOG_DATABASE):
+        Event.objects.create(action=Action.RESTORED)
+        transaction.set_rollback(True, using=conf.CATALOG_DATABASE)
 
 
 def _close_connections(database: Path) -> None:

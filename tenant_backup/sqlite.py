@@ -188,18 +188,21 @@ def open_copy(target: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def snapshot(database: Path, *, busy_timeout: float) -> Iterator[Snapshot]:
+def snapshot(database: Path, *, busy_timeout: float, only_look: bool = False) -> Iterator[Snapshot]:
     """Hold a read transaction on the database, so that what is read stays as it is now.
 
-    Waits at most `busy_timeout` seconds for a locked database, then raises `DatabaseLocked`.
-    Raises `DatabaseDamaged` where the file is no SQLite database or an empty one, and
-    `BackupError` where it is missing or cannot be opened.
+    With `only_look`, a write-ahead log that a killed process left stays as it is, too; otherwise
+    the last connection that closes brings it into the database. Waits at most `busy_timeout`
+    seconds for a locked database, then raises `DatabaseLocked`. Raises `DatabaseDamaged` where the
+    file is no SQLite database or an empty one, and `BackupError` where it is missing or cannot be
+    opened.
     """
     path = _regular_file(database)
     try:
         # mode=rw never makes a new file. Read-only would not do: to read a database in WAL mode,
         # or after a crash, SQLite has to write beside it.
-        connection = _connect(path, "mode=rw", timeout=busy_timeout)
+        mode = "ro" if only_look and _has_log(path) else "rw"
+        connection = _connect(path, f"mode={mode}", timeout=busy_timeout)
     except sqlite3.Error as error:
         raise _not_readable(path, error, busy_timeout) from error
     with closing(connection):
@@ -618,6 +621,17 @@ def _interruptible(
         raise
     finally:
         connection.set_progress_handler(None, 0)
+
+
+def _has_log(path: Path) -> bool:
+    """Whether there is a write-ahead log with something in it.
+
+    Where there is none, a connection that may not write would leave an empty one behind.
+    """
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _begin_snapshot(path: Path, connection: sqlite3.Connection, busy_timeout: float) -> Snapshot:

@@ -199,7 +199,9 @@ class TestCommand:
         (root / "backups" / newest).unlink()
         run = host.run("listbackups", "--contents")
         assert run.returncode == 1
-        assert f"acme: FAILED: The file {newest} is not there any more." in run.stderr
+        assert (
+            f"acme: FAILED: The file {root}/backups/{newest} is not there any more." in run.stderr
+        )
         assert run.stdout.count("credits  100   100") == 1
 
 

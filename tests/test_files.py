@@ -668,7 +668,7 @@ def test_what_cannot_be_read_is_an_error_not_an_absence(directory):
 def test_a_file_that_is_gone_is_not_opened_nor_made(prepared):
     with pytest.raises(BackupError) as refusal:
         prepared.open(NAME)
-    assert str(refusal.value) == f"The file {NAME} is not there any more."
+    assert str(refusal.value) == f"The file {prepared.file(NAME)} is not there any more."
     assert not prepared.file(NAME).exists()
 
 
@@ -884,7 +884,7 @@ def test_where_no_other_user_has_the_root_the_databases_owner_gets_all(tmp_path,
     os.chown(database, NOBODY, NOBODY)
     if root_exists:
         (tmp_path / "root").mkdir()
-    directory = BackupDirectory(tmp_path / "root", "backups", database)
+    directory = BackupDirectory(tmp_path / "root", "backups", owners=(tmp_path / "root", database))
     directory.make()
     for path in (directory.path, directory.create_partial(NAME)):
         assert (path.stat().st_uid, path.stat().st_gid) == (NOBODY, NOBODY)

@@ -103,7 +103,7 @@ class TestPerform:
     def test_a_result_that_is_not_equal_is_said_with_how_to_undo_it(
         self, tenant, plan, monkeypatch
     ):
-        monkeypatch.setattr(restore.sqlite.Exclusive, "replace_with", lambda *args: None)
+        monkeypatch.setattr(restore.sqlite.Exclusive, "replace_with", lambda *args, **kwargs: None)
         with pytest.raises(DatabaseDamaged) as caught:
             restore.perform(plan)
         safety_copy = Backup.objects.get(trigger=Trigger.RESTORE)

@@ -1,12 +1,14 @@
-"""What the commands about tenants share: which tenants, the JSON answer, the exit status."""
+"""What the commands share: which tenants, the progress bar, the JSON answer, the exit status."""
 
 from __future__ import annotations
 
 import getpass
 import json
 import logging
+import shutil
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any, TypeVar
@@ -14,12 +16,14 @@ from typing import Any, TypeVar
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 from django.utils import timezone
+from tqdm import tqdm
 
 from tenant_backup.automation import Standing, State
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, TenantNotFound
 from tenant_backup.models import Backup, BackupSettings
-from tenant_backup.tenants import Tenant, get_provider
+from tenant_backup.sqlite import Progress
+from tenant_backup.tenants import Tenant, get_provider, sqlite_file
 
 logger = logging.getLogger("tenant_backup")
 
@@ -27,6 +31,11 @@ T = TypeVar("T")
 
 FAILED = 1
 USAGE_ERROR = 2
+FULL = 1024 * 1024
+"""With fewer free bytes than this, a disk is the likely reason of a database's failure."""
+
+INTERRUPTED = 130
+"""As shells say it of a program that Ctrl-C has ended."""
 
 
 def shown(text: str) -> str:
@@ -42,13 +51,41 @@ def user() -> str:
         return ""
 
 
+@contextmanager
+def progress_bar(title: str) -> Iterator[Progress]:
+    """A progress bar on the terminal; nothing where the error output is no terminal."""
+    # No thread of its own to watch the bar: root becomes the tenant's owner in a process of one
+    # thread only.
+    tqdm.monitor_interval = 0
+    with tqdm(
+        desc=title, unit="B", unit_scale=True, unit_divisor=1024, leave=False, disable=None
+    ) as bar:
+
+        def show(done: int, total: int) -> None:
+            # A terminal that is gone shall not end a backup.
+            with suppress(OSError, ValueError):
+                bar.total = total
+                if done == total:
+                    bar.set_postfix_str("checking", refresh=False)
+                bar.update(done - bar.n)
+                if done == total:
+                    bar.refresh()
+
+        yield show
+
+
 def catalog_trouble(error: DatabaseError) -> str:
     """What is wrong with the catalog, which is no fault of a tenant's."""
     alias = conf.CATALOG_DATABASE
     where = f"the database {alias!r}, {connections[alias].settings_dict['NAME']}"
     text = f"The catalog (in {where}) cannot be used: {error}."
-    is_table_missing = "no such" in str(error) or "does not exist" in str(error)
-    return f"{text} Has manage.py migrate been run?" if is_table_missing else text
+    if "no such" in str(error) or "does not exist" in str(error):
+        text += " Has manage.py migrate been run?"
+    if (file := sqlite_file(alias)) and file.parent.is_dir():
+        free = shutil.disk_usage(file.parent).free
+        if free < FULL:
+            text += f" Its disk is full: {free} bytes are free."
+    return text
 
 
 @dataclass
@@ -80,6 +117,10 @@ class CatalogCommand(BaseCommand):
             return super().execute(*args, **options)
         except DatabaseError as error:
             raise self.failure(catalog_trouble(error), as_json=options["as_json"]) from error
+        except KeyboardInterrupt as error:
+            # What state things are in, say those who know it in notes.
+            notes = getattr(error, "__notes__", [])
+            raise CommandError(" ".join(["Interrupted.", *notes]), returncode=INTERRUPTED) from None
 
     def failure(self, message: str, *, as_json: bool) -> CommandError:
         """The end of a command that fails as a whole, said to people and to programs."""

@@ -17,6 +17,7 @@ from tenant_backup.management.base import (
     USAGE_ERROR,
     Report,
     TenantCommand,
+    progress_bar,
     shown,
     user,
 )
@@ -109,12 +110,14 @@ class Command(TenantCommand):
                     other=plan.other,
                     tenant=found.id,
                 )
-            restored = restore.perform(
-                plan,
-                safety_copy_to=safety_copy_to and safety_copy_to.absolute(),
-                actor=user(),
-                say=self.tell,
-            )
+            with progress_bar(shown(found.id)) as progress:
+                restored = restore.perform(
+                    plan,
+                    safety_copy_to=safety_copy_to and safety_copy_to.absolute(),
+                    actor=user(),
+                    say=self.tell,
+                    progress=progress,
+                )
         except BackupError as error:
             report.errors.append((found.id, str(error)))
             report.backups += [error.backup] if error.backup else []
@@ -210,12 +213,17 @@ def _as_text(plan: Plan, safety_copy_to: Path | None) -> str:
     else:
         lines.append(f"               {size}; verified")
     where = safety_copy_to or backups.directory_of(tenant).path
-    lines.append(f"  safety copy  of the present state, into {where}")
     if plan.size is None:
-        lines.append("               or, where SQLite cannot open it, its files beside it")
+        lines.append("  safety copy  the old files, if there are any, are put aside beside it")
+    else:
+        lines.append(f"  safety copy  of the present state, into {where}")
     if plan.users:
         names = ", ".join(f"{user.pid} ({shown(user.name)})" for user in plan.users)
         lines.append(f"  STOP FIRST   these processes have the database open: {names}")
+    else:
+        lines.append(
+            "  first        stop everything that uses the database: an idle web server is not noticed"
+        )
     lines.append("What was entered after the backup was made will only be in the safety copy.")
     return "\n".join(lines)
 

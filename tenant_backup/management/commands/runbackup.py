@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import logging
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError
 from django.utils import timezone
-from tqdm import tqdm
 
 from tenant_backup import automation, backups, monitoring
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress
 from tenant_backup.files import size_in_words
-from tenant_backup.management.base import USAGE_ERROR, Report, TenantCommand, shown, user
+from tenant_backup.management.base import (
+    USAGE_ERROR,
+    Report,
+    TenantCommand,
+    progress_bar,
+    shown,
+    user,
+)
 from tenant_backup.models import LABEL_LENGTH, BackupSettings, Trigger
 from tenant_backup.sqlite import Progress
 from tenant_backup.tenants import Tenant, fault_of
@@ -135,7 +140,7 @@ def _previews(
 
 
 def _make(tenant: Tenant, make: Callable[..., backups.Made | None], report: Report) -> str:
-    with _progress_bar(shown(tenant.id)) as progress:
+    with progress_bar(shown(tenant.id)) as progress:
         made = make(progress=progress)
     if made is None:
         return f"{shown(tenant.id)}: another process is at work on it"
@@ -182,29 +187,6 @@ def _why_nothing(tenants: Sequence[Tenant]) -> str:
     if not BackupSettings.objects.filter(tenant_id__in=ids, automatic=True).exists():
         return "Nothing is due: none of these tenants has automatic backups on."
     return f"Nothing is due. Automation is {automation.standing().state.value}."
-
-
-@contextmanager
-def _progress_bar(title: str) -> Iterator[Progress]:
-    """A progress bar on the terminal; nothing where the error output is no terminal."""
-    # No thread of its own to watch the bar: root becomes the tenant's owner in a process of one
-    # thread only.
-    tqdm.monitor_interval = 0
-    with tqdm(
-        desc=title, unit="B", unit_scale=True, unit_divisor=1024, leave=False, disable=None
-    ) as bar:
-
-        def show(done: int, total: int) -> None:
-            # A terminal that is gone shall not end a backup.
-            with suppress(OSError, ValueError):
-                bar.total = total
-                if done == total:
-                    bar.set_postfix_str("checking", refresh=False)
-                bar.update(done - bar.n)
-                if done == total:
-                    bar.refresh()
-
-        yield show
 
 
 def _about(tenant: Tenant) -> dict[str, Any]:
