@@ -430,8 +430,8 @@ class TestUsers:
         assert len(host.catalog()) == 1
         assert restore(host, "acme", "1", "--no-input").returncode == 0
 
-    def test_an_idle_one_in_rollback_mode_is_found_by_the_system_where_sqlite_is_blind(self, host):
-        """What it would see otherwise, and that it harms nothing: see tests/test_sqlite_restore.py."""
+    def test_an_idle_one_in_rollback_mode_is_found_by_the_system(self, host):
+        """What it would see, and that it harms nothing: see tests/test_sqlite_restore.py."""
         database = host.add_tenant(journal_mode="delete") / "db.sqlite3"
         host.run("runbackup")
         add_rows(database)
