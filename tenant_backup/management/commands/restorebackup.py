@@ -222,7 +222,7 @@ def _as_text(plan: Plan, safety_copy_to: Path | None) -> str:
         lines.append(f"  STOP FIRST   these processes have the database open: {names}")
     else:
         lines.append(
-            "  first        stop everything that uses the database: an idle web server is not noticed"
+            "  stop first   everything that uses the database: an idle web server goes unnoticed"
         )
     lines.append("What was entered after the backup was made will only be in the safety copy.")
     return "\n".join(lines)
