@@ -55,7 +55,7 @@ from tenant_backup.models import (
     Trigger,
 )
 from tenant_backup.tenants import Tenant, fault_of, get_provider
-from tenant_backup.words import ago, when
+from tenant_backup.words import ago, going_in_words, when
 
 logger = logging.getLogger("tenant_backup")
 
@@ -631,6 +631,8 @@ class BackupSettingsAdmin(CatalogAdmin):
         self, request: HttpRequest, obj: BackupSettings, form: BackupSettingsForm, change: bool
     ) -> None:
         backups.configure(form.tenant, obj, actor=_user_name(request))
+        if going := len(backups.removals_after_next(form.tenant)):
+            self.message_user(request, going_in_words(going), messages.WARNING)
 
     @admin.action(permissions=["back_up"], description=gettext_lazy("Back up now"))
     def back_up_now(self, request: HttpRequest, queryset: QuerySet[BackupSettings]) -> None:

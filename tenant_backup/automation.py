@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -65,7 +65,7 @@ LONGEST_RETRY = timedelta(hours=6)
 ENQUEUE_AGAIN_AFTER = timedelta(minutes=5)
 FEW = 10
 """A queued backup that no worker has started is handed over again after the delay, which doubles
-up to `LONGEST_RETRY`; and only few of them with one tick, for workers that are merely busy shall
+up to `LONGEST_RETRY`; and only while few are outstanding, for workers that are merely busy shall
 not drown in copies."""
 
 AHEAD = timedelta(minutes=5)
@@ -123,7 +123,7 @@ def standing(now: datetime | None = None) -> Standing:
     """Whether automatic backups happen at present, and if not, why."""
     now = now or timezone.now()
     row = Automation.load()
-    if not _schedules().exists():
+    if not _is_set_up(now):
         state = State.NOT_SET_UP
     elif row.paused_at:
         state = State.PAUSED
@@ -134,13 +134,14 @@ def standing(now: datetime | None = None) -> Standing:
     return Standing(state, row.last_tick_at, row.paused_at, row.paused_by)
 
 
-def trouble(now: datetime | None = None) -> Standing | None:
-    """Where automation stands, if some tenant waits for it in vain; None where all is well.
+def trouble(tenants: Iterable[Tenant], now: datetime | None = None) -> Standing | None:
+    """Where automation stands, if some of these waits for it in vain; None where all is well.
 
     A pause is somebody's will. Whoever is kept waiting by it for too long is overdue.
     """
     there = standing(now)
-    is_wanted = BackupSettings.objects.filter(automatic=True).exists()
+    ids = [tenant.id for tenant in tenants if not fault_of(tenant)]
+    is_wanted = BackupSettings.objects.filter(automatic=True, tenant_id__in=ids).exists()
     return there if is_wanted and there.state in (State.NOT_SET_UP, State.STALLED) else None
 
 
@@ -322,12 +323,17 @@ def _options() -> dict[str, Any]:
     return {**TASK_OPTIONS, "cluster": conf.CLUSTER, "group": SCHEDULE_NAME}
 
 
+def may_be_made(backup: Backup) -> bool:
+    """Whether this queued backup may be made at this moment, or waits for the end of a pause."""
+    return _waiting().filter(pk=backup.pk).exists()
+
+
 def make(backup_id: int) -> str:
     """What a worker does with a queued backup; may be called twice. Returns what came of it."""
     backup = Backup.objects.queued().filter(pk=backup_id).first()
     if backup is None:
         return "nothing to do"
-    if backup.trigger == Trigger.AUTOMATIC and is_paused():
+    if not may_be_made(backup):
         return "paused"
     try:
         tenant = get_provider().get_tenant(backup.tenant_id)
@@ -365,12 +371,23 @@ def _schedules() -> Any:
     return Schedule.objects.filter(name=SCHEDULE_NAME).exclude(repeats=0)
 
 
+def _is_set_up(now: datetime) -> bool:
+    """Whether there is the schedule; one that a wrong clock has put off is put right."""
+    next_runs = list(_schedules().values_list("next_run", flat=True))
+    # django-q2 reckons from the clock of the moment, and would not tick for as long as that was
+    # ahead; no restart of the cluster would help.
+    if any(next_run is None or next_run > now + AHEAD for next_run in next_runs):
+        set_up()
+    return bool(next_runs)
+
+
 def _is_alive(row: Automation, now: datetime) -> bool:
-    # A single worker that verifies or makes a large backup cannot tick meanwhile.
+    # A single worker that verifies a large backup cannot tick meanwhile.
     for seen_at in (row.last_tick_at, row.worked_at):
         if seen_at and now - STALLED_AFTER < seen_at < now + AHEAD:
             return True
-    return _is_making_one(now)
+    # Nor while it makes a large backup. What a person makes elsewhere says nothing of workers.
+    return _is_making_one(now, Backup.objects.exclude(enqueued_at=None, slot_at=None))
 
 
 def _ten_minutes(at: datetime | None) -> int | None:
@@ -466,7 +483,9 @@ def _verify_one_more(now: datetime) -> None:
 
     So that rot is noticed before the backup is needed. At most one a tick, and one a tenant a day.
     """
-    if _waiting().exists() or _in_a_transaction() or _is_making_one(now):
+    if is_paused() or _waiting().exists() or _in_a_transaction():
+        return
+    if _is_making_one(now, Backup.objects.all()):
         return
     before = now - VERIFIED_APART
     waiting = BackupSettings.objects.filter(Q(reverified_at=None) | Q(reverified_at__lt=before))
@@ -479,22 +498,25 @@ def _verify_one_more(now: datetime) -> None:
     last_at = Coalesce(Greatest("reread_at", "verified_at"), "verified_at")
     backup = stale.order_by(last_at, "pk").first()
     if backup and waiting.filter(tenant_id=backup.tenant_id).update(reverified_at=now):
-        Backup.objects.filter(pk=backup.pk).update(reread_at=now)
         async_task(VERIFY, backup.pk, q_options=_options())
+        Backup.objects.filter(pk=backup.pk).update(reread_at=now)
 
 
-def _is_making_one(now: datetime) -> bool:
+def _is_making_one(now: datetime, rows: BackupQuerySet) -> bool:
     return any(
         backups.is_moving(tenant, backup, now)
-        for backup in Backup.objects.running()
+        for backup in rows.running()
         if (tenant := _tenant(backup.tenant_id))
     )
 
 
 def _hand_over_waiting(now: datetime) -> None:
-    waiting = _waiting().order_by("created_at")
-    again = [backup for backup in waiting if backup.enqueued_at and _is_overdue(backup, now)]
-    for backup in [*waiting.filter(enqueued_at=None), *again[:FEW]]:
+    waiting = list(_waiting().order_by("created_at"))
+    handed_over = [backup for backup in waiting if backup.enqueued_at]
+    again = [backup for backup in handed_over if _is_overdue(backup, now)]
+    outstanding = len(handed_over) - len(again)
+    first = [backup for backup in waiting if not backup.enqueued_at]
+    for backup in [*first, *again[: max(0, FEW - outstanding)]]:
         _hand_over(backup, now)
 
 

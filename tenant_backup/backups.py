@@ -185,11 +185,19 @@ def removals_after_next(
     settings = settings or BackupSettings.objects.of(tenant.id)
     if not settings.policy.has_limits:
         return []
-    trigger = Trigger.AUTOMATIC if settings.automatic else Trigger.MANUAL
-    rows = Backup.objects.for_tenant(tenant.id).good()
+    rows = Backup.objects.for_tenant(tenant.id).good().newest_first()
     good = [_Good(*row) for row in rows.values_list("pk", "trigger", "pinned", "created_at")]
-    made = _Good(0, trigger, pinned=False, created_at=timezone.now())
-    return _removals(tenant, settings.policy, [*good, made])
+    now = timezone.now()
+    if next_slot := settings.slot_after(now, tenant.zone):
+        # Of then, since it decides whose day or age is over; of now, where one is due.
+        is_due = settings.next_run_at and settings.next_run_at <= now
+        at = now if is_due else next_slot
+        made = _Good(0, Trigger.AUTOMATIC, pinned=False, created_at=at)
+    else:
+        # Made as the last one was: by cron every night, say, or by hand.
+        trigger = good[0].trigger if good else Trigger.MANUAL
+        made = _Good(0, trigger, pinned=False, created_at=now)
+    return _removals(tenant, settings.policy, [*good, made], now=made.created_at)
 
 
 def happenings(tenant: Tenant, since: datetime) -> list[Happening]:
@@ -430,9 +438,13 @@ def removals(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
 
 
 def _removals(
-    tenant: Tenant, policy: retention.Policy, rows: Sequence[retention.C]
+    tenant: Tenant,
+    policy: retention.Policy,
+    rows: Sequence[retention.C],
+    *,
+    now: datetime | None = None,
 ) -> list[Decision[retention.C]]:
-    decisions = retention.decide(rows, policy, timezone.now(), tenant.zone)
+    decisions = retention.decide(rows, policy, now or timezone.now(), tenant.zone)
     return [decision for decision in decisions if not decision.keep]
 
 

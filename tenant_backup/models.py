@@ -82,6 +82,13 @@ class Alarm(models.TextChoices):
     OVERDUE = "overdue", _("overdue")
 
 
+class Recipient(models.TextChoices):
+    """Who is told of an alarm."""
+
+    ADMINS = "admins", _("operators")
+    TENANT = "tenant", _("tenant")
+
+
 class Health(models.IntegerChoices):
     """How a tenant stands among all: one word for each, and the higher the graver."""
 
@@ -234,6 +241,14 @@ class BackupSettings(models.Model):
         editable=False,
     )
     told_at = models.DateTimeField(_("last told"), null=True, blank=True, editable=False)
+    untold = models.CharField(
+        _("still to be told"),
+        max_length=10,
+        choices=Recipient.choices,
+        blank=True,
+        default="",
+        editable=False,
+    )
     reverified_at = models.DateTimeField(
         _("last verified again"), null=True, blank=True, editable=False
     )

@@ -23,7 +23,16 @@ from django.utils.translation import gettext, ngettext
 from tenant_backup import backups
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Action, Alarm, Automation, Backup, BackupSettings, Event, Status
+from tenant_backup.models import (
+    Action,
+    Alarm,
+    Automation,
+    Backup,
+    BackupSettings,
+    Event,
+    Recipient,
+    Status,
+)
 from tenant_backup.schedule import next_slot, overdue_at
 from tenant_backup.tenants import Tenant, fault_of, get_provider
 
@@ -142,19 +151,22 @@ def _notify(now: datetime) -> None:
     judgements = judge(tenants, now)
     for judgement in judgements:
         _note(judgement, now)
-    news = []
+    news: list[Judgement] = []
+    late: list[Judgement] = []
     for judgement in judgements:
         if _is_news(judgement, now):
             news.append(judgement)
         elif _gravity(judgement.settings.alarm) < _gravity(judgement.settings.told):
             # It is over, though nothing has succeeded: by another setting, say.
             _remember_told(judgement, now)
+        elif judgement.settings.untold and judgement.alarm == judgement.settings.told:
+            late.append(judgement)
     last = automation.notified_at
-    if not news or (last and abs(now - last) < NOTICES_APART):
+    if not (news or late) or (last and abs(now - last) < NOTICES_APART):
         return
     # Of several processes that see the same news, one tells it.
     if Automation.objects.filter(notified_at=last).update(notified_at=now):
-        _tell(news, now, is_paused=automation.paused_at is not None)
+        _tell(news, late, now, is_paused=automation.paused_at is not None)
 
 
 def _facts(
@@ -264,33 +276,53 @@ def _has_recovered(judgement: Judgement, before: str) -> bool:
     return row.alarmed_at is None or row.last_success_at > row.alarmed_at
 
 
-def _remember_told(judgement: Judgement, now: datetime) -> None:
+def _remember_told(judgement: Judgement, now: datetime, *, but_not: str = "") -> None:
+    """Remember that it was told; `but_not` is who could not be reached so far."""
     row = judgement.settings
-    changes: dict[str, Any] = {"told": row.alarm}
+    changes: dict[str, Any] = {"told": row.alarm, "untold": but_not}
     if row.alarm in GRAVE:
         changes["told_at"] = now
     BackupSettings.objects.filter(pk=row.pk, told=row.told).update(**changes)
 
 
-def _tell(news: Sequence[Judgement], now: datetime, *, is_paused: bool) -> None:
-    """Mail the news, and remember each that reached somebody, or that nobody wants to hear.
+def _forget_untold(judgement: Judgement) -> None:
+    BackupSettings.objects.filter(pk=judgement.settings.pk).update(untold="")
 
-    At once, one by one: a mail server that keeps us waiting may end this process, and what was told
-    is not told again.
+
+def _tell(
+    news: Sequence[Judgement], late: Sequence[Judgement], now: datetime, *, is_paused: bool
+) -> None:
+    """Mail the news, and what is `late`: to the one who could not be reached when it was news.
+
+    Each is remembered at once, one by one: a mail server that keeps us waiting may end this
+    process, and what was told is not told again.
     """
-    more = {judgement.tenant.id: _next_attempt(judgement, now, is_paused) for judgement in news}
-    by_admins = _send_to_admins(news, more)
-    for judgement in news if by_admins else ():
-        _remember_told(judgement, now)
-    for judgement in news:
-        outcomes = {by_admins, _send_to_tenant(judgement, more[judgement.tenant.id])}
-        if not by_admins and (True in outcomes or False not in outcomes):
-            _remember_told(judgement, now)
+    more = {each.tenant.id: _next_attempt(each, now, is_paused) for each in (*news, *late)}
+    late_for = {
+        recipient: [each for each in late if each.settings.untold == recipient]
+        for recipient in Recipient
+    }
+    by_admins = _send_to_admins([*news, *late_for[Recipient.ADMINS]], more)
+    if by_admins:
+        for judgement in late_for[Recipient.ADMINS]:
+            _forget_untold(judgement)
+        for judgement in news:
+            wants_mail = bool(judgement.settings.notify_email)
+            _remember_told(judgement, now, but_not=Recipient.TENANT if wants_mail else "")
+    for judgement in (*news, *late_for[Recipient.TENANT]):
+        reached = _send_to_tenant(judgement, more[judgement.tenant.id])
+        if by_admins or judgement not in news:
+            if reached is not False:
+                _forget_untold(judgement)
+        elif reached:
+            _remember_told(judgement, now, but_not="" if by_admins is None else Recipient.ADMINS)
+        elif reached is None and by_admins is None:
+            _remember_told(judgement, now)  # nobody wants to hear it
 
 
 def _send_to_admins(news: Sequence[Judgement], more: Mapping[str, str]) -> bool | None:
-    """Whether the operators' mail could be sent; None where there are none."""
-    if not project_settings.ADMINS:
+    """Whether the operators' mail could be sent; None where there are none, or no news for them."""
+    if not project_settings.ADMINS or not news:
         return None
     kinds = [_headline(judgement) for judgement in news]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))

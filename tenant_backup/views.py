@@ -22,7 +22,7 @@ from django.apps import apps
 from django.conf import settings as project_settings
 from django.contrib import admin, messages
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest, ImproperlyConfigured, PermissionDenied
 from django.core.paginator import Paginator
 from django.db import OperationalError
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
@@ -41,8 +41,8 @@ from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
 from tenant_backup.forms import LabelForm, SettingsForm
 from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
-from tenant_backup.tenants import Tenant, get_provider
-from tenant_backup.words import settings_in_words
+from tenant_backup.tenants import Tenant, fault_of, get_provider
+from tenant_backup.words import going_in_words, settings_in_words
 
 logger = logging.getLogger("tenant_backup")
 
@@ -80,6 +80,9 @@ def door(action: str) -> Callable[[View], View]:
             if not request.user.is_authenticated:
                 return _to_login(request)
             _require(request, tenant, action)
+            if fault := fault_of(tenant):
+                # The operator's log gets a sentence instead of whatever would go wrong later.
+                raise ImproperlyConfigured(fault)
             with timezone.override(tenant.zone):
                 try:
                     return view(request, tenant, **kwargs)
@@ -126,7 +129,7 @@ def settings(request: HttpRequest, tenant: Tenant) -> HttpResponse:
             "They are marked in the list: pin what you want to keep.",
             going,
         )
-        messages.warning(request, f"{_going_in_words(going)} {marked}")
+        messages.warning(request, f"{going_in_words(going)} {marked}")
     return _back(request)
 
 
@@ -140,7 +143,7 @@ def summary(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         return JsonResponse({"summary": "", "going": ""})
     text = settings_in_words(form.instance)
     going = len(backups.removals_after_next(tenant, form.instance))
-    return JsonResponse({"summary": text, "going": _going_in_words(going) if going else ""})
+    return JsonResponse({"summary": text, "going": going_in_words(going) if going else ""})
 
 
 @require_POST
@@ -544,14 +547,6 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
 
 def _read(finding: monitoring.Finding | None, read: Reader) -> monitoring.Finding | None:
     return replace(finding, reason=read(finding.reason)) if finding else None
-
-
-def _going_in_words(number: int) -> str:
-    return ngettext(
-        "%(number)d backup will be removed after the next one.",
-        "%(number)d backups will be removed after the next one.",
-        number,
-    ) % {"number": number}
 
 
 def _events(rows: Iterable[Event], read: Reader) -> list[Event]:

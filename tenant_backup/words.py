@@ -70,6 +70,15 @@ def outcome_in_words(outcome: Outcome) -> str:
     }[outcome]
 
 
+def going_in_words(number: int) -> str:
+    """How many backups retention will remove after the next one."""
+    return ngettext(
+        "%(number)d backup will be removed after the next one.",
+        "%(number)d backups will be removed after the next one.",
+        number,
+    ) % {"number": number}
+
+
 def schedule_in_words(settings: BackupSettings) -> str:
     """When a tenant is backed up automatically."""
     if not settings.automatic:

@@ -24,7 +24,14 @@ from tenant_backup.exceptions import (
     NotEnoughSpace,
     NotWritable,
 )
-from tenant_backup.models import Backup, BackupSettings, Event, Status, Trigger
+from tenant_backup.models import (
+    Backup,
+    BackupQuerySet,
+    BackupSettings,
+    Event,
+    Status,
+    Trigger,
+)
 from tenant_backup.signals import backup_completed, backup_deleted, backup_failed
 from tenant_backup.tenants import Tenant
 from tests.conftest import (
@@ -906,3 +913,86 @@ def test_the_size_of_the_log_counts_as_needed(tenant):
         backup = backups.create(tenant, COMMAND).backup
     assert needed == backup.size + wal + files.SPACE_MARGIN
     assert count_rows(backups.directory_of(tenant).file(backup.file_name)) == 300
+
+
+class TestWhatTheNextBackupRemoves:
+    """The page's badge, and what is said of settings before they are saved."""
+
+    ROWS = {
+        "an age passes until the slot": (
+            {"interval": "weekly", "keep_days": 10},
+            [timedelta(hours=1), timedelta(days=7), timedelta(days=14)],
+        ),
+        "another day begins until the slot": (
+            {"interval": "daily", "keep_last": 1, "keep_daily": 7},
+            [timedelta(hours=1), timedelta(days=1, hours=1), timedelta(days=2, hours=1)],
+        ),
+    }
+
+    @pytest.mark.parametrize("case", ROWS)
+    def test_is_what_the_slots_backup_then_removes(self, tenant, monkeypatch, case):
+        fields, ages = self.ROWS[case]
+        now = datetime(2026, 5, 6, 4, tzinfo=UTC)
+        monkeypatch.setattr(timezone, "now", lambda: now)
+        settings = BackupSettings.objects.create(tenant_id="acme", automatic=True, **fields)
+        settings.reschedule(tenant.zone, now)
+        for number, age in enumerate(ages):
+            complete(tenant, f"{number}.sqlite3", created_at=now - age)
+        said = {decision.backup.pk for decision in backups.removals_after_next(tenant)}
+        slot = settings.next_run_at
+        complete(tenant, "slot.sqlite3", created_at=slot)
+        monkeypatch.setattr(timezone, "now", lambda: slot)
+        assert said == {decision.backup.pk for decision in backups.removals(tenant)}
+        assert len(said) == {"weekly": 2, "daily": 0}[settings.interval]
+
+    @pytest.mark.parametrize(("trigger", "number"), [("command", 2), ("manual", 1)])
+    def test_without_a_schedule_the_next_one_is_like_the_last(self, tenant, trigger, number):
+        BackupSettings.objects.create(tenant_id="acme", keep_last=1)
+        now = timezone.now()
+        for days in (2, 3):
+            complete(tenant, f"{days}.sqlite3", created_at=now - timedelta(days=days))
+        complete(tenant, "1.sqlite3", trigger=trigger, created_at=now - timedelta(days=1))
+        going = backups.removals_after_next(tenant)
+        assert len(going) == number + (trigger == "command")
+
+    def test_is_no_other_tenants(self, tenant, add_tenant):
+        BackupSettings.objects.create(tenant_id="acme", automatic=True, keep_last=1)
+        other = add_tenant("globex")
+        for days in range(5):
+            complete(other, f"{days}.sqlite3", created_at=timezone.now() - timedelta(days=days))
+        assert backups.removals_after_next(tenant) == []
+
+
+def complete(tenant, file_name, *, trigger="automatic", created_at):
+    return Backup.objects.create(
+        tenant_id=tenant.id,
+        status=Status.COMPLETE,
+        trigger=trigger,
+        file_name=file_name,
+        size=1,
+        sha256="0" * 64,
+        created_at=created_at,
+    )
+
+
+@pytest.mark.parametrize("asked", ["request", "create"])
+def test_whoever_was_faster_is_taken_over_and_no_error(tenant, monkeypatch, asked):
+    """Two clicks, or a click and a tick: both see no row, and one of them adds it first."""
+    others = backups.Order(trigger=Trigger.AUTOMATIC)
+    real = BackupQuerySet.active
+    looks = []
+
+    def active(self):
+        found = real(self)
+        looks.append(1)
+        if len(looks) == 1:
+            Backup.objects.create(tenant_id="acme", trigger=others.trigger)
+            return found.none()
+        return found
+
+    monkeypatch.setattr(BackupQuerySet, "active", active)
+    order = backups.Order(trigger=Trigger.MANUAL, requested_by="ada")
+    done = getattr(backups, asked)(tenant, order)
+    backup = done if asked == "request" else done.backup
+    assert Backup.objects.get().pk == backup.pk
+    assert (backup.trigger, backup.requested_by) == ("manual", "ada")

@@ -1006,6 +1006,24 @@ class TestNobodyFailsForAMail:
             notify(NOW + minutes * MINUTE)
         assert [message.to for message in told()] == [[reached]]
         assert alarm_of(acme) == Alarm.OVERDUE
+        # Whom no mail could reach hears of it when one can, and nobody else hears it again.
+        Post.refused = set()
+        for minutes in range(60, 120, 5):
+            notify(NOW + minutes * MINUTE)
+        assert [message.to for message in told()] == [[reached], [refused]]
+
+    def test_what_is_over_by_then_is_not_told_any_more(self, acme):
+        configure(acme)
+        Post.refused = {OPERATOR}
+        notify()
+        add(acme, NOW + MINUTE)
+        Post.refused = set()
+        later = notify(NOW + HOUR)
+        assert {subject for _, subject in later} == {
+            "[Django] Backups: 1 recovered",
+            "Backups of Acme: recovered",
+        }
+        assert notify(NOW + 2 * HOUR) == []
 
     def test_one_address_that_is_refused_keeps_no_other_tenant_from_its_mail(self, add_tenant):
         for name in "abc":
@@ -1020,8 +1038,9 @@ class TestNobodyFailsForAMail:
         Post.refused = set()
         later = notify(NOW + 10 * MINUTE)
         assert [address for address, _ in later] == [OPERATOR, "a@example.com"]
-        assert "a (A): overdue" in told(to=OPERATOR)[0].body
-        assert "b (B)" not in told(to=OPERATOR)[0].body
+        for name in ("a (A)", "b (B)", "c (C)"):
+            assert f"{name}: overdue" in told(to=OPERATOR)[0].body
+        assert notify(NOW + 20 * MINUTE) == []
 
     def test_without_operators_a_tenants_mail_that_is_refused_is_sent_later(self, acme, settings):
         settings.ADMINS = []

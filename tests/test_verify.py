@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from tenant_backup import automation, backups, monitoring, retention
+from tenant_backup import automation, backups, lock, monitoring, retention
 from tenant_backup.automation import State
 from tenant_backup.exceptions import BackupError, BackupInProgress, DeadlineExceeded
 from tenant_backup.models import Automation, Backup, BackupSettings, Event, Status, Trigger
@@ -203,22 +203,32 @@ class TestNowAndThen:
         assert ids == [old[0].pk, old[1].pk, old[0].pk, old[1].pk]
         assert "was not verified" in caplog.text
 
-    @pytest.mark.parametrize("leftover", ["of a retired tenant", "paused"])
-    def test_what_nobody_will_make_is_nothing_to_do(self, old, add_tenant, leftover):
-        if leftover == "paused":
-            add_tenant("globex")
-            Backup.objects.create(tenant_id="globex", trigger="automatic")
-            automation.pause("ada")
-        else:
-            Backup.objects.create(
-                tenant_id="gone",
-                trigger="automatic",
-                status="running",
-                file_name="gone-20260101T000000Z.sqlite3",
-                started_at=timezone.now(),
-            )
+    def test_what_nobody_will_make_is_nothing_to_do(self, old):
+        Backup.objects.create(
+            tenant_id="gone",
+            trigger="automatic",
+            status="running",
+            file_name="gone-20260101T000000Z.sqlite3",
+            started_at=timezone.now(),
+        )
         automation.tick(timezone.now())
         assert [task["func"] for task in self.tasks()] == [automation.VERIFY]
+
+    def test_not_during_a_pause_in_which_nothing_automatic_starts(self, old):
+        automation.pause("ada")
+        automation.tick(timezone.now())
+        assert self.tasks() == []
+        automation.resume("ada")
+        automation.tick(self.later(minutes=1))
+        assert [task["func"] for task in self.tasks()] == [automation.VERIFY]
+
+    def test_not_while_a_backup_is_being_made(self, old, add_tenant):
+        globex = add_tenant("globex")
+        backups.request(globex, COMMAND).start("globex-20260101T000000Z.sqlite3")
+        backups.directory_of(globex).make()
+        with lock.hold(backups.directory_of(globex), wait=0):
+            automation.tick(timezone.now())
+        assert self.tasks() == []
 
     def test_one_that_was_read_lately_is_left(self, old):
         Backup.objects.update(verified_at=timezone.now() - timedelta(hours=23))

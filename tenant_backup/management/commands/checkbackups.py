@@ -42,7 +42,7 @@ class Command(TenantCommand):
                 self.say(line)
         for tenant_id in [] if tenants or quiet else monitoring.retired(found):
             self.say(f"{shown(tenant_id)}: retired: the tenant provider does not know it any more.")
-        if standing := automation.trouble():
+        if standing := automation.trouble(found):
             message = standing_in_words(standing)
             report.errors.append(("", message))
             self.say(message, loud=True)

@@ -23,7 +23,7 @@ from tenant_backup.management.base import (
     shown,
     user,
 )
-from tenant_backup.models import LABEL_LENGTH, BackupSettings, Trigger
+from tenant_backup.models import LABEL_LENGTH, Backup, BackupSettings, Trigger
 from tenant_backup.sqlite import Progress
 from tenant_backup.tenants import Tenant, fault_of
 
@@ -116,14 +116,17 @@ def _due_work(tenants: Sequence[Tenant], *, counts_as_tick: bool) -> list[tuple[
     BackupSettings.objects.ensure(tenant.id for tenant in tenants)
     due = automation.take_due(tenants, timezone.now(), counts_as_tick=counts_as_tick)
     return [
-        (tenant, partial(_make, tenant, partial(_perform, tenant, backup.pk)))
+        (tenant, partial(_make, tenant, partial(_perform, tenant, backup)))
         for tenant, backup in due
     ]
 
 
-def _perform(tenant: Tenant, backup_id: int, *, progress: Progress) -> backups.Made | None:
+def _perform(tenant: Tenant, backup: Backup, *, progress: Progress) -> backups.Made | None:
+    # With many tenants it may be hours since the list was made, and somebody has paused.
+    if not automation.may_be_made(backup):
+        return None
     try:
-        return backups.perform(tenant, backup_id, progress=progress)
+        return backups.perform(tenant, backup.pk, progress=progress)
     except BackupInProgress:
         return None
 
@@ -143,7 +146,7 @@ def _make(tenant: Tenant, make: Callable[..., backups.Made | None], report: Repo
     with progress_bar(shown(tenant.id)) as progress:
         made = make(progress=progress)
     if made is None:
-        return f"{shown(tenant.id)}: another process is at work on it"
+        return f"{shown(tenant.id)}: left to another process, or to the end of a pause"
     report.backups.append(made.backup)
     report.tenants.append(
         _about(tenant) | {"pruned": [decision.backup.pk for decision in made.pruned]}
