@@ -24,6 +24,7 @@ if os.environ.get("TEST_CONTROL") != "postgresql":
             },
         }
     }
+ALLOWED_HOSTS = [".localhost"]
 Q_CLUSTER = {
     "orm": "default",
     "workers": 2,

@@ -56,6 +56,14 @@ sqlite._require_time = die_once
 # What a cluster does every 30 seconds.
 LOOK_AT_THE_SCHEDULES = "from django_q.scheduler import scheduler\nscheduler()\n"
 
+LOOK_AT_THE_PAGE = """
+from django.contrib.auth.models import User
+from django.test import Client
+client = Client(headers={"host": "acme.localhost"})
+client.force_login(User.objects.get_or_create(username="ada", is_superuser=True)[0])
+print(client.get("/settings/admin/backup").content.decode())
+"""
+
 # A person asks for a backup, in a process that knows nothing of clusters.
 ASK_FOR_ONE_AND_ADD_A_SCHEDULE = """
 from django_q.models import Schedule
@@ -165,6 +173,13 @@ def assert_files_match(host, number, tenant="acme"):
 
 def status_of(host):
     return host.run("automatebackups", "status").stdout
+
+
+def page_of(host):
+    """The page of backups as the tenant's administrator sees it now."""
+    page, errors = host.start(LOOK_AT_THE_PAGE).communicate(timeout=60)
+    assert "Traceback" not in errors
+    return page
 
 
 @pytest.mark.parametrize("clusters", [1, 2])
@@ -280,6 +295,7 @@ def test_stopped_it_says_stalled_and_cron_does_the_work_instead(due_host):
     wait_for_the_slots_backup(due_host)
     due_host.wait_for(ALL_DONE)
     assert "Automation is running" in status_of(due_host)
+    assert "All is well" in page_of(due_host)
     stop_cluster(cluster, signal.SIGKILL)
 
     # Four minutes pass.
@@ -290,6 +306,9 @@ def test_stopped_it_says_stalled_and_cron_does_the_work_instead(due_host):
     status = status_of(due_host)
     assert "Automation is stalled: last seen at" in status
     assert "manage.py qcluster" in status
+    page = page_of(due_host)
+    assert "No automatic backups are made at present." in page
+    assert '<strong class="state error">stalled</strong>' in page
 
     make_due(due_host, keep_last=2)
     run = due_host.run("runbackup", "--due")

@@ -276,16 +276,28 @@ def test_the_accident_of_the_readme_and_the_way_back(tmp_path):
 # The demo
 
 
-def test_the_demo_backs_up_every_tenant_serves_and_ends_on_ctrl_c(tmp_path):
+def cluster_of(demo):
+    """The process of the cluster that a demo has beside it."""
+    pids = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+    [cluster] = [pid for pid in pids if b"qcluster" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return Path("/proc") / cluster
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_demo_backs_up_every_tenant_serves_and_ends_with_its_cluster(tmp_path, how):
+    """By Ctrl-C, by a service manager, and when its terminal is closed."""
     project = Project(tmp_path)
     port = free_port()
     with project.running("demo", "--scale", SCALE, "--port", str(port)) as demo:
         wait_until_served(port, demo)
         assert Browser(port, "acme.").log_in("anna").location == "/"
-        demo.send_signal(signal.SIGINT)
+        cluster = cluster_of(demo)
+        assert b"Q_CLUSTER_NAME=backups" in (cluster / "environ").read_bytes()
+        demo.send_signal(how)
         printed, _ = demo.communicate(timeout=30)
 
     assert demo.returncode == 0
+    assert not cluster.exists()
     assert "Stopped." in printed
     for tenant in TENANTS:
         assert f"http://{tenant}.localhost:{port}/" in printed
