@@ -662,6 +662,14 @@ class TestSettings:
         event = Event.objects.get()
         assert (event.action, event.actor, event.tenant_id) == ("configured", "ada", "acme")
 
+    def test_says_how_many_backups_the_new_limits_will_remove(self, operator, row):
+        for days in range(1, 5):
+            make_row(created_at=timezone.now() - timedelta(days=days), file_name=f"{days}.sqlite3")
+        response = self.save(operator, row, automatic="on", keep_last=2)
+        assert "3 backups will be removed after the next one." in texts(response, messages.WARNING)
+        response = self.save(operator, row, automatic="on", keep_last="")
+        assert texts(response, messages.WARNING) == []
+
     def test_saving_sets_a_next_run_that_nobody_has_set_yet(self, operator, row):
         BackupSettings.objects.update(automatic=True, next_run_at=None)
         self.save(operator, row)

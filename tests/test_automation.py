@@ -1,5 +1,6 @@
 """Automation: what a tick claims and hands over, and what automation says of itself."""
 
+import ast
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -630,3 +631,24 @@ class TestDue:
         assert "globex" not in output
         assert not Backup.objects.exists()
         assert automation.standing().last_tick_at is None
+
+
+def test_a_task_is_acknowledged_even_when_it_fails_and_leaves_no_result(tenant):
+    """So `max_attempts` and `ack_failures` of the host's `Q_CLUSTER` need no care."""
+    automation.set_up()
+    make_due(tenant)
+    automation.tick(timezone.now())
+    [message] = OrmQ.objects.all()
+    for options in (message.task, ast.literal_eval(Schedule.objects.get().kwargs)["q_options"]):
+        assert options["ack_failure"] is True
+        assert options["save"] is False
+
+
+def test_a_retired_tenant_raises_no_alarm_of_automation(add_tenant):
+    """Nobody waits for what it would have wanted."""
+    automation.set_up()
+    live = add_tenant("live")
+    BackupSettings.objects.create(tenant_id="gone", automatic=True)
+    assert automation.trouble([live]) is None
+    BackupSettings.objects.create(tenant_id="live", automatic=True)
+    assert automation.trouble([live]).state is State.STALLED

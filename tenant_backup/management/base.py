@@ -23,7 +23,7 @@ from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, TenantNotFound
 from tenant_backup.models import Backup, BackupSettings
 from tenant_backup.sqlite import Progress
-from tenant_backup.tenants import Tenant, get_provider, sqlite_file
+from tenant_backup.tenants import Tenant, fault_of, get_provider, sqlite_file
 
 logger = logging.getLogger("tenant_backup")
 
@@ -260,7 +260,8 @@ def standing_in_words(standing: Standing) -> str:
                 "with other long tasks look the same."
             )
         case State.RUNNING:
-            rows = BackupSettings.objects.all()
+            ids = [tenant.id for tenant in get_provider().all_tenants() if not fault_of(tenant)]
+            rows = BackupSettings.objects.filter(tenant_id__in=ids)
             return (
                 f"Automation is running, {seen}. {rows.filter(automatic=True).count()} of "
                 f"{rows.count()} tenants have automatic backups on."
