@@ -229,7 +229,7 @@ class BackupAdmin(CatalogAdmin):
 
     @admin.display(description=gettext_lazy("error"))
     def short_error(self, backup: Backup) -> str:
-        return truncatechars(backup.error, SHORT)
+        return truncatechars(backup.reason, SHORT)
 
     @admin.action(
         permissions=["delete"],
@@ -810,7 +810,7 @@ class EventAdmin(CatalogAdmin):
 
     @admin.display(description=gettext_lazy("detail"))
     def short_detail(self, event: Event) -> str:
-        return truncatechars(event.detail, SHORT)
+        return truncatechars(event.said, SHORT)
 
 
 def _user_name(request: HttpRequest) -> str:

@@ -28,7 +28,14 @@ from django.utils.translation import gettext, gettext_noop
 from tenant_backup import lock, retention, sqlite
 from tenant_backup.chart import Happening, Outcome
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError, BackupInProgress, DatabaseDamaged, RowChanged
+from tenant_backup.exceptions import (
+    BackupError,
+    BackupInProgress,
+    DatabaseDamaged,
+    RowChanged,
+    Text,
+    joined,
+)
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory, file_names, made_at
 from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
 from tenant_backup.retention import Decision
@@ -256,13 +263,8 @@ def database_bytes(tenant: Tenant) -> int | None:
 def refuse(backup: Backup, reason: BackupError) -> None:
     """Turn a queued backup that nobody can even begin into a failed one."""
     with _transition(backup):
-        backup.refuse(str(reason))
-        Event.record(
-            Action.FAILED,
-            backup,
-            actor=backup.requested_by,
-            detail=str(reason),
-        )
+        backup.refuse(reason)
+        Event.record(Action.FAILED, backup, actor=backup.requested_by, detail=reason)
 
 
 def preview(tenant: Tenant, order: Order) -> Preview:
@@ -342,15 +344,15 @@ def verify(
     if problem := _damage(directory, backup, deadline, pulse):
         if not backup.damaged_at:
             note_found(backup, Action.DAMAGED, problem, damaged_at=now, missing_at=None)
-        return problem
+        return str(problem)
     note_found(backup, Action.FOUND, verified_at=now, missing_at=None, damaged_at=None)
     return ""
 
 
 def _damage(
     directory: BackupDirectory, backup: Backup, deadline: float | None, pulse: Pulse | None
-) -> str:
-    """What is wrong with the file of a backup; empty where nothing is."""
+) -> DatabaseDamaged | None:
+    """What is wrong with the file of a backup, if anything is."""
     file = directory.file(backup.file_name)
     try:
         if not stat.S_ISREG(file.lstat().st_mode):
@@ -371,20 +373,20 @@ def _damage(
             )
         sqlite.check(file, deadline=deadline, pulse=pulse)
     except DatabaseDamaged as error:
-        return str(error)
+        return error
     except OSError as error:
         if error.errno == errno.EIO:
             # So a disk says that it has lost what was written.
-            text = gettext("%(path)s is damaged: %(reason)s.")
-            return text % {"path": file, "reason": error.strerror}
+            text = "%(path)s is damaged: %(reason)s."
+            return DatabaseDamaged(text, path=file, reason=error.strerror)
         raise BackupError(
             "%(path)s cannot be read: %(reason)s.", path=file, reason=error.strerror
         ) from error
-    return ""
+    return None
 
 
 def note_found(
-    backup: Backup, action: Action, detail: str = "", **changes: datetime | None
+    backup: Backup, action: Action, detail: Text | str = "", **changes: datetime | None
 ) -> None:
     """Note what was found out about a complete backup's file, in the catalog and the history.
 
@@ -461,7 +463,7 @@ def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
     removed = []
     for decision in removals(tenant):
         try:
-            _delete(tenant, decision.backup, Action.PRUNED, actor, " ".join(decision.reasons))
+            _delete(tenant, decision.backup, Action.PRUNED, actor, joined(*decision.why))
         except RowChanged:
             pass  # Somebody else has deleted or pinned it at this very moment.
         except BackupError as error:
@@ -930,7 +932,7 @@ def _settle(directory: BackupDirectory, backup: Backup, reason: BackupError) -> 
     Whether it is complete. What cannot be read or tidied up is said in the row, and keeps it from
     nothing: a row that stayed `running` would be in everybody's way.
     """
-    troubles = []
+    troubles: list[BackupError] = []
     is_published = False
     try:
         if backup.fingerprint and directory.holds(backup.file_name, backup.fingerprint):
@@ -939,14 +941,14 @@ def _settle(directory: BackupDirectory, backup: Backup, reason: BackupError) -> 
             _complete(backup)
             return True
     except BackupError as error:
-        troubles.append(str(error))
+        troubles.append(error)
     # What is published keeps its checksum, whatever became of the row.
     if not is_published:
         try:
             directory.withdraw(backup.file_name, backup.sha256)
         except BackupError as error:
-            troubles.append(str(error))
-    _fail(backup, " ".join([str(reason), *troubles]))
+            troubles.append(error)
+    _fail(backup, joined(reason, *troubles))
     return False
 
 
@@ -956,7 +958,7 @@ def _complete(backup: Backup) -> None:
         Event.record(Action.COMPLETED, backup, actor=backup.requested_by)
 
 
-def _fail(backup: Backup, reason: str) -> None:
+def _fail(backup: Backup, reason: Text) -> None:
     with _transition(backup):
         backup.fail(reason)
         Event.record(Action.FAILED, backup, actor=backup.requested_by, detail=reason)
@@ -984,7 +986,9 @@ def _as_backup_error(error: BaseException) -> BackupError:
     return BackupError(INTERRUPTED)
 
 
-def _delete(tenant: Tenant, backup: Backup, action: Action, actor: str, detail: str = "") -> None:
+def _delete(
+    tenant: Tenant, backup: Backup, action: Action, actor: str, detail: Text | str = ""
+) -> None:
     require_no_transaction()
     rows = Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk)
     deletable = rows.deletable()

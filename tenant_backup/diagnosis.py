@@ -119,7 +119,7 @@ def _work(tenant: Tenant) -> Answer:
     if active.status == Status.QUEUED:
         text = gettext("One is queued since %(time)s") % {"time": when(active.created_at)}
         advice = gettext("A worker takes it up, or the button “Create backup” does.")
-        return Answer(topic, _with_reason(text, active.error), None, advice)
+        return Answer(topic, _with_reason(text, active.reason), None, advice)
     if backups.is_moving(tenant, active, timezone.now()):
         return Answer(topic, gettext("One is being made at this moment."))
     since = backups.last_progress_at(tenant, active)
@@ -197,7 +197,7 @@ def _last_attempt(tenant: Tenant, *, is_mended: bool) -> Answer:
     advice = gettext("Put right what is wrong above, then create a backup.")
     if is_mended:
         advice = gettext("Create a backup, to see whether it works now.")
-    return Answer(topic, _with_reason(text, last.error), False, advice)
+    return Answer(topic, _with_reason(text, last.reason), False, advice)
 
 
 def _with_reason(text: str, error: str) -> str:

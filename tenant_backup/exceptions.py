@@ -4,6 +4,8 @@ The doors turn these errors into what their callers expect: commands into a `Com
 into a message on the page, tasks into a row with the status `failed`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -27,15 +29,69 @@ class Text:
         text = _translated(str(self.text))
         return text % self.values if self.values else text
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.as_data() == self.as_data()
+
+    def __hash__(self) -> int:
+        return hash(str(self.text))
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
+
+    def as_data(self) -> dict[str, Any]:
+        """What JSON can hold, so that it can be said in another language later: see `said`."""
+        return {
+            "text": str(self.text),
+            "values": {name: _as_data(value) for name, value in self.values.items()},
+        }
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any]) -> Text:
+        values: dict[str, Any] = {
+            name: Text.from_data(value) if isinstance(value, dict) else value
+            for name, value in data["values"].items()
+        }
+        if "plural" in data:
+            return Counted(data["text"], data["plural"], **values)
+        return Text(data["text"], **values)
+
+
+class Counted(Text):
+    """A text in two forms, of which a number decides: `Counted("One", "%(number)d", number=2)`."""
+
+    def __init__(self, singular: str, plural: str, /, *, number: int, **values: object) -> None:
+        super().__init__(singular, number=number, **values)
+        self.plural, self.number = plural, number
+
+    def __str__(self) -> str:
+        return _translated(str(self.text), self.plural, self.number) % self.values
+
+    def as_data(self) -> dict[str, Any]:
+        return {**super().as_data(), "plural": self.plural}
+
+
+def said(text: str, data: Mapping[str, Any] | None) -> str:
+    """What was stored as this text, in the language that is active now where its data tell."""
+    return str(Text.from_data(data)) if data else text
+
+
+def joined(first: Text, *more: Text) -> Text:
+    """Several sentences as one text."""
+    if not more:
+        return first
+    return Text("%(error)s %(more)s", error=first, more=joined(*more))
+
+
+def _as_data(value: object) -> object:
+    if isinstance(value, Text):
+        return value.as_data()
+    return value if isinstance(value, str | int | float) else str(value)
 
 
 class BackupError(Text, Exception):
     """Something about a tenant's backups could not be done; `str(error)` says what and why.
 
-    Where that is stored, in a backup's row or in the history, it stays in the language that was
-    active at that moment.
+    Where that is stored, in a backup's row or in the history, what it is made of is stored, too.
 
     `backup` is the failed catalog row that records it, where there is one.
     """
@@ -43,12 +99,16 @@ class BackupError(Text, Exception):
     backup: Any = None
 
 
-def _translated(text: str) -> str:
+def _translated(text: str, plural: str = "", number: int = 1) -> str:
     from django.apps import apps
-    from django.utils.translation import gettext
+    from django.utils.translation import gettext, ngettext
 
+    if not apps.apps_ready:
+        return plural if plural and number != 1 else text
+    if plural:
+        return ngettext(text, plural, number)
     # Of an empty text gettext answers with the catalog's header.
-    return gettext(text) if text and apps.apps_ready else text
+    return gettext(text) if text else text
 
 
 class TenantNotFound(BackupError):

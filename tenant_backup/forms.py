@@ -82,9 +82,9 @@ class SettingsForm(BackupSettingsForm):
         }
         help_texts = {
             "time_of_day": _(
-                "A backup starts up to half an hour later, so that not all start at the same "
-                "moment. An interval of hours counts from this time; every hour, only its minutes "
-                "matter."
+                "A backup starts up to half an hour later (an hourly one up to ten minutes), so "
+                "that not all start at the same moment. An interval of hours counts from this "
+                "time; every hour, only its minutes matter."
             ),
             "day_of_month": _("From 1 to 31. In a shorter month it is the last day."),
             "keep_last": _("The newest ones are kept. Empty: any number."),

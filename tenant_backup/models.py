@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import RowChanged
+from tenant_backup.exceptions import RowChanged, Text, said
 from tenant_backup.retention import Policy
 from tenant_backup.schedule import Rule, next_slot
 from tenant_backup.sqlite import Fingerprint
@@ -130,9 +130,9 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
         """With what monitoring judges by, in one query however many tenants there are.
 
         `last_good_at`, when the newest good backup was begun, and `last_success_at`, when it was
-        finished; `last_failed_at` and `last_error`; `missing`, the number of backups whose
-        files were found missing or damaged by that moment. What is of a time to come, by a wrong
-        clock, counts for nothing.
+        finished; `last_failed_at`, `last_error` and its data; `missing`, the number of backups
+        whose files were found missing or damaged by that moment. What is of a time to come, by a
+        wrong clock, counts for nothing.
         """
         theirs = Backup.objects.filter(tenant_id=OuterRef("tenant_id"), created_at__lte=now)
         newest_good = theirs.good().newest_first()[:1]
@@ -145,6 +145,7 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
             ),
             "last_failed_at": Subquery(newest_failed.values("created_at")),
             "last_error": Subquery(newest_failed.values("error")),
+            "last_error_data": Subquery(newest_failed.values("error_data")),
             "missing": Coalesce(Subquery(missing.values("number")), 0),
         }
         return self.annotate(**latest)
@@ -263,6 +264,7 @@ class BackupSettings(models.Model):
     last_success_at: datetime | None
     last_failed_at: datetime | None
     last_error: str
+    last_error_data: dict[str, Any] | None
     missing: int
 
     objects = BackupSettingsQuerySet.as_manager()
@@ -403,6 +405,7 @@ class Backup(models.Model):
     damaged_at = models.DateTimeField(_("found damaged"), null=True, blank=True)
     reread_at = models.DateTimeField(_("last read again"), null=True, blank=True)
     error = models.TextField(_("error"), blank=True, default="")
+    error_data = models.JSONField(null=True, blank=True, editable=False)
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True, default="")
     slot_at = models.DateTimeField(_("slot"), null=True, blank=True)
     enqueued_at = models.DateTimeField(_("enqueued"), null=True, blank=True)
@@ -433,6 +436,11 @@ class Backup(models.Model):
 
     def __str__(self) -> str:
         return self.file_name or f"{self.tenant_id}: {self.get_status_display()}"
+
+    @property
+    def reason(self) -> str:
+        """The error, in the language that is active now."""
+        return said(self.error, self.error_data)
 
     @property
     def is_active(self) -> bool:
@@ -466,6 +474,7 @@ class Backup(models.Model):
             started_at=at,
             file_name=file_name,
             error="",
+            error_data=None,
         )
 
     def record_copy(self, copy: Fingerprint) -> None:
@@ -477,20 +486,21 @@ class Backup(models.Model):
         now = timezone.now()
         self._move([Status.RUNNING], status=Status.COMPLETE, finished_at=now, verified_at=now)
 
-    def fail(self, error: str) -> None:
+    def fail(self, error: Text | str) -> None:
         """There is no file, and this is why."""
         self._move([Status.RUNNING], **self._as_failed(error))
 
-    def refuse(self, error: str) -> None:
+    def refuse(self, error: Text | str) -> None:
         """Nobody could even begin, and this is why."""
         self._move([Status.QUEUED], **self._as_failed(error))
 
     @staticmethod
-    def _as_failed(error: str) -> dict[str, Any]:
+    def _as_failed(error: Text | str) -> dict[str, Any]:
         return {
             "status": Status.FAILED,
             "finished_at": timezone.now(),
-            "error": error,
+            "error": str(error),
+            "error_data": _data_of(error),
             # There is nothing left to keep, and the row shall not be in anybody's way.
             "pinned": False,
             "file_name": "",
@@ -593,6 +603,10 @@ ALARMING = {Action.FAILED, Action.OVERDUE, Action.MISSING, Action.DAMAGED}
 """What the log says as errors; the rest is information."""
 
 
+def _data_of(text: Text | str) -> dict[str, Any] | None:
+    return text.as_data() if isinstance(text, Text) else None
+
+
 class EventQuerySet(models.QuerySet["Event"]):
     def for_tenant(self, tenant_id: str) -> EventQuerySet:
         return self.filter(tenant_id=tenant_id)
@@ -613,6 +627,7 @@ class Event(models.Model):
     file_name = models.CharField(_("file"), max_length=255, blank=True, default="")
     actor = models.CharField(_("by"), max_length=255, blank=True, default="")
     detail = models.TextField(_("detail"), blank=True, default="")
+    detail_data = models.JSONField(null=True, blank=True, editable=False)
     size = models.PositiveBigIntegerField(_("size in bytes"), null=True, blank=True)
     created_at = models.DateTimeField(_("time"), default=timezone.now)
 
@@ -628,6 +643,11 @@ class Event(models.Model):
     def __str__(self) -> str:
         return f"{self.tenant_id}: {self.get_action_display()} {self.file_name}".rstrip()
 
+    @property
+    def said(self) -> str:
+        """The detail, in the language that is active now."""
+        return said(self.detail, self.detail_data)
+
     @classmethod
     def record(
         cls,
@@ -635,7 +655,7 @@ class Event(models.Model):
         about: Backup | str,
         *,
         actor: str = "",
-        detail: str = "",
+        detail: Text | str = "",
     ) -> None:
         """Add a line about a backup, or a tenant's id, to the history, and then to the log.
 
@@ -647,16 +667,16 @@ class Event(models.Model):
             "tenant_id": backup.tenant_id if backup else about,
             "backup_id": backup.pk if backup else None,
             "actor": actor,
-            "detail": detail,
+            "detail": str(detail),
         }
         file_name = backup.file_name if backup else ""
         size = backup.size if backup else None
-        cls.objects.create(file_name=file_name, size=size, **facts)
+        cls.objects.create(file_name=file_name, size=size, detail_data=_data_of(detail), **facts)
         words = [
             action.value,
             file_name,
             f"by {actor}" if actor else "",
-            f"({detail})" * bool(detail),
+            f"({detail})" * bool(str(detail)),
         ]
         text = " ".join(word for word in words if word)
         level = logging.ERROR if action in ALARMING else logging.INFO

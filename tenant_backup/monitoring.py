@@ -22,7 +22,7 @@ from django.utils.translation import gettext, ngettext
 
 from tenant_backup import backups
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError
+from tenant_backup.exceptions import BackupError, said
 from tenant_backup.models import (
     Action,
     Alarm,
@@ -212,8 +212,9 @@ def _judge(
         findings.append(Finding(Alarm.FAILED, text % values))
     elif last_failed_at and (not last_good_at or last_failed_at > last_good_at):
         text = gettext("The last attempt, at %(time)s, failed.")
+        reason = said(settings.last_error, settings.last_error_data)
         values = {"time": _in_words(last_failed_at, tenant)}
-        findings.append(Finding(Alarm.FAILED, text % values, settings.last_error))
+        findings.append(Finding(Alarm.FAILED, text % values, reason))
     if settings.missing:
         text = ngettext(
             "The file of %(number)d backup is missing or damaged.",

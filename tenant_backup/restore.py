@@ -222,7 +222,7 @@ def verify(choice: Choice) -> Plan:
             raise DatabaseDamaged("%(path)s is empty: it is no backup.", path=choice.file)
         sqlite.check(choice.file)
     except DatabaseDamaged as error:
-        _mark(choice, Action.DAMAGED, str(error), damaged_at=timezone.now())
+        _mark(choice, Action.DAMAGED, error, damaged_at=timezone.now())
         raise
     except OSError as error:
         raise BackupError(
@@ -893,7 +893,9 @@ def _tenants() -> list[Tenant]:
     return [tenant for tenant in get_provider().all_tenants() if not fault_of(tenant)]
 
 
-def _mark(choice: Choice, action: Action, detail: str = "", **times: datetime | None) -> None:
+def _mark(
+    choice: Choice, action: Action, detail: Text | str = "", **times: datetime | None
+) -> None:
     """Note what was found out about a backup; a catalog that cannot be written keeps nobody."""
     if choice.backup:
         try:

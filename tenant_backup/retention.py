@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Generic, Protocol, TypeVar
 
-from django.utils.translation import gettext, ngettext
+from tenant_backup.exceptions import Counted, Text
 
 EXEMPT_TRIGGERS = frozenset({"manual", "adopted"})
 """Backups that a person made or brought are that person's to delete."""
@@ -67,7 +67,12 @@ class Decision(Generic[T]):
 
     backup: T
     keep: bool
-    reasons: tuple[str, ...]
+    why: tuple[Text, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why, in the language that is active now."""
+        return tuple(map(str, self.why))
 
 
 def decide(backups: Sequence[C], policy: Policy, now: datetime, zone: tzinfo) -> list[Decision[C]]:
@@ -89,8 +94,8 @@ def decide(backups: Sequence[C], policy: Policy, now: datetime, zone: tzinfo) ->
     # Said once for all: there may be thousands.
     limits = _limits(policy)
     is_newest, is_within = (
-        gettext("It is the newest good backup."),
-        gettext("It is within the limits."),
+        Text("It is the newest good backup."),
+        Text("It is within the limits."),
     )
     decisions = []
     for backup in newest_first:
@@ -110,20 +115,20 @@ def decide(backups: Sequence[C], policy: Policy, now: datetime, zone: tzinfo) ->
     return decisions
 
 
-def _exemption(backup: Candidate, now: datetime) -> str | None:
+def _exemption(backup: Candidate, now: datetime) -> Text | None:
     """Why no rule applies to this backup, or None where rules do."""
     if not backup.is_good:
-        return gettext("It is not a good backup, so it counts for nothing and is left to you.")
+        return Text("It is not a good backup, so it counts for nothing and is left to you.")
     if backup.pinned:
-        return gettext("It is pinned.")
+        return Text("It is pinned.")
     if backup.trigger in EXEMPT_TRIGGERS:
-        return gettext("It was made by hand or found on disk, so it is yours to delete.")
+        return Text("It was made on the page or found on disk, so it is yours to delete.")
     if backup.created_at > now:
-        return gettext("It is of a time to come: when it was made, the clock was wrong.")
+        return Text("It is of a time to come: when it was made, the clock was wrong.")
     return None
 
 
-Limit = tuple[str, Callable[[int, timedelta], bool]]
+Limit = tuple[Text, Callable[[int, timedelta], bool]]
 """What is said of a backup beyond a limit; and whether the n-th newest, of this age, is."""
 
 
@@ -131,27 +136,29 @@ def _limits(policy: Policy) -> list[Limit]:
     """The policy's limits. The age is counted back from the newest good backup."""
     limits: list[Limit] = []
     if (last := policy.keep_last) is not None:
-        text = ngettext("It is not the newest one.", "It is not among the newest %(number)d.", last)
-        limits.append((text % {"number": last}, lambda position, age: position > last))
+        text = Counted(
+            "It is not the newest one.", "It is not among the newest %(number)d.", number=last
+        )
+        limits.append((text, lambda position, age: position > last))
     if (days := policy.keep_days) is not None:
-        text = ngettext(
-            "It is more than %(days)d day older than the newest good backup.",
-            "It is more than %(days)d days older than the newest good backup.",
-            days,
+        text = Counted(
+            "It is more than %(number)d day older than the newest good backup.",
+            "It is more than %(number)d days older than the newest good backup.",
+            number=days,
         )
         oldest = timedelta(days=days)
-        limits.append((text % {"days": days}, lambda position, age: age > oldest))
+        limits.append((text, lambda position, age: age > oldest))
     return limits
 
 
-def _thin(newest_first: Sequence[Candidate], policy: Policy, zone: tzinfo) -> dict[int, list[str]]:
+def _thin(newest_first: Sequence[Candidate], policy: Policy, zone: tzinfo) -> dict[int, list[Text]]:
     """The thinning rules' reasons to keep a backup, by its key."""
-    rules: list[tuple[int | None, Callable[[datetime], object], str]] = [
-        (policy.keep_daily, datetime.date, gettext("It is the newest of its day.")),
-        (policy.keep_weekly, _iso_week, gettext("It is the newest of its week.")),
-        (policy.keep_monthly, _month, gettext("It is the newest of its month.")),
+    rules: list[tuple[int | None, Callable[[datetime], object], Text]] = [
+        (policy.keep_daily, datetime.date, Text("It is the newest of its day.")),
+        (policy.keep_weekly, _iso_week, Text("It is the newest of its week.")),
+        (policy.keep_monthly, _month, Text("It is the newest of its month.")),
     ]
-    reasons: dict[int, list[str]] = {}
+    reasons: dict[int, list[Text]] = {}
     for number, period_of, reason in rules:
         if not number:
             continue

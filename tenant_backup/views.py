@@ -553,7 +553,7 @@ def _events(rows: Iterable[Event], read: Reader) -> list[Event]:
     """Lines of the history, each with what this user may read of its detail."""
     events = list(rows)
     for event in events:
-        event.detail = read(event.detail)
+        event.detail = read(event.said)
     return events
 
 
@@ -625,7 +625,7 @@ def _line(backup: Backup, *, read: Reader, going: Mapping[int, str]) -> Line:
         # Not by `get_status_display`, which puts all choices into words to choose one of them.
         str(Status(backup.status).label),
         str(Trigger(backup.trigger).label),
-        read(backup.error),
+        read(backup.reason),
         is_deletable=backup.is_deletable,
         goes_because=going.get(backup.pk, ""),
     )

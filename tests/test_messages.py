@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import json
 import os
 import pickle
 import re
@@ -16,15 +17,17 @@ from django.utils import translation
 from django.utils.html import escape
 from django.utils.translation import gettext_noop
 
-from tenant_backup import backups, restore, sqlite
+from tenant_backup import backups, monitoring, restore, sqlite
 from tenant_backup.exceptions import (
     BackupError,
+    Counted,
     DatabaseDamaged,
     DeadlineExceeded,
     NotWritable,
     Text,
+    joined,
 )
-from tenant_backup.models import BackupSettings
+from tenant_backup.models import Backup, BackupSettings, Event
 from tenant_backup.tenants import TenantNotFound
 from tests import messages
 from tests.conftest import REPOSITORY
@@ -215,6 +218,46 @@ except sqlite.BackupError as error:
             backups.create(tenant, backups.Order(trigger=backups.Trigger.MANUAL))
         said = f"Die Datenbank {tenant.database} gibt es nicht."
         assert raised.value.backup.error == said
+        # What it is made of is stored, too, so that others read it in theirs.
+        backup = Backup.objects.get()
+        event = Event.objects.get()
+        for language, text in (
+            ("de", said),
+            ("en", f"The database {tenant.database} does not exist."),
+        ):
+            with translation.override(language):
+                assert (backup.reason, event.said) == (text, text)
+                assert monitoring.inspect(tenant).findings[0].reason == text
+        assert backup.error == said
+
+    @pytest.mark.django_db(transaction=True)
+    def test_reasons_for_pruning_are_read_in_any_language(self, tenant):
+        BackupSettings.objects.create(tenant_id="acme", keep_last=2)
+        for _ in range(3):
+            backups.create(tenant, backups.Order(trigger=backups.Trigger.COMMAND))
+        event = Event.objects.get(action="pruned")
+        assert event.detail == event.said == "It is not among the newest 2."
+        with translation.override("de"):
+            assert event.said == translation.ngettext(
+                "It is not the newest one.", "It is not among the newest %(number)d.", 2
+            ) % {"number": 2}
+            assert event.said != event.detail
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            Text("100 % sure"),
+            Text("%(a)s and %(b)r", a=Text("%(c)d", c=7), b="x"),
+            Counted("%(number)d day", "%(number)d days", number=1),
+            Counted("%(number)d day", "%(number)d days", number=3),
+            joined(Text("One."), Text("Two."), BackupError("Three %(n)g.", n=0.5)),
+            DatabaseDamaged("%(path)s", path=Path("/a")),
+        ],
+        ids=str,
+    )
+    def test_survive_json(self, text):
+        data = json.loads(json.dumps(text.as_data()))
+        assert str(Text.from_data(data)) == str(text)
 
     @pytest.mark.parametrize("text", [backups.INTERRUPTED, restore.RESTORED_AWAY])
     def test_can_be_constants(self, text):

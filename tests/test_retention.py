@@ -29,7 +29,7 @@ OF_WEEK = "It is the newest of its week."
 OF_MONTH = "It is the newest of its month."
 NOT_GOOD = "It is not a good backup, so it counts for nothing and is left to you."
 PINNED = "It is pinned."
-YOURS = "It was made by hand or found on disk, so it is yours to delete."
+YOURS = "It was made on the page or found on disk, so it is yours to delete."
 TO_COME = "It is of a time to come: when it was made, the clock was wrong."
 
 
