@@ -94,7 +94,12 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_python_of_the_settings_page_runs():
-    provider, receiver = (run_block(code) for code in blocks(DOCS / "settings.md", "python"))
+    provider, customers, receiver = (
+        run_block(code) for code in blocks(DOCS / "settings.md", "python")
+    )
+    acme = customers["Customers"]().tenant(Path("/srv/customers/acme-corporation"))
+    assert (acme.id, acme.name) == ("acme-corporation", "Acme Corporation")
+    assert acme.zone.key == "Europe/Berlin"
     try:
         assert provider["Tenants"]().get_tenant("acme").root.is_absolute()
     finally:

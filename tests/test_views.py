@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.apps import apps
+from django.conf import settings as project_settings
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.db import OperationalError, connection, connections, transaction
@@ -1644,3 +1645,40 @@ def test_a_catalog_that_is_locked_is_said_and_nothing_is_lost(tenant, visit, mon
 def test_the_operators_sidebar_is_not_on_a_tenants_page(tenant, visit):
     User.objects.create(username="operator", is_superuser=True, is_staff=True)
     assert 'id="nav-sidebar"' not in visit("operator").get(PAGE).content.decode()
+
+
+WITHOUT_ADMIN = """
+from django.contrib.auth.models import User
+from django.test import Client
+client = Client(headers={"host": "acme.localhost"})
+client.force_login(User.objects.create(username="ada", is_superuser=True))
+command("runbackup", verbosity=0)
+for page in ("", "/diagnosis", "/history", "/contents/1", "/status"):
+    answer = client.get(f"/settings/admin/backup{page}")
+    print(answer.status_code, page == "/status" or b"our own frame" in answer.content)
+"""
+
+
+def test_a_host_without_the_admin_that_has_a_frame_of_its_own(host):
+    """As the hint of the check E012 says."""
+    host.add_tenant()
+    templates = host.directory / "templates"
+    (templates / "tenant_backup").mkdir(parents=True)
+    (templates / "tenant_backup" / "base.html").write_text(
+        "our own frame {% block content %}{% endblock %}"
+    )
+    (host.directory / "bare_urls.py").write_text(
+        "from django.urls import include, path\n"
+        "urlpatterns = [path('', include('tenant_backup.urls'))]\n"
+    )
+    host.environment["PYTHONPATH"] += f":{host.directory}"
+    apps = [name for name in project_settings.INSTALLED_APPS if name != "django.contrib.admin"]
+    [engine] = project_settings.TEMPLATES
+    host.configure(
+        INSTALLED_APPS=apps,
+        ROOT_URLCONF="bare_urls",
+        TEMPLATES=[{**engine, "DIRS": [str(templates)]}],
+        SILENCED_SYSTEM_CHECKS=["tenant_backup.E012"],
+    )
+    output, errors = host.start(WITHOUT_ADMIN).communicate(timeout=60)
+    assert output == "200 True\n" * 5, errors
