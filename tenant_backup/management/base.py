@@ -21,7 +21,7 @@ from tqdm import tqdm
 from tenant_backup.automation import Standing, State
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, TenantNotFound
-from tenant_backup.models import Backup, BackupSettings
+from tenant_backup.models import Backup, BackupSettings, BackupSettingsQuerySet
 from tenant_backup.sqlite import Progress
 from tenant_backup.tenants import Tenant, fault_of, get_provider, sqlite_file
 
@@ -236,6 +236,17 @@ def as_iso(value: Any) -> str:
     return str(value.astimezone(UTC).isoformat(timespec="seconds")).replace("+00:00", "Z")
 
 
+def _settings_of_all() -> BackupSettingsQuerySet:
+    """The settings of the tenants that there are; of all that there ever were, if nobody can say."""
+    rows = BackupSettings.objects.all()
+    try:
+        ids = [tenant.id for tenant in get_provider().all_tenants() if not fault_of(tenant)]
+    except Exception:
+        logger.exception("The tenant provider failed.")
+        return rows
+    return rows.filter(tenant_id__in=ids)
+
+
 def standing_in_words(standing: Standing) -> str:
     """Where automation stands, and what to do."""
     seen = (
@@ -260,8 +271,7 @@ def standing_in_words(standing: Standing) -> str:
                 "with other long tasks look the same."
             )
         case State.RUNNING:
-            ids = [tenant.id for tenant in get_provider().all_tenants() if not fault_of(tenant)]
-            rows = BackupSettings.objects.filter(tenant_id__in=ids)
+            rows = _settings_of_all()
             return (
                 f"Automation is running, {seen}. {rows.filter(automatic=True).count()} of "
                 f"{rows.count()} tenants have automatic backups on."
