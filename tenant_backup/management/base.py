@@ -237,7 +237,7 @@ def as_iso(value: Any) -> str:
 
 
 def _settings_of_all() -> BackupSettingsQuerySet:
-    """The settings of the tenants that there are; of all that there ever were, if nobody can say."""
+    """The settings of the tenants that there are; of all that there ever were, if none can say."""
     rows = BackupSettings.objects.all()
     try:
         ids = [tenant.id for tenant in get_provider().all_tenants() if not fault_of(tenant)]
