@@ -99,6 +99,18 @@ def small_disk(size):
         Path(folder).rmdir()
 
 
+@contextmanager
+def without_privileges():
+    """Within this block we are nobody, whom permissions bind."""
+    if AS_ROOT:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if AS_ROOT:
+            os.seteuid(0)
+
+
 def send_mail_by(settings, backend):
     """Set the host's mail backend where hosts do, before Django 6.1 and since."""
     if django.VERSION >= (6, 1):
@@ -110,6 +122,23 @@ def send_mail_by(settings, backend):
 def names_in(directory):
     """Everything in a backup directory but the lock, which stays."""
     return sorted(path.name for path in directory.iterdir() if path.name != ".lock")
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that nobody can reach; pytest's own folders only let their owner in."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        if AS_ROOT:
+            os.chown(path, NOBODY, NOBODY)
+        yield path
+
+
+def tenant_in(root, **options):
+    root.mkdir(exist_ok=True)
+    make_database(root / "db.sqlite3", **options)
+    return Tenant("acme", "Acme", root, root / "db.sqlite3")
 
 
 @pytest.fixture

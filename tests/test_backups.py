@@ -4,8 +4,7 @@ import logging
 import os
 import sqlite3
 import subprocess
-import tempfile
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -43,6 +42,8 @@ from tests.conftest import (
     names_in,
     needs_sqlite_control,
     small_disk,
+    tenant_in,
+    without_privileges,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,35 +76,6 @@ def hear():
     yield hear
     for sent, receiver in connected:
         sent.disconnect(receiver)
-
-
-@contextmanager
-def without_privileges():
-    """Within this block we are nobody, whom permissions bind."""
-    if AS_ROOT:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        if AS_ROOT:
-            os.seteuid(0)
-
-
-@pytest.fixture
-def open_folder():
-    """A folder that nobody can reach; pytest's own folders only let their owner in."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)
-        path.chmod(0o755)
-        if AS_ROOT:
-            os.chown(path, NOBODY, NOBODY)
-        yield path
-
-
-def tenant_in(root, **options):
-    root.mkdir(exist_ok=True)
-    make_database(root / "db.sqlite3", **options)
-    return Tenant("acme", "Acme", root, root / "db.sqlite3")
 
 
 class TestCreate:

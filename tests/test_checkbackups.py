@@ -15,7 +15,7 @@ from django_q.models import Schedule
 
 from tenant_backup import automation, backups
 from tenant_backup.models import Automation, Backup, BackupSettings, Trigger
-from tests.conftest import AS_ROOT, send_mail_by
+from tests.conftest import send_mail_by, tenant_in, without_privileges
 from tests.tenancy import Tenants
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -152,11 +152,13 @@ def test_a_whole_directory_that_is_away_and_comes_back(tenant):
     assert Backup.objects.good().count() == 1
 
 
-@pytest.mark.skipif(AS_ROOT, reason="no directory is out of root's reach")
-def test_a_root_that_may_not_be_entered(tenant):
+def test_a_root_that_may_not_be_entered(open_folder, monkeypatch):
+    tenant = tenant_in(open_folder / "acme")
+    monkeypatch.setattr(Tenants, "tenants", [tenant])
     make(tenant)
     tenant.root.chmod(0)
-    answer = Answer()
+    with without_privileges():
+        answer = Answer()
     tenant.root.chmod(0o700)
     assert answer.status == 1
     assert "acme: FAILED: " in answer.errors

@@ -13,7 +13,7 @@ from tenant_backup import automation, backups
 from tenant_backup.diagnosis import examine
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Automation, Backup, BackupSettings, Status, Trigger
-from tests.conftest import AS_ROOT, names_in, small_disk
+from tests.conftest import names_in, small_disk, tenant_in, without_privileges
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -64,11 +64,12 @@ class TestPermission:
         assert answer.found == f"A file could be written in {tenant.root}."
         assert not (tenant.root / "backups").exists()
 
-    @pytest.mark.skipif(AS_ROOT, reason="root may write anywhere")
-    def test_no_permission(self, tenant):
-        backups.directory_of(tenant).make()
-        (tenant.root / "backups").chmod(0o500)
-        answer = diagnose(tenant, "permission")
+    def test_no_permission(self, open_folder):
+        tenant = tenant_in(open_folder)
+        with without_privileges():
+            backups.directory_of(tenant).make()
+            (tenant.root / "backups").chmod(0o500)
+            answer = diagnose(tenant, "permission")
         assert answer.is_well is False
         assert "Permission denied" in answer.found
 
