@@ -4,7 +4,7 @@ import logging
 import os
 import sqlite3
 import subprocess
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from tenant_backup.exceptions import (
     NotEnoughSpace,
     NotWritable,
 )
+from tenant_backup.files import BackupDirectory
 from tenant_backup.models import (
     Backup,
     BackupQuerySet,
@@ -79,6 +80,21 @@ def hear():
 
 
 class TestCreate:
+    def test_what_is_only_in_the_log_needs_room_too(self, tenant, directory, monkeypatch):
+        with closing(sqlite3.connect(tenant.database)) as writer:
+            writer.execute("PRAGMA wal_autocheckpoint = 0")
+            for _ in range(2):
+                with writer:
+                    writer.execute("UPDATE credits SET body = zeroblob(20000)")
+            with sqlite.snapshot(tenant.database, busy_timeout=5) as snapshot:
+                copy, log = snapshot.size, snapshot.wal_bytes
+            assert log > 1_000_000
+            for free, fits in ((copy + log - 1, False), (copy + log, True)):
+                free += files.SPACE_MARGIN
+                monkeypatch.setattr(BackupDirectory, "free_bytes", lambda self, free=free: free)
+                with nullcontext() if fits else pytest.raises(NotEnoughSpace):
+                    backups.create(tenant, COMMAND)
+
     def test_makes_one_verified_file_and_one_complete_row(self, tenant, directory):
         started = timezone.now()
         backup = backups.create(tenant, COMMAND).backup

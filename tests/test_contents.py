@@ -11,7 +11,8 @@ from django.urls import reverse
 
 from tenant_backup import backups, manual, sqlite
 from tenant_backup.models import Backup, Event
-from tests.conftest import make_database, names_in
+from tests.conftest import Process, make_database, names_in
+from tests.test_sqlite_restore import KILLED
 from tests.test_views import EVERYTHING, HostNames, is_page, make, project, said, text_of, visit
 
 __all__ = ["project", "visit"]  # fixtures
@@ -96,6 +97,17 @@ class TestUseCase:
         assert names_in(directory) == names
         assert (directory / backup.file_name).stat().st_mtime_ns == file.st_mtime_ns
         change("INSERT INTO credits (amount) VALUES (0)")
+
+    def test_what_a_killed_process_left_is_counted_and_stays(self, tenant):
+        backup = make(tenant)
+        killed = Process(KILLED, tenant.database)
+        killed.wait(timeout=60)
+        killed.end()
+        files = [tenant.database, tenant.database.with_name("db.sqlite3-wal")]
+        before = [file.read_bytes() for file in files]
+        table, _ = backups.contents(tenant, backup)
+        assert (table.name, table.rows, table.rows_today) == ("credits", 100, 600)
+        assert [file.read_bytes() for file in files] == before
 
     def test_a_database_that_is_gone_is_no_hindrance(self, tenant):
         backup = make(tenant)

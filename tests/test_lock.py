@@ -329,6 +329,20 @@ def test_a_locks_file_that_is_there_is_used_as_it_is(directory):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+def test_a_file_that_is_tidied_away_before_it_is_locked_is_no_lock(directory, monkeypatch):
+    really_open, opened = tenant_backup.lock._open, []
+
+    def tidy_away(directory):
+        opened.append(really_open(directory))
+        if len(opened) == 1:
+            directory.file(LOCK_NAME).unlink()
+        return opened[-1]
+
+    monkeypatch.setattr(tenant_backup.lock, "_open", tidy_away)
+    with hold(directory, wait=60):
+        assert not is_free(directory)
+
+
 def test_after_the_lock_file_was_tidied_away_those_who_come_later_agree_on_one(tmp_path):
     directory = BackupDirectory(tmp_path, "backups")
     directory.make()

@@ -12,6 +12,7 @@ import pytest
 from tenant_backup import sqlite
 from tenant_backup.manual import commands
 from tests.conftest import AS_ROOT, NOBODY, Process, assert_true_copy, count_rows, make_database
+from tests.test_sqlite_restore import kill_a_writer
 
 FOLDERS = ["plain", 'it\'s a "folder"; $(touch gone) `touch gone`\n& more', "Größe 😀"]
 
@@ -42,9 +43,16 @@ def back_up(database, backup):
     return sqlite.fingerprint(backup).sha256
 
 
-def paste(text, cwd):
+def paste(text, cwd, **options):
     return subprocess.run(
-        ["bash"], input=text, cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+        ["bash"],
+        input=text,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **options,
     )
 
 
@@ -110,18 +118,61 @@ def test_a_damaged_backup_is_refused_and_nothing_is_done(tmp_path, damage):
     assert not list(tmp_path.glob("db.sqlite3?*"))
 
 
-def test_a_backup_that_was_damaged_from_the_start_is_refused(tmp_path):
+@pytest.mark.parametrize("start", [100, 4096, 20480])
+def test_a_backup_that_was_damaged_from_the_start_is_refused(tmp_path, start):
     """Its checksum is right, yet it is no sound database: somebody made it by other means."""
     database = make_database(tmp_path / "db.sqlite3")
     backup = tmp_path / "backup.sqlite3"
     shutil.copy(database, backup)
     with backup.open("r+b") as stream:
-        stream.seek(4096)
-        stream.write(b"\xff" * 4096)
+        stream.seek(start)
+        stream.write(b"\xff" * 3996)
     result = restore(database, backup, sqlite.fingerprint(backup).sha256)
     assert result.returncode != 0
-    assert not list(tmp_path.glob("db.sqlite3-before*"))
+    assert result.stderr.startswith(f"{database}.restored is ")
+    assert result.stderr.endswith(": nothing was done.\n")
+    assert result.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("db.sqlite3?*"))
     assert_true_copy(database)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="Only root can make files of others.")
+def test_an_owner_that_cannot_be_kept_is_said_and_nothing_is_done(open_folder):
+    database = make_database(open_folder / "db.sqlite3")
+    sha256 = back_up(database, open_folder / "backup.sqlite3")
+    result = paste(
+        commands(database, open_folder / "backup.sqlite3", sha256), open_folder, user=NOBODY
+    )
+    assert result.returncode != 0
+    assert result.stderr == (
+        f"The owner of {database} cannot be kept ([Errno 1] Operation not permitted: "
+        f"'{database}.restored'): nothing was done. Try it as root.\n"
+    )
+    assert not list(open_folder.glob("db.sqlite3?*"))
+    assert_true_copy(database)
+
+
+def test_what_killed_processes_left_is_put_aside_with_the_database(tmp_path):
+    """A journal that nobody played back would otherwise be played into the restored database."""
+    database = make_database(tmp_path / "db.sqlite3", journal_mode="delete", rows=300)
+    sha256 = back_up(database, tmp_path / "backup.sqlite3")
+    kill_a_writer(database)
+    for end in ("-wal", "-shm"):
+        database.with_name(f"db.sqlite3{end}").write_bytes(b"old")
+    old = {path.name: path.read_bytes() for path in tmp_path.glob("db.*")}
+    assert set(old) == {"db.sqlite3", "db.sqlite3-wal", "db.sqlite3-shm", "db.sqlite3-journal"}
+    result = restore(database, tmp_path / "backup.sqlite3", sha256)
+    assert result.returncode == 0, result.stderr
+    [aside] = tmp_path.glob("db.sqlite3-before-*")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "backup.sqlite3",
+        "db.sqlite3",
+        aside.name,
+    }
+    assert {path.name: path.read_bytes() for path in aside.iterdir()} == old
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT count(*) FROM credits").fetchone() == (300,)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 @pytest.mark.parametrize("needs", ["collation", "function"])

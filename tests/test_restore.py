@@ -158,6 +158,29 @@ class TestPerform:
             os.seteuid(0)
         assert tenant.database.read_bytes() == b"rubbish" * 1000
 
+    @pytest.fixture
+    def rubbish(self, tenant, made):
+        """A restore that has to replace the file; and whether that has changed anything."""
+        tenant.database.write_bytes(b"rubbish" * 1000)
+        before = sorted(tenant.root.iterdir())
+        yield restore.verify(restore.newest(tenant))
+        assert tenant.database.read_bytes() == b"rubbish" * 1000
+        assert sorted(tenant.root.iterdir()) == before
+
+    def test_a_file_is_not_replaced_where_the_backup_does_not_fit(
+        self, tenant, rubbish, monkeypatch
+    ):
+        needed = rubbish.fingerprint.size + files.SPACE_MARGIN
+        usage = shutil.disk_usage(tenant.root)._replace(free=needed - 1)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+        with pytest.raises(NotEnoughSpace, match=r"Not enough disk space.*Nothing was changed"):
+            restore.perform(rubbish)
+
+    def test_a_file_is_not_replaced_by_a_copy_that_is_not_equal(self, rubbish, monkeypatch):
+        monkeypatch.setattr(shutil, "copyfileobj", lambda source, target, size: target.write(b"x"))
+        with pytest.raises(BackupError, match="was changed after it was verified"):
+            restore.perform(rubbish)
+
     def test_putting_aside_is_complete_before_anything_is_replaced(self, tenant, plan, monkeypatch):
         # Of a database that is there, SQLite itself removes a log in which it finds nothing.
         tenant.database.unlink()
@@ -248,6 +271,15 @@ class TestAdopt:
         assert names_in(directory.path) == before
         assert backups.adopt_unknown(tenant, {})[0] == []
 
+    def test_a_damaged_file_that_nothing_vouches_for_is_refused(self, tenant, made):
+        file = make_database(backups.directory_of(tenant).file("acme-20260101T020304Z.sqlite3"))
+        with file.open("r+b") as stream:
+            stream.seek(4096)
+            stream.write(b"\xff" * 4096)
+        adopted, refused = backups.adopt_unknown(tenant)
+        assert adopted == []
+        assert [text.startswith(f"{file} is not a sound") for text in refused] == [True]
+
     def test_a_running_row_whose_file_is_published_becomes_complete(self, tenant, made):
         Backup.objects.update(status=Status.RUNNING, size=None, sha256="")
         (mended,) = backups.mend_running(tenant)
@@ -292,6 +324,19 @@ def test_a_link_in_the_partials_place_is_not_followed(tmp_path):
         )
     assert (tmp_path / "victim").stat().st_mode & 0o777 != 0o777
     assert not Path(tmp_path / "db").exists()
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="Only root makes files for others.")
+def test_what_is_put_in_place_gets_the_owner_group_and_mode_of_what_was_there(tmp_path):
+    (tmp_path / "partial").touch()
+    BackupDirectory(tmp_path, ".").put_in_place(
+        tmp_path / "partial",
+        tmp_path / "db",
+        like=Ownership(NOBODY, NOBODY - 1, 0o640),
+        instead_of=[],
+    )
+    facts = (tmp_path / "db").stat()
+    assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o777) == (NOBODY, NOBODY - 1, 0o640)
 
 
 class TestWhose:

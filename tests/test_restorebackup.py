@@ -73,6 +73,12 @@ def journal_mode(database):
         return connection.execute("PRAGMA journal_mode").fetchone()[0]
 
 
+def overwrite_page(database, number):
+    with database.open("r+b") as stream:
+        stream.seek((number - 1) * 4096)
+        stream.write(b"\xff" * 4096)
+
+
 @pytest.fixture(params=["wal", "delete"])
 def mode(request):
     return request.param
@@ -221,6 +227,63 @@ class TestRestore:
         assert done.returncode == 1
         assert "Another process is at work on the backups" in done.stderr
         assert state(root / "db.sqlite3") == before
+
+    @pytest.mark.skipif(not AS_ROOT, reason="Only root makes files for others.")
+    def test_a_safety_copy_elsewhere_belongs_to_the_tenants_owner(self, host, root):
+        for path in (root, *root.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        theirs = host.directory / "theirs"
+        safe = theirs / "safe"
+        safe.mkdir(parents=True)
+        safe.chmod(0o700)
+        os.chown(theirs, NOBODY - 1, NOBODY - 1)
+        done = restore(host, "acme", "1", "--no-input", "--safety-copy-to", safe)
+        assert done.returncode == 0, done.stderr
+        copies = list(safe.iterdir())
+        assert len(copies) == 2
+        assert {path.stat().st_uid for path in copies} == {NOBODY}
+
+
+# What Ctrl-C does to the process, in the middle of the copy and of the comparison.
+INTERRUPT = """
+from tqdm import tqdm
+from tenant_backup import sqlite
+from django.core.management import execute_from_command_line
+sqlite.CHUNK_BYTES = 4096
+def interrupt(*arguments): os.kill(os.getpid(), signal.SIGINT)
+%s = interrupt
+execute_from_command_line(["manage.py", *sys.argv[1:]])
+"""
+
+
+class TestInterrupted:
+    """It says which state holds, and how to get the other one."""
+
+    def interrupt(self, host, where):
+        process = host.start(INTERRUPT % where, "restorebackup", "acme", "1", "--no-input")
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors
+        safety_copy = host.catalog()[0]
+        assert (safety_copy["trigger"], safety_copy["status"]) == ("restore", "complete")
+        return errors, safety_copy
+
+    def test_while_the_backup_is_put_in_its_place(self, host, root):
+        before = state(root / "db.sqlite3")
+        said, safety_copy = self.interrupt(host, "tqdm.update")
+        assert said == (
+            f"CommandError: Interrupted. {root / 'db.sqlite3'} holds what it held before. The copy "
+            f"of it that was just made stays: {safety_copy['file']}.\n"
+        )
+        assert state(root / "db.sqlite3") == before
+
+    def test_while_the_result_is_checked(self, host, root, backup):
+        said, safety_copy = self.interrupt(host, "sqlite._first_difference")
+        assert said == (
+            f"CommandError: Interrupted. The backup is in {root / 'db.sqlite3'}, but was not "
+            "checked to the end. Run the same command again. To undo: python manage.py "
+            f"restorebackup acme {safety_copy['id']}\n"
+        )
+        assert state(root / "db.sqlite3") == state_of_backup(backup)
 
 
 class TestQuestions:
@@ -392,6 +455,16 @@ class TestFilesFromElsewhere:
             (elsewhere / "file").write_bytes(content)
             assert restore(host, "acme", elsewhere / "file", "--no-input").returncode == 1
         assert state(root / "db.sqlite3") == before
+
+    def test_a_damaged_one_that_nothing_vouches_for(self, host, root, elsewhere):
+        file = make_database(elsewhere / "file")
+        overwrite_page(file, 2)
+        before = state(root / "db.sqlite3")
+        done = restore(host, "acme", file, "--no-input")
+        assert done.returncode == 1
+        assert f"{file} is not a sound SQLite database" in done.stderr
+        assert state(root / "db.sqlite3") == before
+        assert len(host.catalog()) == 1
 
     def test_a_copy_that_left_its_log_behind(self, host, root, elsewhere):
         file = make_database(elsewhere / "file", rows=7)
@@ -686,6 +759,51 @@ class TestSingleTenant:
             assert self.notes(site) == ["before", "between"]
             assert len(site.catalog()) == 2
             assert {row["status"] for row in site.catalog()} == {"complete"}
+
+    def test_a_catalog_made_anew_gets_back_what_the_old_one_knew(self, site):
+        """The database is lost; a backup among those found on disk holds the old catalog."""
+        assert restore(site, "default", "2", "--no-input").returncode == 0
+        pinned = {row["file"] for row in site.catalog() if row["pinned"]}
+        assert len(pinned) == 2  # the one that was pinned, and the safety copy
+        site.query("UPDATE tenant_backup_backupsettings SET keep_last = 1")
+        assert site.run("runbackup").returncode == 0
+        holder = site.catalog()[0]["file"]
+        database = site.directory / "control.sqlite3"
+        for path in site.directory.glob("control.*"):
+            path.unlink()
+        for command in ("migrate", "syncbackups"):
+            done = site.run(command)
+            assert done.returncode == 0, done.stderr
+        rows = site.catalog()
+        assert {row["file"] for row in rows} == {*pinned, holder}
+        assert {(row["trigger"], row["pinned"]) for row in rows} == {("adopted", False)}
+        [found] = [row["id"] for row in rows if row["file"] == holder]
+
+        done = restore(site, "default", found, "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert site.query("SELECT keep_last FROM tenant_backup_backupsettings") == [(1,)]
+        safety_copy = site.catalog()[0]["file"]
+        assert {row["file"] for row in site.catalog() if row["pinned"]} == {*pinned, safety_copy}
+        for _ in range(2):
+            assert site.run("runbackup").returncode == 0
+        files = {row["file"] for row in site.catalog()}
+        assert files >= {*pinned, safety_copy}
+        assert holder not in files
+        assert database.exists()
+
+    @pytest.mark.parametrize(
+        "what", ["name = 'sqlite_sequence'", "type = 'index' AND tbl_name = 'tenant_backup_backup'"]
+    )
+    def test_damage_in_pages_of_the_catalog_alone(self, site, what):
+        newest = site.catalog()[0]["file"]
+        page = site.query(f"SELECT rootpage FROM sqlite_master WHERE {what}")[0][0]
+        overwrite_page(site.directory / "control.sqlite3", page)
+        done = restore(site, "default", newest, "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert self.notes(site) == ["before", "between"]
+        assert site.query("PRAGMA integrity_check") == [("ok",)]
+        assert {row["status"] for row in site.catalog()} == {"complete"}
+        assert site.run("runbackup").returncode == 0
 
     @pytest.mark.parametrize(
         "death",

@@ -5,6 +5,7 @@ import os
 import pty
 import random
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,17 @@ from contextlib import closing
 
 import pytest
 
-from tests.conftest import assert_true_copy, count_rows, names_in
+from tests.conftest import (
+    AS_ROOT,
+    NOBODY,
+    Host,
+    assert_true_copy,
+    count_rows,
+    names_in,
+    needs_sqlite_control,
+    small_disk,
+)
+from tests.test_restorebackup import INTERRUPT
 
 INTERRUPTED = "Interrupted: the process that made this backup ended before it was finished."
 
@@ -121,6 +132,72 @@ class TestKilled:
         death = DEATHS["before the row is complete"] + "command('runbackup', 'acme')"
         host.assert_killed(host.start(death))
         assert host.run("runbackup", "globex").returncode == 0
+
+
+def test_an_interrupted_one_says_so_in_a_line_and_leaves_nothing(host):
+    root = host.add_tenant()
+    code = INTERRUPT % "tqdm.update"
+    process = host.start(code, "runbackup")
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (130, "", "CommandError: Interrupted.\n")
+    [row] = host.catalog()
+    assert (row["status"], row["error"]) == ("failed", INTERRUPTED)
+    assert names_in(root / "backups") == []
+
+
+# As `manage.py` does it. All is imported before somebody becomes nobody, who may not read what root
+# has installed for itself.
+COMMANDS = """
+from django.core.management import execute_from_command_line
+from tenant_backup.management.commands import runbackup
+import tests.urls
+"""
+COMMAND_LINE = """
+execute_from_command_line(["manage.py", *sys.argv[1:]])
+"""
+
+
+class TestCatalogTrouble:
+    """It is said of the catalog, and where that is, and not of the tenants."""
+
+    def trouble(self, host, before=""):
+        process = host.start(f"{COMMANDS}{before}{COMMAND_LINE}", "runbackup")
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 1
+        where = f"in the database 'default', {host.directory}/control.sqlite3"
+        assert f"The catalog ({where}) cannot be used: " in errors
+        assert "Traceback" not in errors
+        return errors
+
+    @needs_sqlite_control
+    def test_a_file_that_may_not_be_written(self, open_folder, migrated_catalog):
+        host = Host(open_folder)
+        shutil.copy(migrated_catalog, open_folder / "control.sqlite3")
+        (open_folder / "control.sqlite3").chmod(0o444)
+        host.add_tenant()
+        said = self.trouble(host, f"os.setuid({NOBODY})\n" if AS_ROOT else "")
+        assert "attempt to write a readonly database." in said
+        assert "migrate" not in said
+        assert "disk is full" not in said
+
+    @needs_sqlite_control
+    def test_a_full_disk(self, migrated_catalog):
+        with small_disk("4m") as disk:
+            host = Host(disk)
+            shutil.copy(migrated_catalog, disk / "control.sqlite3")
+            host.add_tenant()
+            facts = os.statvfs(disk)
+            (disk / "filler").write_bytes(bytes(facts.f_bavail * facts.f_frsize))
+            said = self.trouble(host)
+        assert "Its disk is full: 0 bytes are free." in said
+        assert "migrate" not in said
+
+    def test_a_missing_table(self, host):
+        host.add_tenant()
+        host.query("DROP TABLE tenant_backup_backup")
+        said = self.trouble(host)
+        assert "no such table: tenant_backup_backup. Has manage.py migrate been run?" in said
+        assert "disk is full" not in said
 
 
 class TestAtOnce:
@@ -246,6 +323,24 @@ class TestOutcome:
         run = host.run("runbackup")
         assert run.returncode == 0
         assert "There are no tenants" in run.stdout
+
+    @pytest.mark.parametrize("command", [["runbackup"], ["runbackup", "--due"], ["checkbackups"]])
+    def test_tenants_that_are_all_gone_at_once_are_an_accident(self, host, command):
+        root = host.add_tenant()
+        (host.directory / "elsewhere").mkdir()
+        unmounted = host.directory / "elsewhere" / "acme"
+        root.rename(unmounted)
+        run = host.run(*command)
+        assert run.returncode == 0, run.stderr  # nobody has been here yet
+        unmounted.rename(root)
+        assert host.run("runbackup").returncode == 0
+        root.rename(unmounted)
+        run = host.run(*command)
+        assert run.returncode == 1
+        assert run.stderr == (
+            "CommandError: The tenant provider lists no tenant at all, though the catalog knows 1. "
+            "Nobody is backed up. Is a disk not mounted?\n"
+        )
 
     def test_names_choose_tenants_once_each(self, host):
         for name in ("acme", "acme2", "globex"):

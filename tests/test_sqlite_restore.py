@@ -153,6 +153,21 @@ class TestPutBack:
         assert len([line for line in content(database) if '"credits" VALUES' in line]) == expected
         assert journal_mode(database) == mode
 
+    def test_it_is_durable_whatever_sqlite_was_built_with(self, combination, monkeypatch):
+        database, backup, _ = combination
+        monkeypatch.setattr(sqlite, "CHUNK_BYTES", 16384)
+        with (
+            sqlite.exclusive(database, busy_timeout=0) as live,
+            closing(sqlite.open_backup(backup)) as source,
+        ):
+            live.connection.execute("PRAGMA synchronous = OFF")
+
+            def require_full(*_):
+                assert live.connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+            live.replace_with(source, progress=require_full)
+            require_full()
+
     def test_nobody_comes_in_meanwhile(self, combination):
         database, backup, _ = combination
         code = (

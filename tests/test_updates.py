@@ -93,6 +93,13 @@ def test_a_link_to_the_database_is_the_database(host, acme, migrate, tmp_path):
     assert [backup["trigger"] for backup in catalog(host)] == ["migrate"]
 
 
+def test_a_tenants_database_that_is_a_link_is_what_it_leads_to(host, acme, migrate, tmp_path):
+    real = (acme / "db.sqlite3").rename(tmp_path / "real.sqlite3")
+    (acme / "db.sqlite3").symlink_to(real)
+    assert migrate(real, "contenttypes", "--database", "acme").returncode == 0
+    assert [backup["trigger"] for backup in catalog(host)] == ["migrate"]
+
+
 def test_another_database_is_no_tenants(host, acme, migrate):
     done = migrate(acme / "db.sqlite3", "sessions", "zero")
     assert done.returncode == 0, done.errors

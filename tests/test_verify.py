@@ -462,6 +462,29 @@ class TestCommands:
         assert len(host.catalog()) == 6
         assert host.run("syncbackups").stdout.count("is in line with the files") == 2
 
+    def test_two_tenants_with_equal_data_get_both_their_backups_back(self, host, tmp_path):
+        roots = [host.add_tenant(name) for name in ("acme", "globex")]
+        shutil.copy(roots[0] / "db.sqlite3", roots[1] / "db.sqlite3")
+        assert host.run("runbackup").returncode == 0
+        before = sorted((row["tenant"], row["file"]) for row in host.catalog())
+        assert len({row["sha256"] for row in host.catalog()}) == 1
+        for path in tmp_path.glob("control.sqlite3*"):
+            path.unlink()
+        assert host.run("migrate", "--verbosity", "0").returncode == 0
+        run = host.run("syncbackups")
+        assert run.returncode == 0, run.stderr
+        assert sorted((row["tenant"], row["file"]) for row in host.catalog()) == before
+
+        # But without its checksum beside it, nobody says that it was made here.
+        theirs = host.add_tenant("initech")
+        assert host.run("runbackup", "initech").returncode == 0
+        [file] = (theirs / "backups").glob("*.sqlite3")
+        copy = roots[0] / "backups" / "acme-20200101T000000Z.sqlite3"
+        shutil.copy(file, copy)
+        run = host.run("syncbackups")
+        assert run.returncode == 1
+        assert f"not adopted: {copy} is a backup of tenant 'initech'." in run.stderr
+
     def test_syncbackups_refuses_damage_and_makes_the_settings(self, host, acme):
         host.query("DELETE FROM tenant_backup_backup WHERE tenant_id = 'acme'")
         host.query("DELETE FROM tenant_backup_backupsettings")
