@@ -267,6 +267,14 @@ class TestInterrupted:
         assert (safety_copy["trigger"], safety_copy["status"]) == ("restore", "complete")
         return errors, safety_copy
 
+    def test_while_it_asks(self, host, root):
+        before = state(root / "db.sqlite3")
+        process = host.start(INTERRUPT % "__builtins__.input", "restorebackup", "acme", "1")
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (130, "CommandError: Nothing was done.\n")
+        assert state(root / "db.sqlite3") == before
+        assert len(host.catalog()) == 1
+
     def test_while_the_backup_is_put_in_its_place(self, host, root):
         before = state(root / "db.sqlite3")
         said, safety_copy = self.interrupt(host, "tqdm.update")

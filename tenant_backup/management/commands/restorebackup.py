@@ -14,6 +14,7 @@ from tenant_backup.exceptions import BackupError, BackupNotFound
 from tenant_backup.files import size_in_words
 from tenant_backup.management.base import (
     FAILED,
+    INTERRUPTED,
     USAGE_ERROR,
     Report,
     TenantCommand,
@@ -169,7 +170,7 @@ class Command(TenantCommand):
             raise _misused(f"There is nobody to ask. {NOTHING} See --no-input.") from None
         except KeyboardInterrupt:
             self.say("")
-            raise CommandError(NOTHING, returncode=FAILED) from None
+            raise CommandError(NOTHING, returncode=INTERRUPTED) from None
 
     def tell(self, text: str) -> None:
         if not self.quiet:
