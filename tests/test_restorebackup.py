@@ -335,6 +335,17 @@ class TestQuestions:
             assert says in done.stderr
         assert len(host.catalog()) == 1
 
+    def test_without_the_catalogs_tables_not_even_a_path_will_do(self, host, root, backup):
+        before = state(root / "db.sqlite3")
+        (host.directory / "control.sqlite3").unlink()
+        done = restore(host, "acme", backup, "--no-input")
+        assert done.returncode == 1
+        assert "Has manage.py migrate been run?" in done.stderr
+        assert state(root / "db.sqlite3") == before
+        assert host.run("migrate", "--verbosity", "0").returncode == 0
+        assert restore(host, "acme", backup, "--no-input").returncode == 0
+        assert state(root / "db.sqlite3") == state_of_backup(backup)
+
     def test_a_backup_of_another_tenant_is_none_of_this_one(self, host, root):
         host.add_tenant("globex")
         host.run("runbackup", "globex")
