@@ -196,6 +196,9 @@ class TenantCommand(CatalogCommand):
             if error.backup:
                 report.backups.append(error.backup)
             message = str(error)
+            if isinstance(error.__cause__, DatabaseError):
+                # It was the catalog that failed, in the middle of the work.
+                message = catalog_trouble(error.__cause__)
         except DatabaseError as error:
             logger.exception("The catalog failed during the work for tenant %r.", tenant.id)
             message = catalog_trouble(error)
