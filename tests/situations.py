@@ -29,8 +29,7 @@ def main(name: str) -> None:
     from tenant_backup.models import Automation, Backup, BackupSettings, Event, Trigger
     from tenant_backup.tenants import get_provider
 
-    acme = get_provider().get_tenant("acme")
-    initech = get_provider().get_tenant("initech")
+    acme, globex, initech = map(get_provider().get_tenant, ("acme", "globex", "initech"))
     directory = backups.directory_of(acme)
     kept = directory.path.with_name("kept")
     now = timezone.now()
@@ -45,15 +44,15 @@ def main(name: str) -> None:
         )
         Event.objects.filter(backup_id=backup.pk).update(created_at=at + after)
 
-    def fail(at=None):
-        away = acme.database.rename(acme.database.with_name("away.sqlite3"))
+    def fail(at=None, tenant=acme):
+        away = tenant.database.rename(tenant.database.with_name("away.sqlite3"))
         try:
-            create(acme)
+            create(tenant)
         except backups.BackupError as error:
             if at:
                 date_back(error.backup, at)
         finally:
-            away.rename(acme.database)
+            away.rename(tenant.database)
 
     def grow(days):
         """Some days more data is entered than on others."""
@@ -71,7 +70,7 @@ def main(name: str) -> None:
             )
 
     def month():
-        BackupSettings.objects.ensure(["acme"])
+        BackupSettings.objects.ensure(["acme", "globex"])
         settings = BackupSettings.objects.filter(tenant_id="acme")
         settings.update(automatic=True, keep_last=None, keep_monthly=None)
         two = now.replace(hour=1, minute=12) - timedelta(days=now.hour < 2)
@@ -91,6 +90,24 @@ def main(name: str) -> None:
         backups.prune(acme)
         settings.update(keep_last=13)
         shutil.copytree(directory.path, kept)
+        one_of_each(two)
+
+    def one_of_each(at):
+        """What the list has words for, of the tenant whose frame is the host's own."""
+        settings = BackupSettings.objects.filter(tenant_id="globex")
+        settings.update(keep_last=None, keep_monthly=None)
+        date_back(create(globex).backup, at - timedelta(days=3))
+        by_hand = {"trigger": Trigger.MANUAL, "requested_by": "george"}
+        label = "before the contracts of all partners are renumbered"
+        pinned = create(globex, label=label, **by_hand).backup
+        date_back(pinned, at - timedelta(days=2, hours=-9))
+        backups.pin(globex, pinned, pinned=True, actor="george")
+        gone = create(globex, **by_hand).backup
+        date_back(gone, at - timedelta(days=2))
+        backups.directory_of(globex).file(gone.file_name).unlink()
+        fail(at - timedelta(days=1), globex)
+        date_back(create(globex).backup, at)
+        settings.update(keep_last=1)
 
     def begin_there():
         """As `month` left it; the catalog is copied by the caller."""

@@ -128,6 +128,21 @@ def test_the_confirmation_and_the_form_with_errors(visit, assert_accessible, dev
     assert_accessible(page)
 
 
+@pytest.mark.parametrize("tenant", ["acme", "globex"])
+@pytest.mark.parametrize("locale", ["en-US", "de-DE"])
+def test_no_width_is_too_narrow(visit, tenant, locale):
+    page = visit("failed", tenant=tenant, locale=locale)
+    assert page.locator("table.backups tbody tr").count() >= 5
+    for details in page.locator("details").all():
+        details.evaluate("element => element.open = true")
+    for width in (320, 360, 640, 768, 900, 1024, 1100, 1152, 1280, 1920):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        wide = """modules => modules.filter(each => each.scrollWidth > each.clientWidth)
+            .map(each => [each.id || each.className, each.scrollWidth, each.clientWidth])"""
+        assert page.locator(".module").evaluate_all(wide) == [], width
+
+
 def test_a_running_backup_moves_its_bar_and_shows_the_page_anew(visit, site):
     project = site[0].project
     page = visit("running")
