@@ -23,37 +23,34 @@ def glance(*alarms, has_good=True, automatic=True, runs=True, has_room=True):
     return at_a_glance(judgement, automation_runs=runs, has_room=has_room)
 
 
-@pytest.mark.parametrize(
-    ("facts", "kind"),
-    [
-        ({}, Kind.WELL),
-        ({"runs": False}, Kind.STOPPED),
-        ({"automatic": False}, Kind.OFF),
-        ({"automatic": False, "runs": False}, Kind.OFF),
-        ({"has_room": False}, Kind.NO_ROOM),
-        ({"has_room": False, "automatic": False}, Kind.NO_ROOM),
-        ({"has_good": False}, Kind.NONE),
-        ({"has_good": False, "has_room": False}, Kind.NONE),
-        ({"has_good": False, "automatic": False}, Kind.NONE),
-    ],
-)
-def test_without_findings(facts, kind):
-    assert glance(**facts).kind is kind
+ORDER = [
+    (Kind.FAILED, {"alarm": Alarm.FAILED}),
+    (Kind.NONE, {"has_good": False}),
+    (Kind.OVERDUE, {"alarm": Alarm.OVERDUE}),
+    (Kind.LOST, {"alarm": Alarm.MISSING}),
+    (Kind.NO_ROOM, {"has_room": False}),
+    (Kind.OFF, {"automatic": False}),
+    (Kind.STOPPED, {"runs": False}),
+]
 
 
-def test_the_first_that_is_the_case_is_said_whatever_else_is():
-    order = [Alarm.FAILED, None, Alarm.OVERDUE, Alarm.MISSING]
-    kinds = [Kind.FAILED, Kind.NONE, Kind.OVERDUE, Kind.LOST]
-    for present in product([True, False], repeat=4):
-        alarms = [a for a, there in zip(order, present, strict=True) if there and a]
-        expected = next((k for k, there in zip(kinds, present, strict=True) if there), Kind.WELL)
-        # In the order in which monitoring finds them, the gravest first.
-        alarms.sort(key=[Alarm.OVERDUE, Alarm.FAILED, Alarm.MISSING].index)
-        found = glance(*alarms, has_good=not present[1])
-        assert found.kind is expected
-        assert (found.finding is not None) == (expected in (Kind.FAILED, Kind.OVERDUE))
-        # Whatever is said first: nobody is told that nothing is lost.
-        assert (found.lost is not None) == present[3]
+@pytest.mark.parametrize("present", list(product([True, False], repeat=len(ORDER))))
+def test_the_first_that_is_the_case_is_said_whatever_else_is(present):
+    found = [row for row, there in zip(ORDER, present, strict=True) if there]
+    expected = found[0][0] if found else Kind.WELL
+    facts = {}
+    for _kind, fact in found:
+        facts |= fact
+    facts.pop("alarm", None)
+    alarms = [fact["alarm"] for _kind, fact in found if "alarm" in fact]
+    # In the order in which monitoring finds them, the gravest first.
+    alarms.sort(key=[Alarm.OVERDUE, Alarm.FAILED, Alarm.MISSING].index)
+    said = glance(*alarms, **facts)
+    assert said.kind is expected
+    assert (said.finding is not None) == (expected in (Kind.FAILED, Kind.OVERDUE))
+    # Whatever is said first: nobody is told that nothing is lost.
+    is_lost = Alarm.MISSING in alarms
+    assert (said.lost is not None) == is_lost
 
 
 def test_each_kind_has_a_tone():

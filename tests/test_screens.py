@@ -5,6 +5,7 @@ into each situation while the server runs.
 """
 
 import json
+import re
 
 import pytest
 
@@ -228,7 +229,7 @@ def test_everything_works_without_javascript(visit):
     assert page.get_by_role("progressbar").is_visible()
 
 
-def test_the_keyboard_alone_is_enough_and_shows_where_it_is(visit):
+def test_the_keyboard_alone_is_enough(visit):
     page = visit("well")
     for _ in range(60):
         page.keyboard.press("Tab")
@@ -237,11 +238,47 @@ def test_the_keyboard_alone_is_enough_and_shows_where_it_is(visit):
             break
     else:
         pytest.fail("the button was never reached")
-    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-    assert outline != "none"
     with page.expect_navigation():
         page.keyboard.press("Enter")
     sync_api.expect(page.locator(".messagelist")).to_contain_text("The backup is complete")
+
+
+@pytest.mark.parametrize("tenant", ["acme", "globex"])
+def test_whatever_has_the_focus_is_seen_to_have_it(visit, tenant):
+    page = visit("well", tenant=tenant)
+    for details in page.locator("details").all():
+        details.evaluate("element => element.open = true")
+    page.locator("h1").click()
+    seen = set()
+    while "email" not in seen:
+        page.keyboard.press("Tab")
+        what, style, width, colour = page.evaluate(
+            """() => {
+                const at = document.activeElement, style = getComputedStyle(at);
+                const kind = at.localName == "input" ? at.type : at.localName;
+                return [at.className == "link" ? "button in a row" : kind,
+                    style.outlineStyle, parseFloat(style.outlineWidth), style.outlineColor];
+            }"""
+        )
+        if what == "time" and what in seen:
+            continue  # at the clock within the field, around which the browser draws its own
+        assert style == "solid", what
+        assert width >= 2, what
+        # Another colour has a part that is transparent.
+        assert re.fullmatch(r"rgb\(\d+, \d+, \d+\)", colour), what
+        seen.add(what)
+    assert seen >= {
+        *("a", "text", "button", "button in a row", "summary", "checkbox"),
+        *("select", "time", "number"),
+    }
+
+
+def test_a_failed_day_is_hatched(visit):
+    page = visit("well")
+    fill = "element => getComputedStyle(element).fill"
+    failed = page.locator(".chart rect.failed").first.evaluate(fill)
+    assert "#hatched" in failed
+    assert page.locator("#hatched path").count() == 1
 
 
 @pytest.mark.parametrize("locale", ["en-US", "de-DE"])

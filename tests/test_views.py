@@ -19,6 +19,7 @@ from django.conf import settings as project_settings
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.db import OperationalError, connection, connections, transaction
+from django.template.defaultfilters import filesizeformat
 from django.test import Client
 from django.test.utils import CaptureQueriesContext, override_script_prefix
 from django.urls import reverse
@@ -28,6 +29,7 @@ from django_q.tasks import async_task
 
 from tenant_backup import automation, backups, lock, urls, views
 from tenant_backup.exceptions import BackupError
+from tenant_backup.forms import SettingsForm
 from tenant_backup.models import (
     LABEL_LENGTH,
     Action,
@@ -325,9 +327,11 @@ class TestRoutes:
         assert client.head(f"{PAGE}/download/{backup.pk}").status_code == 405
         assert not Event.objects.filter(action="downloaded").exists()
 
-    def test_pages_are_not_cached(self, tenant, visit):
-        for url in [PAGE, f"{PAGE}/status"]:
-            assert "no-store" in visit().get(url)["Cache-Control"]
+    @pytest.mark.parametrize("name", [name for name, route in ROUTES.items() if name not in POSTS])
+    def test_nothing_is_kept_by_a_cache(self, tenant, visit, name):
+        answer = ROUTES[name].send(visit(), name, make(tenant))
+        assert answer.status_code == 200
+        assert {"private", "no-store"} <= set(answer["Cache-Control"].split(", "))
 
 
 class TestLogin:
@@ -508,6 +512,57 @@ class TestOverview:
         client.get(PAGE)
         with django_assert_num_queries(18):
             client.get(PAGE)
+
+    @pytest.mark.parametrize("number", [30, 300])
+    def test_nor_does_it_with_what_is_to_be_removed(
+        self, tenant, visit, running_automation, django_assert_num_queries, number
+    ):
+        BackupSettings.objects.create(tenant_id="acme", automatic=True, keep_last=3)
+        for made in range(number):
+            complete_row(made, created_at=timezone.now() - timedelta(hours=made))
+        client = visit()
+        text = text_of(client.get(PAGE))
+        assert text.count("will be removed after the next backup") == 23
+        with django_assert_num_queries(19):
+            client.get(PAGE)
+
+    def test_another_tenants_are_in_no_part_of_it(self, tenant, add_tenant, visit):
+        add_tenant("globex")
+        for number in range(3):
+            complete_row(number, "globex")
+        row("globex", error="why")
+        row("globex", status=Status.RUNNING, file_name="now.sqlite3", started_at=timezone.now())
+        BackupSettings.objects.create(tenant_id="acme", automatic=True, keep_last=1)
+        context = visit().get(PAGE).context
+        assert context["active"] is None
+        assert context["last_good"] is None
+        assert context["lines"] == []
+        assert backups.removals_after_next(tenant) == []
+        ours = make(tenant)
+        assert [each.backup.pk for each in backups.removals_after_next(tenant)] == [ours.pk]
+        context = visit().get(PAGE).context
+        assert context["last_good"] == ours
+        assert [line.backup for line in context["lines"]] == [ours]
+        asked = visit().post(f"{PAGE}/delete", {"backup": ours.pk})
+        assert "This leaves no good backup." in text_of(asked)
+
+    def test_what_is_done_with_a_backup_says_with_which(self, tenant, visit):
+        pinned, other = make(tenant, pinned=True), make(tenant)
+        page = visit().get(PAGE).content.decode()
+        controls = re.findall(r"<(?:a|button) ([^>]*)>([^<]+)</(?:a|button)>", page)
+        named = {
+            attributes.partition('aria-label="')[2].partition('"')[0]: shown
+            for attributes, shown in controls
+            if re.search(rf'(?:/|value=")({pinned.pk}|{other.pk})"', attributes)
+        }
+        assert named == {
+            f"{text} No. {backup.pk}": f"{text}…" if text == "Delete" else text
+            for backup, texts in [
+                (pinned, ["Look inside", "Download", "Unpin"]),
+                (other, ["Look inside", "Download", "Pin", "Delete"]),
+            ]
+            for text in texts
+        }
 
     @pytest.mark.parametrize("language", ["en", "de"])
     def test_a_page_of_many_is_small(self, tenant, visit, running_automation, project, language):
@@ -709,6 +764,16 @@ class TestGlance:
         assert self.answer(visit) == "There is no good backup yet."
         assert "Last good backup none" in text_of(visit().get(PAGE))
 
+    def test_the_last_good_one_is_there_and_sound_and_its_age_is_said(self, tenant, visit):
+        now = timezone.now()
+        for days, fields in [(3, {}), (2, {"missing_at": now}), (1, {"damaged_at": now})]:
+            at = now - timedelta(days=days)
+            Backup.objects.filter(pk=make(tenant).pk).update(created_at=at, **fields)
+        assert re.search(
+            r"Last good backup [^()]+ \(3 days ago\), [\d.]+ KB Next backup",
+            text_of(visit().get(PAGE)),
+        )
+
     def test_a_workers_clock_that_is_a_little_ahead(self, tenant, visit):
         note_tick(seconds=-20)
         make(tenant)
@@ -771,6 +836,28 @@ class TestChart:
         assert (space.used, space.free, space.fits) == (made.size, free, 5)
         assert "Room for 5 more backups" in text_of(visit().get(PAGE))
 
+    def test_each_bar_says_what_it_is_and_a_table_says_it_again(self, tenant, visit):
+        made = make(tenant)
+        row(created_at=timezone.now() - timedelta(days=3))
+        page = visit().get(PAGE).content.decode()
+        bars = re.findall(r"<rect [^>]*><title>([^<]+): ([^<]+)</title></rect>", page)
+        rows = re.findall(r'<tr><th scope="row">([^<]+)</th><td>(.*?)</td></tr>', page)
+        assert len(bars) == 30
+        assert [date for date, _said in bars] == [date for date, _cells in reversed(rows)]
+        size = filesizeformat(made.size)
+        assert bars[-1][1] == f"good, {size}"
+        assert bars[-4][1] == "failed or lost"
+        cells = [cells.split("</td><td>") for _date, cells in rows]
+        assert cells[0] == ["1", "0", "0", size]
+        assert cells[3] == ["0", "0", "1", ""]
+
+    def test_a_failure_is_known_without_its_colour(self, tenant, visit):
+        row()
+        page = visit().get(PAGE).content.decode()
+        assert re.search(r'<pattern id="hatched"[^>]*><path class="hatch"', page)
+        [failed] = re.findall(r'<rect class="failed"[^>]*>', page)
+        assert 'fill="url(#hatched)"' in failed
+
     def test_numbers_are_written_as_svg_wants_them(self, tenant, visit, project):
         project.LANGUAGE_CODE = "de"
         project.USE_THOUSAND_SEPARATOR = True
@@ -783,6 +870,23 @@ class TestChart:
         ]
         assert len(numbers) == 4 * 30
         assert all(re.fullmatch(r"\d+", number) for number in numbers)
+
+
+class TestDiagnosis:
+    def test_says_in_words_what_its_signs_say(self, add_tenant, visit):
+        add_tenant(database=False)
+        page = visit().get(f"{PAGE}/diagnosis").content.decode()
+        said = re.findall(
+            r'<li class="(\w+)">.*?<h3><span class="visually-hidden">([^<]*)</span>',
+            page,
+            re.DOTALL,
+        )
+        assert page.count("<li class=") == len(said)
+        assert set(said) == {
+            ("well", "All right:"),
+            ("wrong", "Wrong:"),
+            ("neither", "Undecided:"),
+        }
 
 
 class TestHistory:
@@ -1556,6 +1660,15 @@ class TestMarkup:
                     assert given.get("id") in strict.labelled or given.get("aria-label"), given
                 assert len(strict.ids) == len(set(strict.ids))
 
+    def test_every_setting_is_explained_where_it_is(self, tenant, visit):
+        page = visit().get(PAGE).content.decode()
+        plain = {"automatic", "interval", "weekday"}
+        for name in SettingsForm.base_fields.keys() - plain:
+            [field] = re.findall(rf'<(?:input|select)[^>]* name="{name}"[^>]*>', page)
+            assert f'aria-describedby="id_{name}_helptext"' in field
+            [text] = re.findall(rf'<div class="help" id="id_{name}_helptext">([^<]*)', page)
+            assert text.count(" ") >= 3
+
     def test_words_that_an_administrator_needs(self, tenant, visit):
         text = text_of(visit().get(PAGE))
         for words in [
@@ -1604,6 +1717,7 @@ def test_errors_of_use_cases_are_messages(tenant, visit, monkeypatch):
 CLICK = """
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.template.defaultfilters import filesizeformat
 from django.test import Client
 settings.ALLOWED_HOSTS = ["*"]
 user = User.objects.filter(username="ada").first() or User.objects.create_superuser("ada")
