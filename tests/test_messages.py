@@ -101,6 +101,15 @@ class TestGerman:
             for source, translated in forms(message):
                 assert PLACES.sub("", translated).count("/") == PLACES.sub("", source).count("/")
 
+    def test_differs_from_the_english(self):
+        same = {
+            source
+            for message in SAVED.values()
+            for source, translated in forms(message)
+            if source == translated
+        }
+        assert same == {"%(when)s; %(kept)s.", "SHA-256", "Status"}
+
     def test_is_compiled(self):
         with messages.MO.open("rb") as stream:
             compiled = messages.texts(read_mo(stream))
@@ -141,6 +150,49 @@ class TestGerman:
         (tmp_path / "templates" / "page.html").write_text(template)
         monkeypatch.setattr(messages, "APP", tmp_path)
         assert list(messages.texts(messages.in_code())) == [(None, text)]
+
+
+class TestTemplates:
+    # What is translated, what nobody reads, and the names of classes.
+    UNREAD = [
+        r"{%\s*comment\s*%}.*?{%\s*endcomment\s*%}",
+        r"{%\s*blocktranslate\b.*?{%\s*endblocktranslate\s*%}",
+        r"{%\s*block bodyclass\s*%}.*?{%\s*endblock\s*%}",
+        r"{#.*?#}|{%.*?%}|{{.*?}}",
+    ]
+    READ = r'\b(?:aria-label|title|alt|placeholder|value)="([^"]*)"'
+
+    @pytest.mark.parametrize(
+        "path",
+        sorted(messages.APP.rglob("templates/**/*.html")),
+        ids=lambda path: f"{path.parent.name}/{path.stem}",
+    )
+    def test_say_nothing_that_is_not_translated(self, path):
+        assert self.untranslated(path.read_text()) == []
+
+    @pytest.mark.parametrize(
+        ("template", "found"),
+        [
+            ("<p>{% if a %}Hello{% endif %} {{ b }}</p>", ["Hello"]),
+            ('<a title="Look">{% translate "Look" %}</a>', ["Look"]),
+            ("<a title=\"{{ look }} {% translate 'a' %}\">&rsaquo; 1</a>", []),
+            ("{# a #}{% blocktranslate %}b{% endblocktranslate %}", []),
+        ],
+    )
+    def test_are_searched(self, template, found):
+        assert self.untranslated(template) == found
+
+    def untranslated(self, text):
+        for pattern in self.UNREAD:
+            text = re.sub(pattern, "", text, flags=re.DOTALL)
+        attributes = " ".join(re.findall(self.READ, text))
+        shown = re.sub(r"<[^>]*>|&\w+;", " ", text)
+        # Of a field's value a program reads these.
+        return [
+            word
+            for word in re.findall(r"[^\W\d_]+", f"{attributes} {shown}")
+            if word not in {"yes", "pause", "resume"}
+        ]
 
 
 class TestErrors:
