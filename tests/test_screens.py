@@ -168,6 +168,33 @@ def test_no_width_is_too_narrow(visit, tenant, locale):
         assert page.locator(".module").evaluate_all(wide) == [], width
 
 
+@pytest.mark.parametrize("tenant", ["acme", "globex"])
+def test_each_setting_stands_beside_its_label_and_on_a_phone_below_it(visit, tenant):
+    page = visit("well", tenant=tenant, locale="de-DE")
+    page.locator(".backup-settings details").evaluate("element => element.open = true")
+
+    def boxes():
+        """Of each row that is shown: its own, its label's and its control's."""
+        rows = page.locator(".backup-settings .setting:visible").all()
+        assert len(rows) == 9
+        return [
+            [part.bounding_box() for part in (row, row.locator("label"), row.locator("[name]"))]
+            for row in rows
+        ]
+
+    for row, label, control in boxes():
+        assert label["x"] + label["width"] <= control["x"]
+        assert abs(label["y"] - control["y"]) <= 20
+        assert row["height"] <= 100
+    for group in page.locator(".backup-settings fieldset").all():
+        legend, row = group.locator("legend"), group.locator(".setting").first
+        bottom = legend.bounding_box()["y"] + legend.bounding_box()["height"]
+        assert bottom <= row.bounding_box()["y"]
+    page.set_viewport_size(PHONE)
+    for _row, label, control in boxes():
+        assert label["y"] + label["height"] <= control["y"]
+
+
 def test_a_running_backup_moves_its_bar_and_shows_the_page_anew(visit, site):
     project = site[0].project
     page = visit("running")
