@@ -1,13 +1,15 @@
 """Make the screenshots of the documentation from the running example: `make screenshots`.
 
-With a folder as argument: of every situation, light and dark, wide and on a phone, to be looked at.
+With a folder as argument: of every situation and screen, light in English and dark in German, wide
+and on a phone, to be looked at.
 """
 
 import sys
 import tempfile
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -19,29 +21,69 @@ IMAGES = TOP / "docs" / "images"
 FLEET = "/admin/tenant_backup/backupsettings/"
 
 Colours = Literal["light", "dark"]
-COLOURS: list[Colours] = ["light", "dark"]
-Shown = dict[str, tuple[str, str, Colours, tuple[int, int]]]
+SEEN: list[tuple[Colours, str]] = [("light", "en-US"), ("dark", "de-DE")]
+"""The words of a language take the same room in all colours."""
 
-# Situation, path, colours, width and height (0: all of the page) of each image.
-SHOWN: Shown = {
-    "page-light": ("well", PAGE, "light", (1100, 900)),
-    "page-dark": ("well", PAGE, "dark", (1100, 900)),
-    "failed-phone": ("failed", PAGE, "light", (360, 740)),
-    "diagnosis": ("stalled", f"{PAGE}/diagnosis", "light", (900, 0)),
-    "fleet": ("failed", FLEET, "light", (1300, 560)),
+
+class Shot(NamedTuple):
+    situation: str
+    path: str
+    colours: Colours
+    width: int
+    height: int = 0
+    """0: all of the page."""
+    locale: str = "en-US"
+    tenant: str | None = None
+    """None: the one that the situation is about."""
+    do: Callable[[Page], None] | None = None
+    """What is done on the page first."""
+
+
+SHOWN = {
+    "page-light": Shot("well", PAGE, "light", 1280, 900),
+    "page-dark": Shot("well", PAGE, "dark", 1280, 900),
+    "failed-phone": Shot("failed", PAGE, "light", 360, 740),
+    "diagnosis": Shot("stalled", f"{PAGE}/diagnosis", "light", 900),
+    "fleet": Shot("failed", FLEET, "light", 1300, 560),
 }
 
 
-def every_situation() -> Shown:
-    shown: Shown = {}
-    for name, colours, width in product(NAMES, COLOURS, [1100, 360]):
-        shown[f"{name}-{colours}-{width}"] = (name, PAGE, colours, (width, 0))
-    for path, colours, width in product(
-        ["diagnosis", "history", "contents/28"], COLOURS, [1100, 360]
-    ):
-        key = f"{path.split('/')[0]}-{colours}-{width}"
-        shown[key] = ("failed", f"{PAGE}/{path}", colours, (width, 0))
-    return shown
+def choose(page: Page) -> None:
+    for box in page.locator("table.backups").get_by_role("checkbox").all():
+        box.check()
+    page.locator("#delete-selected button").click()
+    page.wait_for_url("**/delete")
+
+
+def mistype(page: Page) -> None:
+    page.locator("[name=keep_last]").fill("0")
+    page.locator(".backup-settings .submit button").click()
+    page.wait_for_url("**/settings")
+
+
+def every_situation() -> dict[str, Shot]:
+    screens = {
+        **{name: (name, PAGE, None, None) for name in NAMES},
+        **{
+            path.split("/")[0]: ("failed", f"{PAGE}/{path}", None, None)
+            for path in ["diagnosis", "history", "contents/28"]
+        },
+        "confirmation": ("well", PAGE, None, choose),
+        "errors": ("well", PAGE, None, mistype),
+        "fleet": ("failed", FLEET, None, None),
+        "own-look": ("failed", PAGE, "globex", None),
+        "own-look-diagnosis": ("failed", f"{PAGE}/diagnosis", "globex", None),
+        "own-look-confirmation": ("well", PAGE, "globex", choose),
+        "own-look-errors": ("well", PAGE, "globex", mistype),
+    }
+    return {
+        f"{name}-{colours}-{width}-{locale[:2]}": Shot(
+            situation, path, colours, width, 0, locale, tenant, do
+        )
+        for (name, (situation, path, tenant, do)), (colours, locale), width in product(
+            screens.items(), SEEN, [1280, 360]
+        )
+    }
 
 
 def main(folder: str | None = None) -> None:
@@ -59,18 +101,24 @@ def main(folder: str | None = None) -> None:
         port = free_port()
         with project.running("runserver", "--noreload", f"127.0.0.1:{port}") as server:
             wait_until_served(port, server)
-            for name, (situation, path, colours, (width, height)) in (
-                every_situation() if folder else SHOWN
-            ).items():
-                tenant = situations.enter(situation)
+            for name, shot in (every_situation() if folder else SHOWN).items():
+                about = situations.enter(shot.situation)
+                tenant = shot.tenant or about
                 page = browser.new_context(
                     base_url=f"http://{tenant}.localhost:{port}",
-                    color_scheme=colours,
-                    viewport={"width": width, "height": height or 800},
+                    color_scheme=shot.colours,
+                    locale=shot.locale,
+                    viewport={"width": shot.width, "height": shot.height or 800},
                 ).new_page()
-                log_in(page, "anna" if tenant == "acme" and path != FLEET else "operator")
-                page.goto(path)
-                page.screenshot(path=images / f"{name}.png", full_page=not height)
+                administrators = {"acme": "anna", "globex": "george"}
+                log_in(
+                    page,
+                    administrators.get(tenant, "operator") if PAGE in shot.path else "operator",
+                )
+                page.goto(shot.path)
+                if shot.do:
+                    shot.do(page)
+                page.screenshot(path=images / f"{name}.png", full_page=not shot.height)
                 page.context.close()
                 print(images / f"{name}.png")
         browser.close()
@@ -78,9 +126,9 @@ def main(folder: str | None = None) -> None:
 
 def log_in(page: Page, user: str) -> None:
     page.goto("/login")
-    page.get_by_label("Username").fill(user)
-    page.get_by_label("Password").fill("demo")
-    page.locator("main").get_by_role("button", name="Log in").click()
+    page.locator("[name=username]").fill(user)
+    page.locator("[name=password]").fill("demo")
+    page.locator("main .login button").click()
     page.wait_for_url("**/")
 
 
