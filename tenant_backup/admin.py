@@ -38,7 +38,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 from django.views.decorators.http import require_POST
 
 from tenant_backup import backups, glance, monitoring
@@ -196,7 +196,7 @@ class BackupAdmin(CatalogAdmin):
             },
         ),
         (
-            gettext_lazy("History"),
+            pgettext_lazy("of backups", "History"),
             {
                 "fields": [
                     "requested_by",

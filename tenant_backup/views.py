@@ -31,7 +31,7 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_GET, require_POST, require_safe
@@ -306,7 +306,7 @@ def history(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     rows = Event.objects.for_tenant(tenant.id).newest_first()
     page = Paginator(rows, HISTORY_SIZE).get_page(request.GET.get("page"))
     context = {
-        "title": gettext("History"),
+        "title": pgettext("of backups", "History"),
         "events": _events(page, _reader(request, tenant)),
         "page": page,
         "page_range": page.paginator.get_elided_page_range(page.number),
