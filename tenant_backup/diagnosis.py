@@ -76,12 +76,12 @@ def _database(tenant: Tenant) -> tuple[int | None, Answer]:
     values = {"size": size_in_words(size), "mode": mode}
     if mode == "wal":
         text = gettext(
-            "It has %(size)s and is in journal mode “%(mode)s” (a write-ahead log), so everybody "
+            "It is %(size)s large and in journal mode “%(mode)s” (a write-ahead log), so everybody "
             "can go on working while it is copied."
         )
         return size, Answer(topic, text % values)
     text = gettext(
-        "It has %(size)s and is in journal mode “%(mode)s”, so saving waits while it is copied."
+        "It is %(size)s large and in journal mode “%(mode)s”, so saving waits while it is copied."
     )
     advice = gettext(
         "Where that disturbs: the operator can set the journal mode to WAL, or you choose a quiet "
