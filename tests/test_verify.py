@@ -279,6 +279,11 @@ class TestSync:
         assert (synced.missing, synced.found, synced.adopted, synced.refused) == ([], [], [], [])
         assert Backup.objects.values().get() == before
 
+    def test_without_tenants_it_says_so(self, capsys):
+        """As in a host whose tenants were in the control database that was lost."""
+        call_command("syncbackups")
+        assert capsys.readouterr().out.startswith("There are no tenants")
+
     def test_missing_and_back(self, tenant, backup, file, tmp_path):
         file.rename(tmp_path / "away")
         assert backups.sync(tenant).missing == [backup]

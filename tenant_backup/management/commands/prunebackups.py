@@ -45,6 +45,8 @@ class Command(TenantCommand):
                 if not quiet:
                     self.say(_line(tenant, decision, dry_run=dry_run))
             report.tenants.append(_as_dict(tenant, removed or []))
+        if not (report.backups or report.errors or quiet):
+            self.say("Nothing is beyond what retention keeps.")
         self.finish(report, len(found), as_json=as_json, failed="failed")
 
 

@@ -22,6 +22,8 @@ class Command(TenantCommand):
         report = Report()
         found = self.find_tenants(tenants, as_json=as_json)
         BackupSettings.objects.ensure(tenant.id for tenant in found if not fault_of(tenant))
+        if not found and verbosity and not as_json:
+            self.say("There are no tenants, so there is nothing to bring in line.")
         for tenant in found:
             synced = self.attempt(tenant, report, partial(_sync, tenant))
             if synced is None:
