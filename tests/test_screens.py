@@ -185,7 +185,7 @@ def test_each_setting_stands_beside_its_label_and_on_a_phone_below_it(visit, ten
     for row, label, control in boxes():
         assert label["x"] + label["width"] <= control["x"]
         assert abs(label["y"] - control["y"]) <= 20
-        assert row["height"] <= 100
+        assert row["height"] <= 130
     for group in page.locator(".backup-settings fieldset").all():
         legend, row = group.locator("legend"), group.locator(".setting").first
         bottom = legend.bounding_box()["y"] + legend.bounding_box()["height"]
