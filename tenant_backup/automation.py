@@ -39,6 +39,7 @@ from tenant_backup.models import (
     Trigger,
 )
 from tenant_backup.schedule import PERIODS
+from tenant_backup.sqlite import Progress
 from tenant_backup.tenants import Tenant, fault_of, get_provider
 
 logger = logging.getLogger("tenant_backup")
@@ -323,8 +324,23 @@ def _options() -> dict[str, Any]:
     return {**TASK_OPTIONS, "cluster": conf.CLUSTER, "group": SCHEDULE_NAME}
 
 
-def may_be_made(backup: Backup) -> bool:
-    """Whether this queued backup may be made at this moment, or waits for the end of a pause."""
+def perform(
+    tenant: Tenant, backup: Backup, *, progress: Progress | None = None
+) -> backups.Made | None:
+    """Make what `take_due` gave, unless a pause or another process has come in between.
+
+    With many tenants that may be hours ago.
+    """
+    if not _may_be_made(backup):
+        return None
+    try:
+        return backups.perform(tenant, backup.pk, progress=progress)
+    except BackupInProgress:
+        return None
+
+
+def _may_be_made(backup: Backup) -> bool:
+    """Whether it is still queued, and does not wait for the end of a pause."""
     return _waiting().filter(pk=backup.pk).exists()
 
 
@@ -333,7 +349,7 @@ def make(backup_id: int) -> str:
     backup = Backup.objects.queued().filter(pk=backup_id).first()
     if backup is None:
         return "nothing to do"
-    if not may_be_made(backup):
+    if not _may_be_made(backup):
         return "paused"
     try:
         tenant = get_provider().get_tenant(backup.tenant_id)

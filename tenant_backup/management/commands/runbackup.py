@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from tenant_backup import automation, backups, monitoring
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError, BackupInProgress
+from tenant_backup.exceptions import BackupError
 from tenant_backup.files import size_in_words
 from tenant_backup.management.base import (
     USAGE_ERROR,
@@ -23,8 +23,7 @@ from tenant_backup.management.base import (
     shown,
     user,
 )
-from tenant_backup.models import LABEL_LENGTH, Backup, BackupSettings, Trigger
-from tenant_backup.sqlite import Progress
+from tenant_backup.models import LABEL_LENGTH, BackupSettings, Trigger
 from tenant_backup.tenants import Tenant, fault_of
 
 logger = logging.getLogger("tenant_backup")
@@ -116,19 +115,9 @@ def _due_work(tenants: Sequence[Tenant], *, counts_as_tick: bool) -> list[tuple[
     BackupSettings.objects.ensure(tenant.id for tenant in tenants)
     due = automation.take_due(tenants, timezone.now(), counts_as_tick=counts_as_tick)
     return [
-        (tenant, partial(_make, tenant, partial(_perform, tenant, backup)))
+        (tenant, partial(_make, tenant, partial(automation.perform, tenant, backup)))
         for tenant, backup in due
     ]
-
-
-def _perform(tenant: Tenant, backup: Backup, *, progress: Progress) -> backups.Made | None:
-    # With many tenants it may be hours since the list was made, and somebody has paused.
-    if not automation.may_be_made(backup):
-        return None
-    try:
-        return backups.perform(tenant, backup.pk, progress=progress)
-    except BackupInProgress:
-        return None
 
 
 def _previews(
