@@ -6,6 +6,7 @@ into a message on the page, tasks into a row with the status `failed`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -70,9 +71,12 @@ class Counted(Text):
         return {**super().as_data(), "plural": self.plural}
 
 
-def said(text: str, data: Mapping[str, Any] | None) -> str:
-    """What was stored as this text, in the language that is active now where its data tell."""
-    return str(Text.from_data(data)) if data else text
+def said(text: str, data: str) -> str:
+    """What was stored as this text, in the language that is active now where its data tell.
+
+    The data are those of `Text.as_data`, as JSON, or nothing.
+    """
+    return str(Text.from_data(json.loads(data))) if data else text
 
 
 def joined(first: Text, *more: Text) -> Text:

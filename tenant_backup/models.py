@@ -6,6 +6,7 @@ Tenants are known by their id alone, for the host keeps them as it likes.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime, time, timedelta
@@ -264,7 +265,7 @@ class BackupSettings(models.Model):
     last_success_at: datetime | None
     last_failed_at: datetime | None
     last_error: str
-    last_error_data: dict[str, Any] | None
+    last_error_data: str
     missing: int
 
     objects = BackupSettingsQuerySet.as_manager()
@@ -405,7 +406,7 @@ class Backup(models.Model):
     damaged_at = models.DateTimeField(_("found damaged"), null=True, blank=True)
     reread_at = models.DateTimeField(_("last read again"), null=True, blank=True)
     error = models.TextField(_("error"), blank=True, default="")
-    error_data = models.JSONField(null=True, blank=True, editable=False)
+    error_data = models.TextField(blank=True, default="", editable=False)
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True, default="")
     slot_at = models.DateTimeField(_("slot"), null=True, blank=True)
     enqueued_at = models.DateTimeField(_("enqueued"), null=True, blank=True)
@@ -474,7 +475,7 @@ class Backup(models.Model):
             started_at=at,
             file_name=file_name,
             error="",
-            error_data=None,
+            error_data="",
         )
 
     def record_copy(self, copy: Fingerprint) -> None:
@@ -603,8 +604,13 @@ ALARMING = {Action.FAILED, Action.OVERDUE, Action.MISSING, Action.DAMAGED}
 """What the log says as errors; the rest is information."""
 
 
-def _data_of(text: Text | str) -> dict[str, Any] | None:
-    return text.as_data() if isinstance(text, Text) else None
+def _data_of(text: Text | str) -> str:
+    """What `said` needs: JSON in a field of text.
+
+    To check a `JSONField`, Django connects to the database before each command, and so makes an
+    empty one where it is missing and about to be restored.
+    """
+    return json.dumps(text.as_data()) if isinstance(text, Text) else ""
 
 
 class EventQuerySet(models.QuerySet["Event"]):
@@ -627,7 +633,7 @@ class Event(models.Model):
     file_name = models.CharField(_("file"), max_length=255, blank=True, default="")
     actor = models.CharField(_("by"), max_length=255, blank=True, default="")
     detail = models.TextField(_("detail"), blank=True, default="")
-    detail_data = models.JSONField(null=True, blank=True, editable=False)
+    detail_data = models.TextField(blank=True, default="", editable=False)
     size = models.PositiveBigIntegerField(_("size in bytes"), null=True, blank=True)
     created_at = models.DateTimeField(_("time"), default=timezone.now)
 
