@@ -51,19 +51,27 @@ class Project:
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", *arguments],
-            cwd=TOP,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self.data.mkdir(parents=True, exist_ok=True)
+        # A file, for a server that logs every request stops when a pipe that nobody reads is full.
+        with self.log.open("a") as log:
+            process = subprocess.Popen(
+                [sys.executable, "manage.py", *arguments],
+                cwd=TOP,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
         with process:
             try:
                 yield process
             finally:
                 process.kill()
+
+    @property
+    def log(self) -> Path:
+        """What a command that was `running` has said."""
+        return self.data / "output.log"
 
     def database(self, tenant: str) -> Path:
         return self.data / "tenants" / tenant / "db.sqlite3"

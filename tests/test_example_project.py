@@ -294,10 +294,11 @@ def test_the_demo_backs_up_every_tenant_serves_and_ends_with_its_cluster(tmp_pat
         cluster = cluster_of(demo)
         assert b"Q_CLUSTER_NAME=backups" in (cluster / "environ").read_bytes()
         demo.send_signal(how)
-        printed, _ = demo.communicate(timeout=30)
+        demo.wait(timeout=30)
 
     assert demo.returncode == 0
     assert not cluster.exists()
+    printed = project.log.read_text()
     assert "Stopped." in printed
     for tenant in TENANTS:
         assert f"http://{tenant}.localhost:{port}/" in printed
