@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
+
+OPERATOR_KEYS = {"NOT_INCLUDED"}
 
 
 @dataclass
@@ -59,6 +62,26 @@ def _is_folder_name(value: object) -> bool:
     return _is_name(value) and value not in {".", ".."} and not set(str(value)) & set("/\\\0")
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_web_address(value: object) -> bool:
+    if value is None:
+        return True
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+        return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def _is_operator(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        key in OPERATOR_KEYS and isinstance(text, str) for key, text in value.items()
+    )
+
+
 class Conf:
     """Typed access to `TENANT_BACKUP`; use the instance `conf` of this module."""
 
@@ -91,6 +114,22 @@ class Conf:
         lambda value: value is None or _is_name(value),
     )
     BACK_UP_BEFORE_MIGRATE = Setting(False, "True or False", lambda value: isinstance(value, bool))
+    MAX_BYTES: Setting[int | None] = Setting(
+        None,
+        "a whole number of bytes above 0, or None",
+        lambda value: value is None or _is_count(value),
+    )
+    MAX_MANUAL = Setting(50, "a whole number above 0", _is_count)
+    HISTORY_DAYS = Setting(730, "a whole number of days above 0", _is_count)
+    HEARTBEAT_URL: Setting[str | None] = Setting(
+        None, "an address that begins with http:// or https://, or None", _is_web_address
+    )
+    HEARTBEAT_FAIL_URL: Setting[str | None] = Setting(
+        None, "an address that begins with http:// or https://, or None", _is_web_address
+    )
+    OPERATOR: Setting[Mapping[str, str]] = Setting(
+        {}, 'a dict with the key "NOT_INCLUDED" and text', _is_operator
+    )
 
     @staticmethod
     def raw() -> Mapping[str, Any]:

@@ -334,6 +334,44 @@ class BackupSettings(models.Model):
         )
 
 
+class TenantStateQuerySet(models.QuerySet["TenantState"]):
+    def ensure(self, tenant_ids: Iterable[str]) -> None:
+        """Make the row of each of these tenants that has none yet."""
+        rows = [TenantState(tenant_id=tenant_id) for tenant_id in sorted(set(tenant_ids))]
+        self.bulk_create(rows, ignore_conflicts=True)
+
+    def of(self, tenant_id: str) -> TenantState:
+        """This tenant's state; where there is none yet an empty one, not saved."""
+        return self.filter(tenant_id=tenant_id).first() or TenantState(tenant_id=tenant_id)
+
+
+class TenantState(models.Model):
+    """What the system found out about a tenant and told, beside what people configured.
+
+    One row a tenant, made once and then changed by `UPDATE` of single fields only, so that two
+    processes never write each other's fields.
+    """
+
+    tenant_id = models.CharField(_("tenant"), max_length=ID_LENGTH, unique=True, editable=False)
+    # How often the backup folder was changed; the folder's index has the same number.
+    revision = models.PositiveBigIntegerField(default=0, editable=False)
+    # Since when the provider has not listed this tenant, and whether that is on purpose.
+    absent_since = models.DateTimeField(_("absent since"), null=True, blank=True, editable=False)
+    retired_at = models.DateTimeField(_("retired"), null=True, blank=True, editable=False)
+    retired_by = models.CharField(
+        _("retired by"), max_length=255, blank=True, default="", editable=False
+    )
+
+    objects = TenantStateQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("state of a tenant")
+        verbose_name_plural = _("states of the tenants")
+
+    def __str__(self) -> str:
+        return self.tenant_id
+
+
 class BackupQuerySet(models.QuerySet["Backup"]):
     def for_tenant(self, tenant_id: str) -> BackupQuerySet:
         return self.filter(tenant_id=tenant_id)
@@ -410,6 +448,17 @@ class Backup(models.Model):
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True, default="")
     slot_at = models.DateTimeField(_("slot"), null=True, blank=True)
     enqueued_at = models.DateTimeField(_("enqueued"), null=True, blank=True)
+    # Found to be dated in the future, by a clock that was wrong. That stays true for good.
+    future_at = models.DateTimeField(_("found dated in the future"), null=True, blank=True)
+    # Kept by retention for a reason, until a moment or, without one, until somebody releases it.
+    hold_reason = models.CharField(_("held because"), max_length=200, blank=True, default="")
+    held_until = models.DateTimeField(_("held until"), null=True, blank=True)
+    # The mark of a deletion that has begun: since when, by whom, and why. See `recover`.
+    deleting_at = models.DateTimeField(null=True, blank=True, editable=False)
+    deleting_as = models.CharField(max_length=20, blank=True, default="", editable=False)
+    deleting_by = models.CharField(max_length=255, blank=True, default="", editable=False)
+    deleting_why = models.TextField(blank=True, default="", editable=False)
+    deleting_why_data = models.TextField(blank=True, default="", editable=False)
 
     objects = BackupQuerySet.as_manager()
 
