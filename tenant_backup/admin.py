@@ -225,6 +225,8 @@ class BackupAdmin(CatalogAdmin):
             words.append(_("file missing"))
         if backup.damaged_at:
             words.append(_("file damaged"))
+        if backup.future_at:
+            words.append(_("dated in the future"))
         return ", ".join(words)
 
     @admin.display(description=gettext_lazy("error"))
@@ -693,7 +695,8 @@ class BackupSettingsAdmin(CatalogAdmin):
         by_workers = glance.runs(glance.standing())
 
         def verify(tenant: Tenant, settings: BackupSettings) -> None:
-            backup = Backup.objects.for_tenant(tenant.id).good().newest_first().first()
+            good = Backup.objects.for_tenant(tenant.id).good().counted(timezone.now())
+            backup = good.newest_first().first()
             if backup is None:
                 raise BackupError("There is no good backup.")
             if by_workers:

@@ -217,6 +217,8 @@ def tick(now: datetime | None = None) -> None:
     if _ten_minutes(row.last_tick_at) != _ten_minutes(now):
         with _logged("Making the settings of the tenants"):
             _ensure_settings()
+        with _logged("Marking what is dated in the future"):
+            backups.note_future()
     _mend_and_claim(now, BackupSettings.objects.all())
     _hand_over_waiting(now)
     with _logged("Choosing a backup to verify again"):

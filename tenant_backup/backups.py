@@ -10,11 +10,10 @@ import errno
 import logging
 import os
 import re
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -36,7 +35,7 @@ from tenant_backup.exceptions import (
     Text,
     joined,
 )
-from tenant_backup.files import SPACE_MARGIN, BackupDirectory, file_names, made_at
+from tenant_backup.files import SPACE_MARGIN, BackupDirectory, file_names, made_at, wrong_size
 from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
 from tenant_backup.retention import Decision
 from tenant_backup.signals import backup_completed, backup_deleted, backup_failed
@@ -172,14 +171,26 @@ def perform(
 
 
 @dataclass(frozen=True, slots=True)
-class _Good:
-    """Of a good backup what retention asks for: a page shall not load thousands of whole rows."""
+class _Stored:
+    """Of a stored backup what retention asks for: a page shall not load thousands of whole rows."""
 
     pk: int
     trigger: str
     pinned: bool
     created_at: datetime
-    is_good: bool = True
+    size: int | None = None
+    damaged_at: datetime | None = None
+    future_at: datetime | None = None
+    hold_reason: str = ""
+    held_until: datetime | None = None
+
+    @property
+    def is_good(self) -> bool:
+        return self.damaged_at is None
+
+    @property
+    def stored_bytes(self) -> int:
+        return self.size or 0
 
 
 def removals_after_next(
@@ -187,24 +198,29 @@ def removals_after_next(
 ) -> Sequence[Decision[retention.Candidate]]:
     """What will be deleted, and why, when the next backup has succeeded.
 
-    By these settings, which may not be saved yet, or else by the tenant's own.
+    By these settings, which may not be saved yet, or else by the tenant's own. The next backup is
+    taken to be as large as the last one.
     """
     settings = settings or BackupSettings.objects.of(tenant.id)
-    if not settings.policy.has_limits:
+    if not settings.policy.removes:
         return []
-    rows = Backup.objects.for_tenant(tenant.id).good().newest_first()
-    good = [_Good(*row) for row in rows.values_list("pk", "trigger", "pinned", "created_at")]
+    rows = Backup.objects.for_tenant(tenant.id).complete().filter(missing_at=None).newest_first()
+    names = [field.name for field in fields(_Stored)]
+    stored = [_Stored(*row) for row in rows.values_list(*names)]
     now = timezone.now()
+    good = [row for row in stored if row.is_good and not retention.is_future(row, now)]
+    size = good[0].size if good else None
     if next_slot := settings.slot_after(now, tenant.zone):
         # Of then, since it decides whose day or age is over; of now, where one is due.
         is_due = settings.next_run_at and settings.next_run_at <= now
         at = now if is_due else next_slot
-        made = _Good(0, Trigger.AUTOMATIC, pinned=False, created_at=at)
+        made = _Stored(0, Trigger.AUTOMATIC, pinned=False, created_at=at, size=size)
     else:
         # Made as the last one was: by cron every night, say, or by hand.
         trigger = good[0].trigger if good else Trigger.MANUAL
-        made = _Good(0, trigger, pinned=False, created_at=now)
-    return _removals(tenant, settings.policy, [*good, made], now=made.created_at)
+        made = _Stored(0, trigger, pinned=False, created_at=now, size=size)
+    decisions = _decide(tenant, settings.policy, [*stored, made], now=made.created_at)
+    return [decision for decision in decisions if not decision.keep]
 
 
 def happenings(tenant: Tenant, since: datetime) -> list[Happening]:
@@ -272,14 +288,14 @@ def preview(tenant: Tenant, order: Order) -> Preview:
     directory = directory_of(tenant)
     rows = Backup.objects.for_tenant(tenant.id)
     with sqlite.snapshot(tenant.database, busy_timeout=conf.BUSY_TIMEOUT) as snapshot:
-        needed = snapshot.size + snapshot.wal_bytes
+        size, needed = snapshot.size, snapshot.size + snapshot.wal_bytes
     directory.require_writable()
     directory.require_space(needed)
     # What the backup would be: the queued one, which it would take over, or a new one.
     made = rows.queued().first() or Backup(pk=0, tenant_id=tenant.id, trigger=order.trigger)
     made.trigger = made.trigger_with(order.trigger)
     made.pinned = made.pinned or order.pinned
-    made.status, made.created_at = Status.COMPLETE, timezone.now()
+    made.status, made.created_at, made.size = Status.COMPLETE, timezone.now(), size
     return Preview(needed + SPACE_MARGIN, directory.free_bytes(), removals(tenant, made))
 
 
@@ -311,20 +327,84 @@ def last_progress_at(tenant: Tenant, backup: Backup) -> datetime:
     return max(started_at, datetime.fromtimestamp(changed, UTC))
 
 
-def note_missing(tenant: Tenant) -> list[Backup]:
-    """Mark the good backups whose files are gone, and return those."""
+def look(tenant: Tenant) -> list[Backup]:
+    """Look at the tenant's good backups without reading them, and return those that are lost.
+
+    Marked are those whose files are missing, and those whose size or kind shows that they are
+    damaged; and what is dated in the future.
+    """
+    note_future(tenant.id)
+    flaws = _flaws(tenant)
+    # In bulk, for a database takes only so many numbers in one question.
+    rows = Backup.objects.for_tenant(tenant.id).good().in_bulk(flaws)
+    lost = [found for _pk, found in sorted(rows.items())]
+    for backup in lost:
+        _note_flaw(backup, flaws[backup.pk])
+    return lost
+
+
+def _flaws(tenant: Tenant) -> dict[int, DatabaseDamaged | None]:
+    """What is wrong with good backups as far as `stat` tells, by key. None: the file is missing."""
     directory = directory_of(tenant)
     rows = Backup.objects.for_tenant(tenant.id).good()
     # The catalog first: what it has by now was published before.
-    known = dict(rows.values_list("pk", "file_name"))
-    there = directory.names()
-    # One look for all; whoever is not seen is asked for by name, as the file system spells it.
-    missing = [pk for pk, name in known.items() if name not in there and directory.is_missing(name)]
-    # In bulk, for a database takes only so many numbers in one question.
-    gone = [found for _pk, found in sorted(rows.in_bulk(missing).items())]
-    for backup in gone:
-        note_found(backup, Action.MISSING, missing_at=timezone.now())
-    return gone
+    known = list(rows.values_list("pk", "file_name", "size"))
+    flaws: dict[int, DatabaseDamaged | None] = {}
+    for pk, name, size in known:
+        try:
+            if flaw := directory.flaw(name, size):
+                flaws[pk] = flaw
+        except FileNotFoundError:
+            if directory.is_missing(name):
+                flaws[pk] = None
+        except (OSError, BackupError):
+            pass  # It is out of reach, which says nothing of what it is.
+    return flaws
+
+
+def _note_flaw(backup: Backup, flaw: DatabaseDamaged | None) -> None:
+    now = timezone.now()
+    if flaw is None:
+        note_found(backup, Action.MISSING, missing_at=now)
+    else:
+        note_found(backup, Action.DAMAGED, flaw, damaged_at=now, missing_at=None)
+
+
+SEVERAL = 5
+"""So many backups dated in the future, and more than all others: the clock of now is doubted."""
+
+
+def note_future(tenant_id: str | None = None) -> None:
+    """Mark for good the complete backups, of one tenant or of all, that are dated in the future.
+
+    The clock was wrong when they were made, so they never count, not even when their time has come.
+    Unless there are several and they are the majority: then it is the clock of now that may be
+    behind, for a machine often starts with one that is. Nothing is marked then, and while it is so
+    they count for nothing anyway.
+    """
+    now = timezone.now()
+    rows = Backup.objects.complete().filter(future_at=None)
+    if tenant_id is not None:
+        rows = rows.for_tenant(tenant_id)
+    ahead: dict[str, list[Backup]] = {}
+    for backup in rows.future(now):
+        ahead.setdefault(backup.tenant_id, []).append(backup)
+    for owner, found in ahead.items():
+        others = rows.for_tenant(owner).counted(now).count()
+        if len(found) >= SEVERAL and len(found) > others:
+            logger.error(
+                "Most backups of tenant %r are dated in the future. Is the clock of now behind?",
+                owner,
+            )
+            continue
+        for backup in found:
+            if rows.filter(pk=backup.pk).update(future_at=now):
+                logger.warning(
+                    "The backup %s of tenant %r is dated in the future: when it was made, the "
+                    "clock was wrong. It is kept and never counts.",
+                    backup,
+                    owner,
+                )
 
 
 def verify(
@@ -336,6 +416,7 @@ def verify(
     or damaged and is right again is good again. Raises `BackupError` where it cannot be told.
     """
     directory, now = directory_of(tenant), timezone.now()
+    note_future(tenant.id)
     if directory.is_missing(backup.file_name):
         if not backup.missing_at:
             note_found(backup, Action.MISSING, missing_at=now)
@@ -355,34 +436,41 @@ def _damage(
     """What is wrong with the file of a backup, if anything is."""
     file = directory.file(backup.file_name)
     try:
-        if not stat.S_ISREG(file.lstat().st_mode):
-            raise DatabaseDamaged(
-                "%(path)s is not the backup any more, but no regular file.", path=file
-            )
-        found = sqlite.fingerprint(file, deadline=deadline, pulse=pulse)
-        if found.size != backup.size:
-            raise DatabaseDamaged(
-                "%(path)s is damaged: it has %(found)d bytes instead of %(expected)d.",
-                path=file,
-                found=found.size,
-                expected=backup.size,
-            )
-        if found != backup.fingerprint:
-            raise DatabaseDamaged(
-                "%(path)s is damaged: its SHA-256 is not the one that it was made with.", path=file
-            )
+        if difference := _difference(directory, backup, deadline, pulse):
+            return difference
         sqlite.check(file, deadline=deadline, pulse=pulse)
     except DatabaseDamaged as error:
         return error
     except OSError as error:
         if error.errno == errno.EIO:
-            # So a disk says that it has lost what was written.
+            # So a disk says that it has lost what was written. Somebody is to be told; and should
+            # it have been the cable, the backup is there still, and good again when it is read.
             text = "%(path)s is damaged: %(reason)s."
             return DatabaseDamaged(text, path=file, reason=error.strerror)
         raise BackupError(
             "%(path)s cannot be read: %(reason)s.", path=file, reason=error.strerror
         ) from error
     return None
+
+
+def _difference(
+    directory: BackupDirectory,
+    backup: Backup,
+    deadline: float | None = None,
+    pulse: Pulse | None = None,
+) -> DatabaseDamaged | None:
+    """How a backup's file differs from what was made: by its kind, its size, then its checksum.
+
+    Raises `OSError` where it cannot be read.
+    """
+    if flaw := directory.flaw(backup.file_name, backup.size):
+        return flaw
+    file = directory.file(backup.file_name)
+    if sqlite.fingerprint(file, deadline=deadline, pulse=pulse) == backup.fingerprint:
+        return None
+    return DatabaseDamaged(
+        "%(path)s is damaged: its SHA-256 is not the one that it was made with.", path=file
+    )
 
 
 def note_found(
@@ -402,13 +490,17 @@ def note_found(
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What `sync` found: backups that are missing, found again, adopted; and files it refused."""
+    """What `sync` found: backups that are missing, found again, adopted; and files it refused.
+
+    `damaged` are those whose size has changed.
+    """
 
     missing: list[Backup]
     found: list[Backup]
     adopted: list[Backup]
     refused: list[str]
     """A sentence for each file that has a backup's name, and is no sound backup."""
+    damaged: list[Backup] = field(default_factory=list)
 
 
 def sync(tenant: Tenant) -> Synced:
@@ -425,43 +517,61 @@ def sync(tenant: Tenant) -> Synced:
             raise BackupError("%(path)s is not there, or out of reach.", path=directory.path)
         return Synced([], [], [], [])
     with at_work(tenant, wait=conf.BUSY_TIMEOUT):
-        missing = note_missing(tenant)
+        lost = look(tenant)
         gone = Backup.objects.for_tenant(tenant.id).complete().exclude(missing_at=None)
         back = [backup for backup in gone if not directory.is_missing(backup.file_name)]
         found = [backup for backup in back if not verify(tenant, backup)]
         adopted, refused = adopt_unknown(tenant)
-    return Synced(missing, found, adopted, refused)
+    missing = [backup for backup in lost if backup.missing_at]
+    damaged = [backup for backup in lost if backup.damaged_at]
+    return Synced(missing, found, adopted, refused, damaged)
 
 
 def removals(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
-    """What `prune` would delete now, and why; or if there were these backups, too."""
-    rows = Backup.objects.for_tenant(tenant.id).complete()
-    return _removals(tenant, BackupSettings.objects.of(tenant.id).policy, [*rows, *more])
+    """What `prune` would delete now, and why; or if there were these backups, too.
+
+    By a look at the files without reading them, of which nothing is noted.
+    """
+    return [decision for decision in _decisions(tenant, *more) if not decision.keep]
 
 
-def _removals(
+def _decisions(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
+    """What becomes of each complete backup, newest first."""
+    policy = BackupSettings.objects.of(tenant.id).policy
+    flaws, now = _flaws(tenant), timezone.now()
+    rows = list(Backup.objects.for_tenant(tenant.id).complete())
+    for row in rows:
+        if row.pk in flaws:
+            # In these objects alone: retention shall not count on what is lost.
+            row.missing_at, row.damaged_at = (now, None) if flaws[row.pk] is None else (None, now)
+    return _decide(tenant, policy, [*rows, *more], now=now)
+
+
+def _decide(
     tenant: Tenant,
     policy: retention.Policy,
     rows: Sequence[retention.C],
     *,
-    now: datetime | None = None,
+    now: datetime,
 ) -> list[Decision[retention.C]]:
-    decisions = retention.decide(rows, policy, now or timezone.now(), tenant.zone)
-    return [decision for decision in decisions if not decision.keep]
+    return retention.decide(rows, policy, now, tenant.zone)
 
 
-def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
+def prune(
+    tenant: Tenant, *, actor: str = "", just_made: Backup | None = None
+) -> list[Decision[Backup]]:
     """Delete what the tenant's retention no longer keeps, and return those decisions.
+
+    Nothing is removed on trust: first the newest backup that stays is read again, unless it was
+    just made. Raises `BackupError`, and nothing is removed, where that cannot be read.
 
     One file that cannot be removed does not keep the others; the first such error is raised at the
     end.
     """
     require_no_transaction()
-    # Retention shall not count on what is gone.
-    note_missing(tenant)
     failures: list[BackupError] = []
     removed = []
-    for decision in removals(tenant):
+    for decision in _safe_removals(tenant, just_made):
         try:
             _delete(tenant, decision.backup, Action.PRUNED, actor, joined(*decision.why))
         except RowChanged:
@@ -473,6 +583,54 @@ def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
     if failures:
         raise failures[0]
     return removed
+
+
+def _safe_removals(tenant: Tenant, just_made: Backup | None) -> list[Decision[Backup]]:
+    """What retention no longer keeps, once the newest backup that stays is known to be as made.
+
+    One that is not is marked, which changes the decision; so it is made again, until one is right
+    or there is nothing to remove. Each time one backup less is good, so that has an end.
+    """
+    look(tenant)
+    while True:
+        decisions = _decisions(tenant)
+        going = [decision for decision in decisions if not decision.keep]
+        if not going:
+            return []
+        now = timezone.now()
+        good = (
+            decision.backup
+            for decision in decisions
+            if decision.keep and decision.backup.is_good and not decision.backup.is_future(now)
+        )
+        newest = next(good, None)
+        if newest is None:
+            return []
+        if (just_made and newest.pk == just_made.pk) or _is_as_made(tenant, newest):
+            return going
+
+
+def _is_as_made(tenant: Tenant, backup: Backup) -> bool:
+    """Whether a backup's file is what was made; one that is not is marked.
+
+    Raises `BackupError` where that cannot be told: what cannot be read is not damaged by that.
+    """
+    directory = directory_of(tenant)
+    try:
+        flaw = _difference(directory, backup)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and directory.is_missing(backup.file_name):
+            _note_flaw(backup, None)
+            return False
+        raise BackupError(
+            "Nothing was removed, since the backup that would stay cannot be read: %(path)s: "
+            "%(reason)s.",
+            path=directory.file(backup.file_name),
+            reason=error.strerror,
+        ) from error
+    if flaw:
+        _note_flaw(backup, flaw)
+    return flaw is None
 
 
 def delete(tenant: Tenant, backup: Backup, *, actor: str = "") -> None:
@@ -534,10 +692,18 @@ def open_file(tenant: Tenant, backup: Backup, *, actor: str = "") -> BinaryIO:
 
 
 def _open(tenant: Tenant, backup: Backup) -> BinaryIO:
-    rows = Backup.objects.for_tenant(tenant.id).complete().filter(pk=backup.pk)
-    if not rows.exists():
+    row = Backup.objects.for_tenant(tenant.id).complete().filter(pk=backup.pk).first()
+    if row is None:
         raise BackupError("Backup %(backup)s has no file.", backup=backup.pk)
-    return directory_of(tenant).open(backup.file_name)
+    directory = directory_of(tenant)
+    stream = directory.open(row.file_name)
+    found = os.fstat(stream.fileno()).st_size
+    if flaw := wrong_size(directory.file(row.file_name), found, row.size):
+        stream.close()
+        if not row.damaged_at:
+            _note_flaw(row, flaw)
+        raise flaw
+    return stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -651,7 +817,7 @@ def _perform(
         error.backup = backup or _record_failure(tenant, claim, error)
         raise
     try:
-        return Made(backup, prune(tenant, actor=backup.requested_by))
+        return Made(backup, prune(tenant, actor=backup.requested_by, just_made=backup))
     except Exception as error:
         # Whatever it is, the backup is there, and nobody shall be told that it failed.
         logger.exception("Pruning the backups of tenant %r failed.", tenant.id)

@@ -129,7 +129,7 @@ def _work(tenant: Tenant) -> Answer:
 
 def _files(tenant: Tenant) -> Answer:
     topic = gettext("The files of the backups")
-    backups.note_missing(tenant)
+    backups.look(tenant)
     rows = Backup.objects.for_tenant(tenant.id)
     good, lost = rows.good().count(), rows.lost(timezone.now()).count()
     directory = backups.directory_of(tenant)

@@ -70,6 +70,18 @@ def size_in_words(size: int) -> str:
     return str(filesizeformat(size)).replace("\xa0", " ")
 
 
+def wrong_size(file: Path, found: int, expected: int | None) -> DatabaseDamaged | None:
+    """That a backup's file has not the size that it was made with, where it is so."""
+    if expected is None or found == expected:
+        return None
+    return DatabaseDamaged(
+        "%(path)s is damaged: it has %(found)d bytes instead of %(expected)d.",
+        path=file,
+        found=found,
+        expected=expected,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Ownership:
     """Whom a file belongs to, by number, and who may do what with it."""
@@ -342,6 +354,19 @@ class BackupDirectory:
         except (OSError, BackupError):
             return False
         return False
+
+    def flaw(self, name: str, size: int | None) -> DatabaseDamaged | None:
+        """What `stat` alone shows to be wrong with a published file that should have this size.
+
+        Raises `OSError` where it is missing or out of reach.
+        """
+        file = self.file(name)
+        facts = file.lstat()
+        if not stat.S_ISREG(facts.st_mode):
+            return DatabaseDamaged(
+                "%(path)s is not the backup any more, but no regular file.", path=file
+            )
+        return wrong_size(file, facts.st_size, size)
 
     def open(self, name: str) -> BinaryIO:
         """Open a published file for reading; raises `BackupError` where it is no regular file."""

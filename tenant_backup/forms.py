@@ -89,7 +89,10 @@ class SettingsForm(BackupSettingsForm):
             "day_of_month": _("From 1 to 31. In a shorter month it is the last day."),
             "keep_last": _("The newest ones are kept. Empty: any number."),
             "keep_days": _(
-                "Older ones go, counted back from the newest good backup. Empty: any age."
+                "Older ones go, counted back from the newest good backup. This is no deadline for "
+                "deletion: a long gap between two backups counts for at most a third of these "
+                "days, and the newest ones of three different days never go for their age. Empty: "
+                "any age."
             ),
             "keep_daily": _("For so many days the newest backup of the day."),
             "keep_weekly": _("For so many weeks the newest backup of the week."),

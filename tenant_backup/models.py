@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import RowChanged, Text, said
-from tenant_backup.retention import Policy
+from tenant_backup.retention import AHEAD, Policy, is_future, is_held
 from tenant_backup.schedule import Rule, next_slot
 from tenant_backup.sqlite import Fingerprint
 from tenant_backup.tenants import ID_LENGTH
@@ -132,12 +132,14 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
 
         `last_good_at`, when the newest good backup was begun, and `last_success_at`, when it was
         finished; `last_failed_at`, `last_error` and its data; `missing`, the number of backups
-        whose files were found missing or damaged by that moment. What is of a time to come, by a
-        wrong clock, counts for nothing.
+        whose files were found missing or damaged by that moment; and `last_future_at`, the date of
+        the newest good one that is dated in the future, which counts for nothing else.
         """
-        theirs = Backup.objects.filter(tenant_id=OuterRef("tenant_id"), created_at__lte=now)
+        all_theirs = Backup.objects.filter(tenant_id=OuterRef("tenant_id"))
+        theirs = all_theirs.counted(now)
         newest_good = theirs.good().newest_first()[:1]
         newest_failed = theirs.failed().newest_first()[:1]
+        newest_future = all_theirs.good().future(now).newest_first()[:1]
         missing = theirs.lost(lost_by).values("tenant_id").annotate(number=Count("pk"))
         latest: dict[str, Any] = {
             "last_good_at": Subquery(newest_good.values("created_at")),
@@ -148,6 +150,7 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
             "last_error": Subquery(newest_failed.values("error")),
             "last_error_data": Subquery(newest_failed.values("error_data")),
             "missing": Coalesce(Subquery(missing.values("number")), 0),
+            "last_future_at": Subquery(newest_future.values("created_at")),
         }
         return self.annotate(**latest)
 
@@ -167,8 +170,7 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
         not run, nobody with automatic backups is well.
         """
         good = Backup.objects.good().filter(tenant_id=OuterRef("tenant_id"))
-        # By the clock of today, as in `with_latest`.
-        good_so_far = good.filter(created_at__lte=now)
+        good_so_far = good.counted(now)
         totals = good.values("tenant_id").annotate(number=Count("pk"), bytes=Sum("size"))
         facts: dict[str, Any] = {
             "last_good_at": Subquery(good_so_far.newest_first().values("created_at")[:1]),
@@ -267,6 +269,7 @@ class BackupSettings(models.Model):
     last_error: str
     last_error_data: str
     missing: int
+    last_future_at: datetime | None
 
     objects = BackupSettingsQuerySet.as_manager()
 
@@ -331,6 +334,7 @@ class BackupSettings(models.Model):
             keep_daily=self.keep_daily,
             keep_weekly=self.keep_weekly,
             keep_monthly=self.keep_monthly,
+            max_bytes=conf.MAX_BYTES,
         )
 
 
@@ -395,6 +399,14 @@ class BackupQuerySet(models.QuerySet["Backup"]):
     def good(self) -> BackupQuerySet:
         """Complete, its file present, not found damaged."""
         return self.complete().filter(missing_at=None, damaged_at=None)
+
+    def counted(self, now: datetime) -> BackupQuerySet:
+        """Those whose date can be right: neither dated in the future, nor found so once."""
+        return self.filter(future_at=None, created_at__lte=now + AHEAD)
+
+    def future(self, now: datetime) -> BackupQuerySet:
+        """The others: what their date says is wrong, so they count for nothing."""
+        return self.exclude(future_at=None, created_at__lte=now + AHEAD)
 
     def lost(self, by: datetime) -> BackupQuerySet:
         """Complete once, and found missing or damaged by this moment.
@@ -500,6 +512,20 @@ class Backup(models.Model):
     def is_good(self) -> bool:
         """What `BackupQuerySet.good()` asks of the database."""
         return self.status == Status.COMPLETE and not self.missing_at and not self.damaged_at
+
+    def is_future(self, now: datetime) -> bool:
+        """What `BackupQuerySet.future()` asks of the database."""
+        return is_future(self, now)
+
+    def is_held(self, now: datetime) -> bool:
+        """Whether retention keeps it for a reason of its own."""
+        return is_held(self, now)
+
+    @property
+    def stored_bytes(self) -> int:
+        """What its file takes up, good or not; 0 while there is none."""
+        is_stored = self.status == Status.COMPLETE and not self.missing_at
+        return self.size or 0 if is_stored else 0
 
     @property
     def is_deletable(self) -> bool:

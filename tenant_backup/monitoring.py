@@ -99,7 +99,7 @@ def inspect(tenant: Tenant) -> Judgement:
     if fault := fault_of(tenant):
         raise BackupError(fault)
     BackupSettings.objects.ensure([tenant.id])
-    backups.note_missing(tenant)
+    backups.look(tenant)
     directory = backups.directory_of(tenant)
     now = timezone.now()
     [facts] = _facts([tenant], now, lost_by=now)
@@ -222,6 +222,13 @@ def _judge(
             settings.missing,
         )
         findings.append(Finding(Alarm.MISSING, text % {"number": settings.missing}))
+    if settings.last_future_at and not last_good_at:
+        text = gettext(
+            "Each good backup is dated in the future, the newest %(time)s, so the clock was wrong: "
+            "none of them counts."
+        )
+        values = {"time": _in_words(settings.last_future_at, tenant)}
+        findings.append(Finding(Alarm.MISSING, text % values))
     return Judgement(tenant, settings, tuple(findings), is_under_way)
 
 

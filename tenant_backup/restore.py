@@ -148,20 +148,32 @@ def require_catalog(tenant: Tenant) -> None:
 
 
 def candidates(tenant: Tenant) -> list[Backup]:
-    """The tenant's good backups, newest first."""
+    """The tenant's good backups, newest first; at the end those that are dated in the future."""
     require_catalog(tenant)
-    return list(Backup.objects.for_tenant(tenant.id).good().newest_first())
+    _look(tenant)
+    good, now = Backup.objects.for_tenant(tenant.id).good().newest_first(), timezone.now()
+    return [*good.counted(now), *good.future(now)]
 
 
 def newest(tenant: Tenant) -> Choice:
-    """The newest good backup, but no safety copy; raises `BackupNotFound`.
+    """The newest good backup, but no safety copy and none that is dated in the future.
 
-    A safety copy is of the state that somebody wanted to leave, and when a restore is killed and
-    run again, it is the newest of all.
+    Raises `BackupNotFound`. A safety copy is of the state that somebody wanted to leave, and when
+    a restore is killed and run again, it is the newest of all.
     """
     require_catalog(tenant)
-    rows = Backup.objects.for_tenant(tenant.id).good().exclude(trigger=Trigger.RESTORE)
+    _look(tenant)
+    good, now = Backup.objects.for_tenant(tenant.id).good(), timezone.now()
+    rows = good.counted(now).exclude(trigger=Trigger.RESTORE)
     backup = rows.newest_first().first()
+    if backup is None and (ahead := good.future(now).newest_first().first()):
+        raise BackupNotFound(
+            "The good backups of %(tenant)r are dated in the future, so nobody knows which is the "
+            "newest. Look inside (manage.py listbackups --contents), and name the one you want, "
+            "such as %(backup)s.",
+            tenant=tenant.id,
+            backup=str(ahead),
+        )
     if backup is None:
         raise BackupNotFound("There is no good backup of %(tenant)r.", tenant=tenant.id)
     if backup.trigger == Trigger.ADOPTED:
@@ -171,6 +183,14 @@ def newest(tenant: Tenant) -> Choice:
             backup=str(backup),
         )
     return _choose(tenant, backup)
+
+
+def _look(tenant: Tenant) -> None:
+    """See which files are as they should be; a catalog that cannot be written keeps nobody."""
+    try:
+        backups.look(tenant)
+    except DatabaseError:
+        logger.exception("What was found out about the backups of %r was not noted.", tenant.id)
 
 
 def find(tenant: Tenant, text: str) -> Choice:
@@ -309,6 +329,7 @@ class _Known:
                 row.file_name: {
                     "missing_at": row.missing_at,
                     "damaged_at": row.damaged_at,
+                    "future_at": row.future_at,
                     "verified_at": row.verified_at,
                 }
                 for row in rows
@@ -679,7 +700,7 @@ class _Work:
                         "prunebackups --dry-run"
                     )
                 )
-            backups.note_missing(tenant)
+            backups.look(tenant)
             orders = dict(self.known.orders) if self.known else {}
             if self.safety_name:
                 orders[self.safety_name] = self.order

@@ -8,12 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from itertools import pairwise
 from typing import Generic, Protocol, TypeVar
 
 from tenant_backup.exceptions import Counted, Text
+from tenant_backup.files import size_in_words
 
 EXEMPT_TRIGGERS = frozenset({"manual", "adopted"})
 """Backups that a person made or brought are that person's to delete."""
+
+AHEAD = timedelta(minutes=5)
+"""So far the clocks of two machines may differ; what is dated further ahead, a wrong one dated."""
+
+FLOOR_DAYS = 3
+"""The newest good backups of so many different days are the floor: what age and size never take."""
+
+GAP_SHARE = 3
+"""A gap between two good backups counts as age for at most one part in so many of `keep_days`."""
 
 
 class Candidate(Protocol):
@@ -29,10 +40,28 @@ class Candidate(Protocol):
     def created_at(self) -> datetime: ...
     @property
     def is_good(self) -> bool: ...
+    @property
+    def future_at(self) -> datetime | None: ...
+    @property
+    def hold_reason(self) -> str: ...
+    @property
+    def held_until(self) -> datetime | None: ...
+    @property
+    def stored_bytes(self) -> int: ...
 
 
 C = TypeVar("C", bound=Candidate)
 T = TypeVar("T")
+
+
+def is_future(backup: Candidate, now: datetime) -> bool:
+    """Whether a backup is dated in the future, or was found so once: its date says nothing."""
+    return backup.future_at is not None or backup.created_at > now + AHEAD
+
+
+def is_held(backup: Candidate, now: datetime) -> bool:
+    """Whether a backup is kept for a reason of its own, for now or until somebody releases it."""
+    return bool(backup.hold_reason) and (backup.held_until is None or backup.held_until > now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +70,9 @@ class Policy:
 
     `keep_last` (a number) and `keep_days` (an age) are limits, and a backup beyond either goes,
     unless a thinning rule keeps it as the newest of its day, ISO week or month, as many of those as
-    the rule says.
+    the rule says. Thinning rules alone are a policy, too: what none of them keeps goes.
+
+    `max_bytes` is the operator's: beyond it the oldest go, whatever the rules keep.
     """
 
     keep_last: int | None = None
@@ -49,16 +80,22 @@ class Policy:
     keep_daily: int | None = None
     keep_weekly: int | None = None
     keep_monthly: int | None = None
+    max_bytes: int | None = None
 
     @property
     def has_limits(self) -> bool:
-        """Whether anything is ever removed."""
+        """Whether there is a number or an age beyond which backups go."""
         return self.keep_last is not None or self.keep_days is not None
 
     @property
     def thins(self) -> bool:
-        """Whether something beyond the limits is kept."""
+        """Whether a rule keeps the newest of days, weeks or months."""
         return bool(self.keep_daily or self.keep_weekly or self.keep_monthly)
+
+    @property
+    def removes(self) -> bool:
+        """Whether anything is ever removed."""
+        return self.has_limits or self.thins or self.max_bytes is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,80 +112,134 @@ class Decision(Generic[T]):
         return tuple(map(str, self.why))
 
 
+# Said once for all: there may be thousands.
+IS_WITHIN = Text("It is within the limits.")
+IS_NEWEST = Text("It is the newest good backup.")
+IS_FLOOR = Text(
+    "It is one of the newest good backups of three different days: neither age nor size takes it."
+)
+IS_THINNED = Text("It is not among the newest of a day, week or month that the rules keep.")
+
+
 def decide(backups: Sequence[C], policy: Policy, now: datetime, zone: tzinfo) -> list[Decision[C]]:
     """Decide for each backup, newest first, whether it is kept.
 
     Only good backups count. Exempt ones are always kept and use up no numbers; the newest good one
-    is always kept, too. Age is measured from the newest good backup, not from the clock: when
-    backups stop, history does not erode. Backups of later than `now`, when the clock must have been
-    wrong, are kept and count for nothing. Days, weeks and months are those of `zone`.
+    is always kept, too. Age is measured from the newest good backup, not from the clock, and a long
+    gap counts little: when backups stop, history does not erode. The floor, the newest good ones of
+    three different days, is taken neither for its age nor for its size. Backups dated in the
+    future, when the clock must have been wrong, are kept and count for nothing. Days, weeks and
+    months are those of `zone`.
     """
     newest_first = sorted(backups, key=lambda backup: (backup.created_at, backup.pk), reverse=True)
-    newest_good = next(
-        (backup for backup in newest_first if backup.is_good and backup.created_at <= now), None
-    )
+    good = [backup for backup in newest_first if backup.is_good and not is_future(backup, now)]
     exemptions = {backup.pk: _exemption(backup, now) for backup in newest_first}
     counted = [backup for backup in newest_first if exemptions[backup.pk] is None]
+    floor = _floor(good, zone)
+    beyond_last, beyond_days = _beyond_last(counted, policy), _beyond_days(good, policy)
     kept_by_thinning = _thin(counted, policy, zone)
-    positions = {backup.pk: position for position, backup in enumerate(counted, start=1)}
-    # Said once for all: there may be thousands.
-    limits = _limits(policy)
-    is_newest, is_within = (
-        Text("It is the newest good backup."),
-        Text("It is within the limits."),
-    )
     decisions = []
     for backup in newest_first:
         if exemption := exemptions[backup.pk]:
             decisions.append(Decision(backup, True, (exemption,)))
             continue
-        assert newest_good is not None  # noqa: S101 - this backup is good itself
-        position, age = positions[backup.pk], newest_good.created_at - backup.created_at
-        passed = [text for text, is_beyond in limits if is_beyond(position, age)]
+        passed = [limit[backup.pk] for limit in (beyond_last, beyond_days) if backup.pk in limit]
+        if policy.thins and not policy.has_limits:
+            passed = [IS_THINNED]
         kept_because = kept_by_thinning.get(backup.pk, [])
-        if backup is newest_good:
-            kept_because = [is_newest, *kept_because]
+        if backup is good[0]:
+            kept_because = [IS_NEWEST, *kept_because]
         if not passed:
-            kept_because = [is_within, *kept_because]
-        keep = bool(kept_because)
-        decisions.append(Decision(backup, keep, tuple(kept_because if keep else passed)))
-    return decisions
+            kept_because = [IS_WITHIN, *kept_because]
+        elif not kept_because and passed == [beyond_days.get(backup.pk)] and backup.pk in floor:
+            kept_because = [IS_FLOOR]
+        decisions.append(Decision(backup, bool(kept_because), tuple(kept_because or passed)))
+    if policy.max_bytes is None:
+        return decisions
+    removable = {backup.pk for backup in counted if backup is not good[0]}
+    return _within_bytes(decisions, policy.max_bytes, removable, floor)
 
 
 def _exemption(backup: Candidate, now: datetime) -> Text | None:
     """Why no rule applies to this backup, or None where rules do."""
     if not backup.is_good:
         return Text("It is not a good backup, so it counts for nothing and is left to you.")
+    if is_future(backup, now):
+        return Text("It is dated in the future: when it was made, the clock was wrong.")
     if backup.pinned:
         return Text("It is pinned.")
+    if is_held(backup, now):
+        return Text("It is held: %(reason)s", reason=backup.hold_reason)
     if backup.trigger in EXEMPT_TRIGGERS:
         return Text("It was made on the page or found on disk, so it is yours to delete.")
-    if backup.created_at > now:
-        return Text("It is of a time to come: when it was made, the clock was wrong.")
     return None
 
 
-Limit = tuple[Text, Callable[[int, timedelta], bool]]
-"""What is said of a backup beyond a limit; and whether the n-th newest, of this age, is."""
+def _floor(good: Sequence[Candidate], zone: tzinfo) -> set[int]:
+    """The newest good backup of each of the newest days that have one, by their keys."""
+    newest: dict[object, int] = {}
+    for backup in good:
+        newest.setdefault(backup.created_at.astimezone(zone).date(), backup.pk)
+        if len(newest) == FLOOR_DAYS:
+            break
+    return set(newest.values())
 
 
-def _limits(policy: Policy) -> list[Limit]:
-    """The policy's limits. The age is counted back from the newest good backup."""
-    limits: list[Limit] = []
-    if (last := policy.keep_last) is not None:
-        text = Counted(
-            "It is not the newest one.", "It is not among the newest %(number)d.", number=last
-        )
-        limits.append((text, lambda position, age: position > last))
-    if (days := policy.keep_days) is not None:
-        text = Counted(
-            "It is more than %(number)d day older than the newest good backup.",
-            "It is more than %(number)d days older than the newest good backup.",
-            number=days,
-        )
-        oldest = timedelta(days=days)
-        limits.append((text, lambda position, age: age > oldest))
-    return limits
+def _beyond_last(counted: Sequence[Candidate], policy: Policy) -> dict[int, Text]:
+    """What is beyond `keep_last`, by key, and what is said of it."""
+    last = policy.keep_last
+    if last is None:
+        return {}
+    text = Counted(
+        "Only the newest one is kept.", "Only the newest %(number)d are kept.", number=last
+    )
+    return {backup.pk: text for backup in counted[last:]}
+
+
+def _beyond_days(good: Sequence[Candidate], policy: Policy) -> dict[int, Text]:
+    """What is beyond `keep_days`, by key, and what is said of it.
+
+    The age of a backup is the sum of the gaps between the good ones since, each of which counts for
+    a part of `keep_days` at most. Without the removed ones gaps only count less, so that to prune
+    again removes nothing more.
+    """
+    days = policy.keep_days
+    if days is None:
+        return {}
+    text = Counted(
+        "It is beyond the retention period of %(number)d day.",
+        "It is beyond the retention period of %(number)d days.",
+        number=days,
+    )
+    oldest, age = timedelta(days=days), timedelta()
+    beyond = {}
+    for newer, backup in pairwise(good):
+        age += min(newer.created_at - backup.created_at, oldest / GAP_SHARE)
+        if age > oldest:
+            beyond[backup.pk] = text
+    return beyond
+
+
+def _within_bytes(
+    decisions: Sequence[Decision[C]], limit: int, removable: set[int], floor: set[int]
+) -> list[Decision[C]]:
+    """Let the oldest go as well until what stays takes up no more than so many bytes."""
+    total = sum(decision.backup.stored_bytes for decision in decisions if decision.keep)
+    goes = Text(
+        "All backups together would take up more than %(limit)s, which is all the operator allows.",
+        limit=size_in_words(limit),
+    )
+    oldest_first = []
+    for decision in reversed(decisions):
+        backup = decision.backup
+        if total > limit and decision.keep and backup.pk in removable:
+            if backup.pk not in floor:
+                total -= backup.stored_bytes
+                decision = Decision(backup, False, (goes,))
+            elif IS_FLOOR not in decision.why:
+                decision = Decision(backup, True, (*decision.why, IS_FLOOR))
+        oldest_first.append(decision)
+    return oldest_first[::-1]
 
 
 def _thin(newest_first: Sequence[Candidate], policy: Policy, zone: tzinfo) -> dict[int, list[Text]]:

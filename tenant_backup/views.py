@@ -482,6 +482,8 @@ class Line:
     is_deletable: bool
     goes_because: str = ""
     """Why retention will remove it after the next backup; empty where it will not."""
+    stays_because: str = ""
+    """Why retention keeps it, where nothing else in the line tells."""
 
 
 def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None) -> HttpResponse:
@@ -506,7 +508,7 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         for decision in backups.removals_after_next(tenant)
     }
     read = _reader_of(tenant, sees_paths=may["configure"])
-    line = partial(_line, read=read, going=going)
+    line = partial(_line, read=read, going=going, now=now)
     next_run_at = settings.next_run(now, tenant.zone)
     # Pruning alone would fill the few lines that there are: it follows from each backup.
     newest = Event.objects.for_tenant(tenant.id).exclude(action=Action.PRUNED).newest_first()
@@ -530,7 +532,7 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         "is_due": next_run_at is not None and next_run_at <= now,
         "active": active,
         "progress": _progress(tenant, active),
-        "last_good": rows.good().filter(created_at__lte=now).newest_first().first(),
+        "last_good": rows.good().counted(now).newest_first().first(),
         "label_form": LabelForm(),
         "is_for_a_worker": _is_for_a_worker(tenant, workers_run=is_running),
         "page": page,
@@ -577,7 +579,8 @@ def _restore_commands(
 
 
 def _confirm_delete(request: HttpRequest, tenant: Tenant, chosen: list[Backup]) -> HttpResponse:
-    others = Backup.objects.for_tenant(tenant.id).good().exclude(pk__in=[row.pk for row in chosen])
+    good = Backup.objects.for_tenant(tenant.id).good().counted(timezone.now())
+    others = good.exclude(pk__in=[row.pk for row in chosen])
     context = {
         "title": gettext("Delete backups"),
         "chosen": chosen,
@@ -619,7 +622,7 @@ def _page_number(request: HttpRequest) -> str:
     return number if re.fullmatch("[0-9]{1,6}", number) else ""
 
 
-def _line(backup: Backup, *, read: Reader, going: Mapping[int, str]) -> Line:
+def _line(backup: Backup, *, read: Reader, going: Mapping[int, str], now: datetime) -> Line:
     return Line(
         backup,
         # Not by `get_status_display`, which puts all choices into words to choose one of them.
@@ -628,7 +631,18 @@ def _line(backup: Backup, *, read: Reader, going: Mapping[int, str]) -> Line:
         read(backup.reason),
         is_deletable=backup.is_deletable,
         goes_because=going.get(backup.pk, ""),
+        stays_because=_stays_because(backup, now),
     )
+
+
+def _stays_because(backup: Backup, now: datetime) -> str:
+    if not backup.is_good:
+        return ""
+    if backup.is_future(now):
+        return gettext("It is dated in the future, by a wrong clock: it is kept and never counts.")
+    if backup.is_held(now):
+        return gettext("It is held: %(reason)s") % {"reason": backup.hold_reason}
+    return ""
 
 
 def _why_kept(backup: Backup) -> str:

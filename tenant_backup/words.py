@@ -108,8 +108,9 @@ def schedule_in_words(settings: BackupSettings) -> str:
 
 def retention_in_words(settings: BackupSettings) -> str:
     """Which backups a tenant's settings keep; pinned ones and those made by hand stay anyway."""
+    thinned = get_text_list(_thinning_in_words(settings), gettext("and"))
     if not settings.policy.has_limits:
-        return gettext("keep all")
+        return gettext("keep only %(more)s") % {"more": thinned} if thinned else gettext("keep all")
     last, days = settings.keep_last or 0, settings.keep_days or 0
     if not days:
         text = ngettext("keep only the last one", "keep the last %(last)d", last)
@@ -124,9 +125,16 @@ def retention_in_words(settings: BackupSettings) -> str:
             days,
         )
     sentence = text % {"last": last, "days": days}
+    if not thinned:
+        return sentence
+    text = gettext("%(limits)s, and beyond that %(more)s")
+    return text % {"limits": sentence, "more": thinned}
+
+
+def _thinning_in_words(settings: BackupSettings) -> list[str]:
     daily, weekly = settings.keep_daily or 0, settings.keep_weekly or 0
     monthly = settings.keep_monthly or 0
-    thinned = [
+    return [
         text % {"count": count}
         for count, text in (
             (daily, ngettext("one a day for %(count)d day", "one a day for %(count)d days", daily)),
@@ -143,13 +151,6 @@ def retention_in_words(settings: BackupSettings) -> str:
         )
         if count
     ]
-    if thinned:
-        more = get_text_list(thinned, gettext("and"))
-        sentence = gettext("%(limits)s, and beyond that %(more)s") % {
-            "limits": sentence,
-            "more": more,
-        }
-    return sentence
 
 
 def settings_in_words(settings: BackupSettings) -> str:

@@ -781,7 +781,7 @@ class TestPrune:
         assert Backup.objects.good().count() == 2
         assert len(deleted) == 1
         event = Event.objects.get(action="pruned")
-        assert event.detail == "It is not among the newest 2."
+        assert event.detail == "Only the newest 2 are kept."
 
     def test_happens_only_after_a_success(self, tenant):
         made = [backups.create(tenant, COMMAND).backup for _ in range(3)]

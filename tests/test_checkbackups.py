@@ -266,14 +266,14 @@ def test_one_that_is_not_valid_hides_no_other(add_tenant):
 def test_one_that_cannot_be_looked_at_hides_no_other(add_tenant, monkeypatch):
     for name in ("acme", "globex"):
         turn_on(add_tenant(name), scheduled_since=timezone.now())
-    look = backups.note_missing
+    look = backups.look
 
     def fail_to_look(tenant):
         if tenant.id == "acme":
             raise OSError("Stale file handle")
         return look(tenant)
 
-    monkeypatch.setattr(backups, "note_missing", fail_to_look)
+    monkeypatch.setattr(backups, "look", fail_to_look)
     answer = Answer()
     assert answer.status == 1
     assert answer.errors == "acme: FAILED: OSError: Stale file handle\n"

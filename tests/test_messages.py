@@ -288,10 +288,10 @@ except sqlite.BackupError as error:
         for _ in range(3):
             backups.create(tenant, backups.Order(trigger=backups.Trigger.COMMAND))
         event = Event.objects.get(action="pruned")
-        assert event.detail == event.said == "It is not among the newest 2."
+        assert event.detail == event.said == "Only the newest 2 are kept."
         with translation.override("de"):
             assert event.said == translation.ngettext(
-                "It is not the newest one.", "It is not among the newest %(number)d.", 2
+                "Only the newest one is kept.", "Only the newest %(number)d are kept.", 2
             ) % {"number": 2}
             assert event.said != event.detail
 

@@ -22,7 +22,7 @@ from tenant_backup.models import (
     Trigger,
     Weekday,
 )
-from tenant_backup.retention import EXEMPT_TRIGGERS, Policy
+from tenant_backup.retention import AHEAD, EXEMPT_TRIGGERS, Policy
 from tenant_backup.sqlite import Fingerprint
 
 pytestmark = pytest.mark.django_db
@@ -509,14 +509,17 @@ def test_the_time_and_the_error_are_those_of_one_failure():
     assert latest() == (None, NOON, "Number 2.", 0)
 
 
-def test_what_is_of_a_time_to_come_counts_for_nothing():
+def test_what_is_dated_in_the_future_counts_for_nothing():
     BackupSettings.objects.create(tenant_id="acme")
-    soon = NOON + timedelta(microseconds=1)
+    soon = NOON + AHEAD + timedelta(microseconds=1)
     add(created_at=soon)
     add(created_at=soon, status="failed")
     add(created_at=soon, missing_at=NOON)
     assert latest() == (None, None, None, 0)
     assert latest(now=soon) == (soon, soon, "", 1)
+    # One that was found so is never right any more.
+    Backup.objects.update(future_at=NOON)
+    assert latest(now=soon) == (None, None, None, 0)
 
 
 @pytest.mark.parametrize("what", ["missing_at", "damaged_at"])

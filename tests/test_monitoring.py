@@ -26,6 +26,7 @@ from tenant_backup.models import (
     Interval,
     Trigger,
 )
+from tenant_backup.retention import AHEAD
 from tenant_backup.schedule import Rule, next_slot, overdue_at
 from tenant_backup.tenants import Tenant
 from tests.conftest import send_mail_by
@@ -315,19 +316,31 @@ class TestOverdue:
 
 
 class TestAWrongClock:
-    """What is of a time to come was written by a clock that was wrong, and says nothing."""
+    """What is dated in the future was written by a clock that was wrong, and says nothing."""
 
     def test_a_good_backup_of_the_future_hides_no_overdue_one(self, acme):
         configure(acme)
-        add(acme, NOW + INSTANT)
+        add(acme, NOW + AHEAD + INSTANT)
         add(acme, NOW + 3650 * DAY)
-        assert alarms(acme) == ["overdue"]
+        assert alarms(acme) == ["overdue", "missing"]
         assert judge(acme).last_good == "There is no good backup."
+
+    def test_that_all_good_ones_are_dated_in_the_future_is_a_finding(self, acme):
+        add(acme, NOW + 3650 * DAY)
+        configure(acme, automatic=False)
+        [finding] = judge(acme).findings
+        assert "dated in the future" in str(finding)
+        # Found so once, they never count, not even when their time has come.
+        Backup.objects.update(future_at=NOW)
+        [finding] = judge(acme, NOW + 4000 * DAY).findings
+        assert "dated in the future" in str(finding)
+        add(acme, NOW)
+        assert judge(acme).findings == ()
 
     def test_a_failed_one_of_the_future_makes_nobody_failing(self, acme):
         configure(acme)
         add(acme, NOW - HOUR)
-        fail(acme, NOW + INSTANT)
+        fail(acme, NOW + AHEAD + INSTANT)
         assert alarms(acme) == []
 
     def test_settings_that_were_made_in_the_future_hide_no_failure(self, acme):

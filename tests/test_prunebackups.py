@@ -39,7 +39,7 @@ def test_a_dry_run_says_what_and_why_and_removes_nothing(two_tenants):
     assert len(lines) == 2
     for line in lines:
         assert line.startswith("acme: would remove acme-")
-        assert line.endswith(".sqlite3: It is not the newest one.")
+        assert line.endswith(".sqlite3: Only the newest one is kept.")
     assert numbers() == [3, 3]
 
 
@@ -49,7 +49,7 @@ def test_removes_what_the_dry_run_said_and_records_who_and_why(two_tenants):
     assert numbers() == [1, 3]
     events = Event.objects.filter(action="pruned")
     assert {(event.tenant_id, event.detail) for event in events} == {
-        ("acme", "It is not the newest one.")
+        ("acme", "Only the newest one is kept.")
     }
     assert all(event.actor for event in events)
     assert prune() == "Nothing is beyond what retention keeps.\n"
@@ -73,8 +73,8 @@ def test_json_gives_each_with_its_reasons(two_tenants):
     assert [row["tenant"] for row in answer["backups"]] == ["acme", "acme"]
     acme, acme2 = answer["tenants"]
     assert [removed["reasons"] for removed in acme["removed"]] == [
-        ["It is not the newest one."],
-        ["It is not the newest one."],
+        ["Only the newest one is kept."],
+        ["Only the newest one is kept."],
     ]
     assert acme2 == {"id": "acme2", "removed": []}
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tenant_backup.retention import EXEMPT_TRIGGERS, Policy, decide
+from tenant_backup.retention import AHEAD, EXEMPT_TRIGGERS, Policy, decide, is_future, is_held
 
 AUCKLAND = ZoneInfo("Pacific/Auckland")
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -30,7 +30,11 @@ OF_MONTH = "It is the newest of its month."
 NOT_GOOD = "It is not a good backup, so it counts for nothing and is left to you."
 PINNED = "It is pinned."
 YOURS = "It was made on the page or found on disk, so it is yours to delete."
-TO_COME = "It is of a time to come: when it was made, the clock was wrong."
+FUTURE = "It is dated in the future: when it was made, the clock was wrong."
+FLOOR = (
+    "It is one of the newest good backups of three different days: neither age nor size takes it."
+)
+UNTHINNED = "It is not among the newest of a day, week or month that the rules keep."
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,10 @@ class Candidate:
     trigger: str = "automatic"
     pinned: bool = False
     is_good: bool = True
+    future_at: datetime | None = None
+    hold_reason: str = ""
+    held_until: datetime | None = None
+    stored_bytes: int = 100
 
     @property
     def is_exempt(self):
@@ -49,8 +57,14 @@ class Candidate:
             self.pinned
             or not self.is_good
             or self.trigger in {"manual", "adopted"}
-            or self.created_at > NOW
+            or is_future(self, NOW)
+            or is_held(self, NOW)
         )
+
+    @property
+    def counts(self):
+        """Whether it is good, and its date can be right."""
+        return self.is_good and not is_future(self, NOW)
 
 
 def daily(number, **options):
@@ -82,32 +96,31 @@ def test_beyond_the_number_a_backup_goes():
     assert reasons(daily(3), keep_last=2) == {
         1: (WITHIN, NEWEST),
         2: (WITHIN,),
-        3: ("It is not among the newest 2.",),
+        3: ("Only the newest 2 are kept.",),
     }
-    assert reasons(daily(2), keep_last=1)[2] == ("It is not the newest one.",)
+    assert reasons(daily(2), keep_last=1)[2] == ("Only the newest one is kept.",)
 
 
 def test_beyond_the_age_a_backup_goes():
-    assert kept(daily(5), keep_days=2) == {1, 2, 3}
-    gone = reasons(daily(5), keep_days=2)[4]
-    assert gone == ("It is more than 2 days older than the newest good backup.",)
-    gone = reasons(daily(5), keep_days=1)[3]
-    assert gone == ("It is more than 1 day older than the newest good backup.",)
+    assert kept(daily(9), keep_days=5) == {1, 2, 3, 4, 5, 6}
+    gone = reasons(daily(9), keep_days=5)[7]
+    assert gone == ("It is beyond the retention period of 5 days.",)
+    # Each gap of a day counts for a third of this day.
+    gone = reasons(daily(9), keep_days=1)[5]
+    assert gone == ("It is beyond the retention period of 1 day.",)
 
 
 def test_a_backup_of_exactly_the_age_is_still_kept():
-    newest = Candidate(1, NOON)
-    limit = Candidate(2, NOON - timedelta(days=7))
-    beyond = Candidate(3, NOON - timedelta(days=7, microseconds=1))
-    assert kept([newest, limit, beyond], keep_days=7) == {1, 2}
+    week, beyond = daily(8), Candidate(9, NOON - timedelta(days=7, microseconds=1))
+    assert kept([*week, beyond], keep_days=7) == {1, 2, 3, 4, 5, 6, 7, 8}
 
 
 def test_beyond_either_limit_a_backup_goes_and_both_are_said():
     assert kept(daily(9), keep_last=3, keep_days=5) == {1, 2, 3}
-    assert kept(daily(9), keep_last=6, keep_days=2) == {1, 2, 3}
+    assert kept(daily(9), keep_last=6, keep_days=3) == {1, 2, 3, 4}
     assert reasons(daily(9), keep_last=3, keep_days=5)[9] == (
-        "It is not among the newest 3.",
-        "It is more than 5 days older than the newest good backup.",
+        "Only the newest 3 are kept.",
+        "It is beyond the retention period of 5 days.",
     )
 
 
@@ -123,11 +136,6 @@ def test_without_a_rule_everything_is_kept():
     assert kept(daily(400)) == set(range(1, 401))
 
 
-@pytest.mark.parametrize("rule", ["keep_daily", "keep_weekly", "keep_monthly"])
-def test_a_thinning_rule_alone_removes_nothing_for_it_only_keeps(rule):
-    assert kept(daily(400), **{rule: 1}) == set(range(1, 401))
-
-
 def test_no_backups_no_decisions():
     assert decide([], Policy(keep_last=1), NOW, UTC) == []
 
@@ -135,14 +143,17 @@ def test_no_backups_no_decisions():
 def test_the_newest_good_backup_is_kept_whatever_the_rules():
     failed = Candidate(0, NOON + timedelta(days=1), is_good=False)
     backups = [failed, *daily(3)]
-    assert kept(backups, keep_last=0, keep_days=0) == {0, 1}
+    assert kept(backups, keep_last=0, keep_days=1) == {0, 1}
     assert reasons(backups, keep_last=0)[1] == (NEWEST,)
 
 
 @pytest.mark.parametrize(
-    "exempt", [{"trigger": "manual"}, {"trigger": "adopted"}, {"pinned": True}]
+    "exempt",
+    [{"trigger": "manual"}, {"trigger": "adopted"}, {"pinned": True}, {"hold_reason": "rows gone"}],
 )
-def test_what_a_person_made_brought_or_pinned_is_kept_and_uses_up_no_number(exempt):
+def test_what_a_person_made_brought_or_pinned_or_is_held_is_kept_and_uses_up_no_number(
+    exempt,
+):
     theirs = [
         Candidate(100 + n, NOON - timedelta(days=n, hours=-1), **exempt) for n in range(0, 40, 4)
     ]
@@ -155,18 +166,29 @@ def test_what_a_person_made_brought_or_pinned_is_kept_and_uses_up_no_number(exem
 
 
 def test_the_reason_of_an_exemption_is_said():
-    (good, made, pinned, failed) = (
+    (good, made, pinned, failed, held, ahead) = (
         Candidate(1, NOON),
         Candidate(2, NOON, trigger="manual"),
         Candidate(3, NOON, pinned=True),
         Candidate(4, NOON, trigger="manual", pinned=True, is_good=False),
+        Candidate(5, NOON, hold_reason="Rows vanished.", held_until=NOW + timedelta(days=1)),
+        Candidate(6, NOON, trigger="manual", future_at=NOON - timedelta(days=1)),
     )
-    assert reasons([good, made, pinned, failed], keep_last=1) == {
+    assert reasons([good, made, pinned, failed, held, ahead], keep_last=1) == {
         1: (WITHIN,),
         2: (YOURS,),
         3: (PINNED,),
         4: (NOT_GOOD,),
+        5: ("It is held: Rows vanished.",),
+        6: (FUTURE,),
     }
+
+
+def test_a_hold_ends_at_its_moment():
+    held = [replace(backup, hold_reason="why", held_until=NOW) for backup in daily(3)]
+    assert kept(held, keep_last=1, now=NOW - timedelta(seconds=1)) == {1, 2, 3}
+    assert kept(held, keep_last=1) == {1}
+    assert kept([replace(backup, held_until=None) for backup in held], keep_last=1) == {1, 2, 3}
 
 
 def test_the_triggers_that_are_exempt():
@@ -188,36 +210,152 @@ def test_age_is_measured_from_the_newest_good_backup_not_from_the_clock():
     long_ago = [
         replace(backup, created_at=backup.created_at.replace(year=2001)) for backup in daily(5)
     ]
-    assert kept(long_ago, keep_days=2) == {1, 2, 3}
+    assert kept(long_ago, keep_days=3) == {1, 2, 3, 4}
     # A failure of today makes nothing older.
     today = Candidate(99, NOON, is_good=False)
-    assert kept([today, *long_ago], keep_days=2) == {99, 1, 2, 3}
+    assert kept([today, *long_ago], keep_days=3) == {99, 1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("exempt", [{"trigger": "manual"}, {"pinned": True}], ids=str)
 def test_age_is_measured_from_a_good_backup_that_a_person_made_too(exempt):
     newest = Candidate(99, NOON + timedelta(days=2), **exempt)
-    assert kept([newest, *daily(5)], keep_days=3) == {99, 1, 2}
+    assert kept([newest, *daily(9)], keep_days=6) == {99, 1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize("exempt", [{"trigger": "adopted"}, {"hold_reason": "why"}], ids=str)
+def test_what_is_exempt_ends_a_gap_and_so_makes_the_others_older(exempt):
+    """31 days without anything count for ten; with one of these in the middle for twenty."""
+    outage = [Candidate(100, NOON + timedelta(days=31)), *daily(31)]
+    between = Candidate(101, NOON + timedelta(days=15), **exempt)
+    assert len(kept(outage, keep_days=30)) == 22
+    assert len(kept([between, *outage], keep_days=30)) == 1 + 1 + 11
 
 
 def test_the_clock_makes_nothing_older():
     for years in (0, 1, 30):
-        assert kept(daily(5), now=NOON + timedelta(days=366 * years), keep_days=2) == {1, 2, 3}
+        assert kept(daily(5), now=NOON + timedelta(days=366 * years), keep_days=3) == {1, 2, 3, 4}
 
 
-def test_a_backup_of_a_time_to_come_is_kept_and_counts_for_nothing():
+def test_a_backup_dated_in_the_future_is_kept_and_counts_for_nothing():
     # Made while the clock was wrong: it must not make the true history old.
     ahead = [Candidate(100 + n, NOON + timedelta(days=365 * n)) for n in range(1, 4)]
     for rules in ({"keep_last": 3}, {"keep_days": 3}, {"keep_last": 1, "keep_monthly": 4}):
         alone = reasons(daily(9), now=NOON, **rules)
         together = reasons([*daily(9), *ahead], now=NOON, **rules)
         assert {pk: together[pk] for pk in alone} == alone
-        assert {together[backup.pk] for backup in ahead} == {(TO_COME,)}
+        assert {together[backup.pk] for backup in ahead} == {(FUTURE,)}
+        # Marked once, that stays so when their time has come.
+        marked = [replace(backup, future_at=NOON) for backup in ahead]
+        decisions = decide([*daily(9), *marked], Policy(**rules), NOW + 9 * timedelta(365), UTC)
+        assert {d.backup.pk: d.reasons for d in decisions} == together
 
 
-def test_a_backup_of_this_very_moment_counts():
+def test_clocks_that_differ_a_little_make_no_backup_one_of_the_future():
     assert reasons(daily(2), now=NOON, keep_last=1)[1] == (WITHIN, NEWEST)
-    assert reasons(daily(1), now=NOON - timedelta(microseconds=1), keep_last=1)[1] == (TO_COME,)
+    assert reasons(daily(2), now=NOON - AHEAD, keep_last=1)[1] == (WITHIN, NEWEST)
+    too_early = NOON - AHEAD - timedelta(microseconds=1)
+    assert reasons(daily(1), now=too_early, keep_last=1)[1] == (FUTURE,)
+
+
+# Outages, wrong clocks, and the floor
+
+
+def test_an_outage_longer_than_the_retention_period_keeps_two_thirds_of_the_history():
+    before = daily(31)
+    assert len(kept(before, keep_days=30)) == 31
+    after = [Candidate(100, NOON + timedelta(days=31)), *before]
+    assert kept(after, keep_days=30) == {100, *range(1, 22)}
+    assert len(kept(after, keep_days=30)) == 22
+    assert len(kept(after, keep_days=30, keep_last=14)) == 14
+
+
+def test_a_clock_a_year_ahead_takes_no_more_than_an_outage():
+    ahead = Candidate(100, NOON + timedelta(days=365))
+    assert len(kept([ahead, *daily(31)], keep_days=30, now=ahead.created_at)) == 22
+
+
+def test_to_prune_twice_after_an_outage_removes_nothing_more():
+    backups = [Candidate(100, NOON + timedelta(days=31)), *daily(31)]
+    left = [d.backup for d in decide(backups, Policy(keep_days=30), NOW, UTC) if d.keep]
+    assert kept(left, keep_days=30) == {backup.pk for backup in left}
+
+
+@pytest.mark.parametrize(
+    ("hours", "keep_days", "number"),
+    [(1, 30, 721), (24, 30, 31), (24 * 7, 30, 5), (24 * 31, 93, 4)],
+    ids=["hourly", "nightly", "weekly", "monthly"],
+)
+def test_without_an_outage_it_is_plain_age(hours, keep_days, number):
+    backups = [Candidate(pk, NOON - timedelta(hours=hours * pk)) for pk in range(1, number + 20)]
+    assert kept(backups, keep_days=keep_days) == set(range(1, number + 1))
+
+
+def test_the_newest_of_three_days_never_go_for_their_age_alone():
+    three_a_day = [Candidate(pk, NOON - timedelta(hours=8 * pk)) for pk in range(1, 30)]
+    # 1 is of 4:00; 2 of 20:00, the newest of the day before; 5 of the one before that.
+    assert kept(three_a_day, keep_days=1) == {1, 2, 3, 4, 5}
+    assert reasons(three_a_day, keep_days=1)[5] == (FLOOR,)
+    assert reasons(three_a_day, keep_days=1)[6] == ("It is beyond the retention period of 1 day.",)
+
+
+def test_the_floor_is_of_the_tenants_days():
+    backups = [Candidate(pk, NOON - timedelta(hours=9 * pk)) for pk in range(1, 30)]
+    # In Auckland the day begins at this noon, so that 1 to 3 are of one day, and so on.
+    days = {zone: kept(backups, zone, keep_days=1) for zone in (UTC, AUCKLAND)}
+    assert days == {UTC: {1, 2, 3, 4, 5}, AUCKLAND: {1, 2, 3, 4, 6}}
+
+
+def test_the_number_is_not_limited_by_the_floor():
+    assert kept(daily(9), keep_last=1) == {1}
+    assert kept(daily(9), keep_last=2, keep_days=1) == {1, 2}
+
+
+def test_what_a_person_made_is_part_of_the_floor_and_does_not_widen_it():
+    hours = [Candidate(pk, NOON - timedelta(hours=pk)) for pk in range(1, 200)]
+    pinned = [replace(backup, pinned=True) if backup.pk % 24 == 13 else backup for backup in hours]
+    # 13 is the newest of the day before, 37 of the one before that.
+    assert reasons(pinned, keep_days=1)[13] == (PINNED,)
+    assert reasons(hours, keep_days=1)[37] == (FLOOR,)
+    assert {pk for pk in kept(pinned, keep_days=1) if pk % 24 != 13} == set(range(1, 26)) - {13}
+
+
+# Bytes
+
+
+def test_beyond_the_bytes_the_oldest_go_but_never_the_floor():
+    rules = {"max_bytes": 500}
+    assert kept(daily(9), **rules) == {1, 2, 3, 4, 5}
+    [gone] = reasons(daily(9), **rules)[6]
+    assert gone == (
+        "All backups together would take up more than 500 bytes, which is all the operator allows."
+    )
+    assert kept(daily(9), max_bytes=900) == set(range(1, 10))
+    assert kept(daily(9), max_bytes=1) == {1, 2, 3}
+    assert reasons(daily(9), max_bytes=1)[3] == (WITHIN, FLOOR)
+    assert reasons(daily(9), max_bytes=500)[3] == (WITHIN,)
+
+
+def test_all_bytes_count_and_nobody_elses_go():
+    theirs = [
+        Candidate(101, NOON - timedelta(days=50), pinned=True),
+        Candidate(102, NOON - timedelta(days=51), trigger="manual"),
+        Candidate(103, NOON - timedelta(days=52), trigger="adopted"),
+        Candidate(104, NOON - timedelta(days=53), hold_reason="why"),
+        Candidate(105, NOON - timedelta(days=54), is_good=False),
+        Candidate(106, NOON + timedelta(days=999), future_at=NOON),
+        Candidate(107, NOON - timedelta(days=55), is_good=False, stored_bytes=0),
+    ]
+    everything = {backup.pk for backup in theirs}
+    assert kept([*theirs, *daily(9)], max_bytes=1000) == {1, 2, 3, 4} | everything
+    assert kept([*theirs, *daily(9)], max_bytes=1) == {1, 2, 3} | everything
+
+
+def test_what_the_rules_take_anyway_needs_no_other_to_go():
+    assert kept(daily(9), keep_last=4, max_bytes=400) == {1, 2, 3, 4}
+    assert kept(daily(70), keep_last=1, keep_weekly=2, max_bytes=200) == {1, 2}
+    assert kept(daily(9), keep_last=7, max_bytes=400) == {1, 2, 3, 4}
+    # What a thinning rule keeps goes as well.
+    assert kept(daily(70), keep_last=1, keep_monthly=9, max_bytes=200) == {1, 16}
 
 
 # Thinning
@@ -228,7 +366,7 @@ def test_thinning_keeps_beyond_the_limits_the_newest_of_each_day():
     # 1 is of midnight, the day's first moment; 2 of noon before it, 3 of that day's midnight ...
     assert kept(twice_a_day, keep_last=1, keep_daily=3) == {1, 2, 4}
     assert reasons(twice_a_day, keep_last=1, keep_daily=3)[2] == (OF_DAY,)
-    assert reasons(twice_a_day, keep_last=1, keep_daily=3)[3] == ("It is not the newest one.",)
+    assert reasons(twice_a_day, keep_last=1, keep_daily=3)[3] == ("Only the newest one is kept.",)
 
 
 def test_thinning_keeps_by_each_rule_and_says_each():
@@ -323,6 +461,72 @@ def test_moments_of_different_zones_are_compared_as_moments():
     assert [decision.backup.pk for decision in decide(backups, Policy(), NOW, UTC)] == [3, 1, 2]
 
 
+# Published cases of restic, a widely used backup program, which knows the same rules by the names
+# `--keep-last`, `--keep-daily`, `--keep-weekly` and `--keep-monthly`, and removes by them alone.
+
+RESTIC = [
+    *(
+        f"{year}-{day}T10:20:30"
+        for year in (2014, 2015)
+        for day in (
+            *("08-08", "08-10", "08-12", "08-13", "08-15", "08-18", "08-20", "08-21", "08-22"),
+            *("09-01", "09-02", "09-05", "09-06", "09-08", "09-09", "09-10", "09-11", "09-20"),
+            *("09-22", "10-01", "10-02", "10-05", "10-06", "10-08", "10-09", "10-10", "10-11"),
+            *("10-20", "10-22", "11-08", "11-10", "11-12", "11-13", "11-15", "11-18", "11-20"),
+            *("11-21", "11-22"),
+        )
+    ),
+    *("2016-01-01T01:02:03", "2016-01-01T01:03:03", "2016-01-01T07:08:03"),
+    *("2016-01-03T07:02:03", "2016-01-04T10:23:03", "2016-01-04T11:23:03"),
+    *("2016-01-04T12:23:03", "2016-01-04T12:24:03", "2016-01-04T12:28:03"),
+    *("2016-01-04T12:30:03", "2016-01-04T16:23:03", "2016-01-05T09:02:03"),
+    *("2016-01-06T08:02:03", "2016-01-07T10:02:03", "2016-01-08T20:02:03"),
+    *("2016-01-09T21:02:03", "2016-01-12T21:02:03", "2016-01-12T21:08:03"),
+    "2016-01-18T12:02:03",
+]
+RESTIC_DAILY = [
+    *("2016-01-18 12:02", "2016-01-12 21:08", "2016-01-09 21:02", "2016-01-08 20:02"),
+    *("2016-01-07 10:02", "2016-01-06 08:02", "2016-01-05 09:02", "2016-01-04 16:23"),
+    *("2016-01-03 07:02", "2016-01-01 07:08"),
+]
+RESTIC_WEEKLY = ["2016-01-18 12:02", "2016-01-12 21:08", "2016-01-09 21:02", "2016-01-03 07:02"]
+RESTIC_MONTHLY = [
+    *("2016-01-18 12:02", "2015-11-22 10:20", "2015-10-22 10:20", "2015-09-22 10:20"),
+    *("2015-08-22 10:20", "2014-11-22 10:20"),
+]
+
+
+@pytest.mark.parametrize(
+    ("rules", "wanted"),
+    [
+        ({"keep_daily": 3}, RESTIC_DAILY[:3]),
+        ({"keep_daily": 10}, RESTIC_DAILY),
+        ({"keep_weekly": 2}, RESTIC_WEEKLY[:2]),
+        ({"keep_weekly": 4}, RESTIC_WEEKLY),
+        ({"keep_daily": 3, "keep_weekly": 4}, RESTIC_DAILY[:3] + RESTIC_WEEKLY),
+        ({"keep_monthly": 6}, RESTIC_MONTHLY),
+        (
+            {"keep_daily": 2, "keep_weekly": 2, "keep_monthly": 6},
+            RESTIC_DAILY[:2] + RESTIC_WEEKLY[:2] + RESTIC_MONTHLY,
+        ),
+        ({"keep_last": 5, "keep_daily": 5}, [*RESTIC_DAILY[:5], "2016-01-12 21:02"]),
+        ({"keep_last": 2, "keep_daily": 10}, RESTIC_DAILY),
+    ],
+    ids=str,
+)
+def test_restics_published_cases(rules, wanted):
+    assert left(at(UTC, *RESTIC), **rules) == sorted(set(wanted))
+
+
+def test_by_thinning_rules_alone_what_none_of_them_keeps_goes_and_it_is_said():
+    assert kept(daily(70), keep_daily=3, keep_monthly=2) == {1, 2, 3, 16}
+    assert reasons(daily(70), keep_daily=3)[4] == (UNTHINNED,)
+    # The floor is of age and size alone; the newest good one is always kept.
+    assert kept(daily(70), keep_monthly=1) == {1}
+    manual = Candidate(99, NOON + timedelta(days=1), trigger="manual")
+    assert kept([manual, *daily(70)], keep_daily=1) == {99, 1}
+
+
 # Long histories, each with what is left of it as days in the calendar
 
 
@@ -362,7 +566,7 @@ def test_long_history_without_limits():
     backups = history("2026-01-01", "2026-06-15", "02:30")
     assert left(backups) == at_time("02:30", days("2026-01-01", "2026-06-15"))
     rules = {"keep_daily": 2, "keep_weekly": 2, "keep_monthly": 2}
-    assert left(backups, **rules) == left(backups)
+    assert left(backups, **dict.fromkeys(rules)) == left(backups)
 
 
 def test_long_history_by_number():
@@ -405,13 +609,18 @@ def test_long_history_by_age_with_a_pause_of_two_months():
     ]
     # However long the pause lasts, nothing goes.
     assert left(before, keep_days=20) == at_time("02:30", days("2026-03-31", "2026-04-20"))
-    # Its end makes the time before it old.
+    # Its end makes the time before it older by a third of twenty days.
     june = at_time("02:30", days("2026-06-20", "2026-06-29"))
-    assert left([*before, *after], keep_days=20) == june
-    assert left([*before, *after[:1]], keep_days=20) == june[:1]
-    # Ninety days before the 29th of June is the 31st of March.
-    rest_of_april = at_time("02:30", days("2026-03-31", "2026-04-20"))
-    assert left([*before, *after], keep_days=90) == rest_of_april + june
+    assert left([*before, *after[:1]], keep_days=20) == [
+        *at_time("02:30", days("2026-04-07", "2026-04-20")),
+        *june[:1],
+    ]
+    # Nine days later it is that much older.
+    rest_of_april = at_time("02:30", days("2026-04-16", "2026-04-20"))
+    assert left([*before, *after], keep_days=20) == rest_of_april + june
+    # The pause counts for thirty of its days, the nine in June, and 51 before it.
+    rest = at_time("02:30", days("2026-02-28", "2026-04-20"))
+    assert left([*before, *after], keep_days=90) == rest + june
 
 
 def test_long_history_by_number_and_age():
@@ -474,8 +683,8 @@ def test_long_history_by_months_over_a_years_end():
 
 def test_long_history_by_months_with_a_leap_day():
     backups = history("2027-11-15", "2028-03-15", "12:00")
-    assert left(backups, now=datetime(2028, 4, 1, tzinfo=UTC), keep_days=2, keep_monthly=3) == (
-        at_time("12:00", ["2028-01-31", "2028-02-29", *days("2028-03-13", "2028-03-15")])
+    assert left(backups, now=datetime(2028, 4, 1, tzinfo=UTC), keep_days=3, keep_monthly=3) == (
+        at_time("12:00", ["2028-01-31", "2028-02-29", *days("2028-03-12", "2028-03-15")])
     )
 
 
@@ -497,8 +706,10 @@ def test_long_history_by_months_and_age_with_gaps():
     backups = history("2026-01-01", "2026-04-15", "12:00") + [
         Candidate(1000 + month, datetime(2026, month, 3, 12, tzinfo=UTC)) for month in (7, 11)
     ]
-    assert left(backups, keep_days=40, keep_monthly=4) == at_time(
-        "12:00", ["2026-03-31", "2026-04-15", "2026-07-03", "2026-11-03"]
+    # Of 45 days the two gaps count for thirty.
+    assert left(backups, keep_days=45, keep_monthly=5) == at_time(
+        "12:00",
+        ["2026-02-28", *days("2026-03-31", "2026-04-15"), "2026-07-03", "2026-11-03"],
     )
 
 
@@ -528,7 +739,7 @@ def test_long_history_of_all_kinds():
 RULES = ["keep_last", "keep_days", "keep_daily", "keep_weekly", "keep_monthly"]
 LIMITS = {"keep_last", "keep_days"}
 
-# Many of one moment, one day, one week; some long ago, and some of a time to come.
+# Many of one moment, one day, one week; some long ago, and some dated in the future.
 moments = st.builds(
     lambda days, hours: NOW - timedelta(days=days, hours=hours),
     st.integers(-2, 12) | st.integers(-60, 1200),
@@ -542,9 +753,17 @@ candidates = st.builds(
     | st.sampled_from(["manual", "adopted"]),
     pinned=st.sampled_from([False] * 4 + [True]),
     is_good=st.sampled_from([True] * 4 + [False]),
+    future_at=st.sampled_from([None] * 9 + [NOW - timedelta(days=3)]),
+    hold_reason=st.sampled_from([""] * 4 + ["Rows vanished."]),
+    held_until=st.sampled_from([None, NOW + timedelta(days=1), NOW - timedelta(days=1)]),
+    stored_bytes=st.integers(1, 9),
 )
 histories = st.lists(candidates, max_size=25, unique_by=lambda backup: backup.pk)
-policies = st.builds(Policy, **{rule: st.none() | st.integers(0, 6) for rule in RULES})
+policies = st.builds(
+    Policy,
+    **{rule: st.none() | st.integers(rule == "keep_days", 6) for rule in RULES},
+    max_bytes=st.none() | st.integers(1, 60),
+)
 zones = st.sampled_from(
     [UTC, AUCKLAND, *map(ZoneInfo, ("America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"))]
 )
@@ -578,7 +797,7 @@ def test_each_backup_gets_one_decision_newest_first_with_reasons(backups, policy
 @whatever
 @whatever_the_history
 def test_the_newest_good_backup_is_always_kept(backups, policy, zone):
-    good = [backup for backup in backups if backup.is_good and backup.created_at <= NOW]
+    good = [backup for backup in backups if backup.counts]
     keep, _ = split(backups, policy, zone)
     if good:
         assert max(good, key=lambda backup: (backup.created_at, backup.pk)) in keep
@@ -593,9 +812,39 @@ def test_what_is_exempt_is_always_kept(backups, policy, zone):
 
 @whatever
 @whatever_the_history
-def test_without_a_limit_nothing_is_removed(backups, policy, zone):
-    _, removed = split(backups, replace(policy, keep_last=None, keep_days=None), zone)
+def test_without_a_rule_nothing_is_removed(backups, policy, zone):
+    _, removed = split(backups, Policy(keep_daily=0, keep_weekly=0, keep_monthly=0), zone)
     assert removed == []
+
+
+def floor(backups, zone):
+    """The newest good backups of three different days."""
+    days = {}
+    for backup in sorted(backups, key=lambda backup: (backup.created_at, backup.pk), reverse=True):
+        if backup.counts:
+            days.setdefault(backup.created_at.astimezone(zone).date(), backup)
+    return set(list(days.values())[:3])
+
+
+@whatever
+@whatever_the_history
+def test_neither_age_nor_size_takes_the_floor(backups, policy, zone):
+    keep, _ = split(backups, replace(policy, keep_last=None), zone)
+    if policy.keep_days or not policy.thins:
+        assert floor(backups, zone) <= set(keep)
+    # Beside a number or thinning rules, size takes nothing of what they keep of it.
+    keep, _ = split(backups, policy, zone)
+    without, _ = split(backups, replace(policy, max_bytes=None), zone)
+    assert floor(backups, zone) & set(without) <= set(keep)
+
+
+@whatever
+@whatever_the_history
+def test_beyond_the_bytes_nothing_stays_that_could_go(backups, policy, zone):
+    keep, _ = split(backups, policy, zone)
+    total = sum(backup.stored_bytes for backup in keep)
+    if policy.max_bytes is not None and total > policy.max_bytes:
+        assert all(backup.is_exempt or backup in floor(backups, zone) for backup in keep)
 
 
 @whatever
@@ -609,9 +858,20 @@ def test_no_more_than_the_rules_say_is_kept(backups, policy, zone):
 
 
 @whatever
+@whatever_the_history
+def test_by_thinning_rules_alone_exactly_what_they_keep_stays(backups, policy, zone):
+    policy = replace(policy, keep_last=None, keep_days=None, max_bytes=None)
+    keep, _ = split(backups, policy, zone)
+    if policy.thins:
+        limited, _ = split(backups, replace(policy, keep_last=0), zone)
+        assert keep == limited
+
+
+@whatever
 @given(backups=histories, policy=policies, zone=zones, failed=candidates)
 def test_one_more_that_is_not_good_changes_no_other_decision(backups, policy, zone, failed):
-    failed = replace(failed, pk=0, is_good=False)
+    # A damaged one takes up room, so let this one have no file.
+    failed = replace(failed, pk=0, is_good=False, stored_bytes=0)
     decisions = decide([failed, *backups], policy, NOW, zone)
     others = [decision for decision in decisions if decision.backup is not failed]
     assert others == decide(backups, policy, NOW, zone)
@@ -625,9 +885,9 @@ def test_one_more_that_is_not_good_changes_no_other_decision(backups, policy, zo
     theirs=candidates.filter(lambda backup: backup.is_good and backup.is_exempt),
 )
 def test_one_more_that_is_a_persons_uses_up_no_number(backups, policy, zone, theirs):
-    good = [backup.created_at for backup in backups if backup.is_good and backup.created_at <= NOW]
-    # The newest good backup decides the age of all, so let it not be this one.
-    theirs = replace(theirs, pk=0, created_at=min([theirs.created_at, *good]))
+    good = [backup.created_at for backup in backups if backup.counts]
+    # It ends a gap, may be of the floor, and takes up room: so let it be the oldest, and empty.
+    theirs = replace(theirs, pk=0, created_at=min([theirs.created_at, *good]), stored_bytes=0)
     decisions = decide([*backups, theirs], policy, NOW, zone)
     others = [decision for decision in decisions if decision.backup is not theirs]
     assert others == decide(backups, policy, NOW, zone)
@@ -642,6 +902,8 @@ def test_one_more_that_is_a_persons_uses_up_no_number(backups, policy, zone, the
     more=st.none() | st.integers(0, 8),
 )
 def test_a_more_generous_policy_never_removes_more(backups, policy, zone, rule, more):
+    # Room that a rule gives to one backup is another's, where room is limited.
+    policy = replace(policy, max_bytes=None)
     number = getattr(policy, rule)
     if rule in LIMITS:
         # A limit that is not set is the most generous one.
@@ -656,7 +918,7 @@ def test_a_more_generous_policy_never_removes_more(backups, policy, zone, rule, 
 @whatever
 @given(backups=histories, policy=policies, zone=zones, days=st.integers(0, 4000))
 def test_time_that_passes_without_a_backup_removes_nothing_more(backups, policy, zone, days):
-    history = [backup for backup in backups if backup.created_at <= NOW]
+    history = [replace(backup, held_until=None) for backup in backups if backup.created_at <= NOW]
     later = NOW + timedelta(days=days)
     assert decide(history, policy, later, zone) == decide(history, policy, NOW, zone)
 

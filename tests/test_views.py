@@ -1499,7 +1499,7 @@ class TestSettings:
         text = text_of(answer)
         assert "2 backups will be removed after the next one." in text
         assert text.count("will be removed after the next backup") == 2
-        assert text.count("It is not among the newest 2.") == 2
+        assert text.count("Only the newest 2 are kept.") == 2
         assert Backup.objects.count() == 3
         made = backups.create(tenant, backups.Order(trigger=Trigger.AUTOMATIC))
         assert len(made.pruned) == 2

@@ -89,7 +89,14 @@ def test_ago(past, words):
             {"keep_last": 7, "keep_days": 30},
             "No automatic backups; keep the last 7, but none more than 30 days old.",
         ),
-        ({"keep_monthly": 12}, "No automatic backups; keep all."),
+        (
+            {"keep_monthly": 12},
+            "No automatic backups; keep only one a month for 12 months.",
+        ),
+        (
+            {"keep_daily": 7, "keep_weekly": 4},
+            "No automatic backups; keep only one a day for 7 days and one a week for 4 weeks.",
+        ),
         (
             {"keep_last": 7, "keep_daily": 1, "keep_weekly": 4, "keep_monthly": 12},
             "No automatic backups; keep the last 7, and beyond that one a day for 1 day, "

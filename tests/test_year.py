@@ -67,11 +67,13 @@ POLICIES = [
     {"keep_last": 1, "keep_weekly": 8},
     {"keep_days": 3, "keep_daily": 14},
     {"keep_days": 10, "keep_monthly": 6},
+    {"keep_daily": 10, "keep_monthly": 6},
     {"keep_last": 1},
 ]
 RULES = ["keep_last", "keep_days", "keep_daily", "keep_weekly", "keep_monthly"]
 
 MINUTE = timedelta(minutes=1)
+SKEW = 5 * MINUTE
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
@@ -84,7 +86,7 @@ HAPPENS = [
     *("outages", "pauses", "clock set", "clock years off", "configured", "retired", "arrived"),
     *("messages lost", "messages late", "messages doubled", "messages for nothing"),
     *("held back by a pause", "handed over again", "taken over", "mended", "verified again"),
-    *("pruned", "killed while pruning"),
+    *("pruned", "killed while pruning", "dated in the future"),
     *("pinned", "unpinned", "deleted by hand", "files lost", "failed: tenant gone"),
     *("tried again after 0:15:00", "tried again after 6:00:00"),
     *("coverage looked at", "looked for storms"),
@@ -145,12 +147,21 @@ def slot_after(rule, tenant, moment):
 def promised(entries, policy, now, zone):
     """The keys of the good backups that the policy's words keep."""
     good = sorted((e for e in entries if e.is_good), key=lambda e: (e.created_at, e.pk))
-    past = [entry for entry in good if entry.created_at <= now]
+    past = [entry for entry in good if not entry.is_future and entry.created_at <= now + SKEW]
     kept = set()
     newer = 0
+    ages = {}
+    if past and "keep_days" in policy:
+        # A gap between two good ones counts for at most a third.
+        longest, age = policy["keep_days"] * DAY / 3, timedelta()
+        for entry, later in zip(past[::-1], [past[-1], *past[::-1]], strict=False):
+            age += min(later.created_at - entry.created_at, longest)
+            ages[entry.pk] = age
+    last_days = {entry.created_at.astimezone(zone).date(): entry.pk for entry in past}
+    floor = {last_days[day] for day in sorted(last_days)[-3:]}
     seen = {"keep_daily": set(), "keep_weekly": set(), "keep_monthly": set()}
     for entry in reversed(good):
-        if entry.pinned or entry.trigger in ("manual", "adopted") or entry.created_at > now:
+        if entry.pinned or entry.trigger in ("manual", "adopted") or entry not in past:
             kept.add(entry.pk)
             continue
         day = entry.created_at.astimezone(zone).date()
@@ -161,7 +172,9 @@ def promised(entries, policy, now, zone):
         }
         beyond = "keep_last" in policy and newer >= policy["keep_last"]
         if "keep_days" in policy:
-            beyond |= past[-1].created_at - entry.created_at > policy["keep_days"] * DAY
+            beyond |= ages[entry.pk] > policy["keep_days"] * DAY and entry.pk not in floor
+        if not {"keep_last", "keep_days"} & policy.keys():
+            beyond = bool(policy)
         thinned = any(
             rule in policy and period not in seen[rule] and len(seen[rule]) < policy[rule]
             for rule, period in periods.items()
@@ -325,6 +338,7 @@ class Entry:
     version: int = 0
     rule: dict[str, object] | None = None
     is_missing: bool = False
+    is_future: bool = False
     file_is_there: bool = False
     companion_is_there: bool = False
     is_published: bool = False
@@ -342,14 +356,20 @@ class Entry:
     def row(self):
         return (
             *(self.pk, self.status, self.trigger, self.pinned, self.slot_at, self.file_name),
-            *(self.size, self.sha256, self.is_missing),
+            *(self.size, self.sha256, self.is_missing, self.is_future),
         )
 
 
 ROW = [
     *("pk", "status", "trigger", "pinned", "slot_at", "file_name"),
-    *("size", "sha256", "missing_at"),
+    *("size", "sha256", "missing_at", "future_at"),
 ]
+
+
+def as_row(values):
+    """What the catalog says of a backup, as the books do."""
+    *values, missing_at, future_at = values
+    return (*values, missing_at is not None, future_at is not None)
 
 
 @dataclass(eq=False)
@@ -566,6 +586,9 @@ class Year:
         now = self.now
         self.faults.broker_is_down = self.random.random() < 0.01
         touched = []
+        if now.timestamp() // 600 != self.last_ten_minutes:
+            for account in self.accounts.values():
+                self.mark(account)
         for account in self.known():
             if account.active and account.active.status == "running":
                 self.mend(account)
@@ -643,6 +666,8 @@ class Year:
         """A backup is read again, and a lost file found missing: then it is good no more."""
         self.totals["verified again"] += 1
         account, entry = self.account_of(key), self.entry(key)
+        if account.is_known and entry.is_good:
+            self.mark(account)
         said = automation.verify(key)
         if not account.is_known:
             assert said == "nothing to do"
@@ -867,8 +892,19 @@ class Year:
             self.totals[f"tried again after {delay}"] += 1
             account.next_run = self.now + delay
 
+    def mark(self, account):
+        """What is dated in the future is marked for good, unless that is most of what there is."""
+        unmarked = [e for e in account.entries.values() if not e.is_future]
+        complete = [entry for entry in unmarked if entry.status == "complete"]
+        ahead = [entry for entry in complete if entry.created_at > self.now + SKEW]
+        if len(ahead) < 5 or 2 * len(ahead) <= len(complete):
+            for entry in ahead:
+                entry.is_future = True
+                self.totals["dated in the future"] += 1
+
     def prune(self, account, killed=""):
         """After a success exactly what the policy promises is left."""
+        self.mark(account)
         for entry in account.good:
             entry.is_missing = not entry.file_is_there
         entries = account.entries.values()
@@ -1149,7 +1185,7 @@ class Year:
     def check(self, account):
         """This tenant's rows and files are those of the books."""
         rows = Backup.objects.for_tenant(account.tenant.id).values_list(*ROW)
-        self.compare(account, [(*row[:-1], row[-1] is not None) for row in rows])
+        self.compare(account, [as_row(row) for row in rows])
 
     def compare(self, account, rows):
         entries = account.entries
@@ -1196,8 +1232,8 @@ class Year:
         if self.clock.true >= self.no_ticks_until and self.clock.true - self.last_tick >= MINUTE:
             self.tick()
         rows = {tenant_id: [] for tenant_id in self.accounts}
-        for tenant_id, *row, missing in Backup.objects.values_list("tenant_id", *ROW):
-            rows[tenant_id].append((*row, missing is not None))
+        for tenant_id, *row in Backup.objects.values_list("tenant_id", *ROW):
+            rows[tenant_id].append(as_row(row))
         for account in self.accounts.values():
             self.compare(account, rows[account.tenant.id])
             for entry in account.good:

@@ -94,6 +94,7 @@ def _cells(backup: Backup) -> list[str]:
             ("pinned", backup.pinned),
             ("missing", backup.missing_at),
             ("damaged", backup.damaged_at),
+            ("dated in the future", backup.future_at),
         )
         if is_set
     ]

@@ -187,6 +187,7 @@ def _time(backup: Backup) -> str:
 
 def _facts(backup: Backup) -> str:
     label = f"  {shown(backup.label)}" if backup.label else ""
+    label += "  (dated in the future)" if backup.is_future(timezone.now()) else ""
     size = size_in_words(backup.size or 0)
     return f"{_time(backup)}  {size:>9}  {backup.trigger:<9}  {backup.file_name}{label}"
 

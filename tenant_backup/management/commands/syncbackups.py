@@ -32,6 +32,7 @@ class Command(TenantCommand):
                 self.attempt(tenant, report, partial(_refuse, reason))
             changes = {
                 "missing": synced.missing,
+                "damaged": synced.damaged,
                 "found": synced.found,
                 "adopted": synced.adopted,
             }
