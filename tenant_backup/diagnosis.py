@@ -188,7 +188,7 @@ def _automation(tenant: Tenant, standing: Standing | None) -> Answer:
 def _last_attempt(tenant: Tenant, *, is_mended: bool) -> Answer:
     topic = gettext("The last attempt")
     rows = Backup.objects.for_tenant(tenant.id).exclude(Backup.ACTIVE)
-    last = rows.newest_first().first()
+    last = rows.counted(timezone.now()).newest_first().first()
     if last is None:
         return Answer(topic, gettext("There was none yet."), None, gettext("Create a backup."))
     if last.status != Status.FAILED:

@@ -320,7 +320,7 @@ def history(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 def status(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     """What the progress bar needs. Nothing of it comes from a file's content, or names one."""
     rows = Backup.objects.for_tenant(tenant.id)
-    newest = rows.newest_first().first()
+    newest = rows.counted(timezone.now()).newest_first().first()
     active = rows.active().first()
     progress = _progress(tenant, active)
     return JsonResponse(

@@ -1,5 +1,6 @@
 """The use cases, on real directories and databases."""
 
+import errno
 import logging
 import os
 import sqlite3
@@ -13,10 +14,11 @@ from django.db import DatabaseError
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from tenant_backup import backups, files, lock, sqlite
+from tenant_backup import automation, backups, files, lock, monitoring, restore, sqlite
 from tenant_backup.exceptions import (
     BackupError,
     BackupInProgress,
+    BackupNotFound,
     DatabaseDamaged,
     DatabaseLocked,
     DeadlineExceeded,
@@ -791,12 +793,12 @@ class TestPrune:
         assert Backup.objects.good().count() == len(made)
 
     def test_age_counts_from_the_newest_good_backup(self, tenant):
-        made = [backups.create(tenant, COMMAND).backup for _ in range(3)]
-        for backup, days in zip(made, (40, 32, 30), strict=True):
+        made = [backups.create(tenant, COMMAND).backup for _ in range(7)]
+        for backup, days in zip(made, (50, 49.9, 48.9, 48, 47, 46, 45), strict=True):
             self.age(backup, days)
-        BackupSettings.objects.create(tenant_id=tenant.id, keep_days=7)
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_days=4)
         backups.prune(tenant)
-        assert list(Backup.objects.order_by("pk")) == made[1:]
+        assert list(Backup.objects.order_by("pk")) == made[2:]
 
     def test_pinned_and_manual_ones_stay_and_use_up_no_numbers(self, tenant):
         BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
@@ -856,6 +858,278 @@ class TestPrune:
         assert "Pruning" in caplog.text
 
 
+def flip_a_bit(file):
+    with file.open("r+b") as stream:
+        stream.seek(5000)
+        byte = stream.read(1)[0]
+        stream.seek(5000)
+        stream.write(bytes([byte ^ 1]))
+
+
+def cannot_be_read(number):
+    def fail(*arguments, **options):
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+class TestNothingOnTrust:
+    """Before the first removal the newest backup that would stay is looked at."""
+
+    DAMAGES = {
+        "empty": lambda file: os.truncate(file, 0),
+        "a flipped bit": flip_a_bit,
+        "gone": lambda file: file.unlink(),
+        "a link": lambda file: file.symlink_to(file.rename(file.with_name("elsewhere"))),
+    }
+    damages = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+
+    @pytest.fixture
+    def made(self, tenant):
+        made = [backups.create(tenant, COMMAND).backup for _ in range(4)]
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
+        return made
+
+    @damages
+    def test_a_damaged_newest_one_is_marked_and_the_next_one_stays(
+        self, tenant, directory, made, damage
+    ):
+        damage(directory.file(made[3].file_name))
+        removed = backups.prune(tenant)
+        assert [decision.backup.pk for decision in removed] == [made[1].pk, made[0].pk]
+        assert list(Backup.objects.good()) == [made[2]]
+        lost = Backup.objects.get(pk=made[3].pk)
+        assert lost.missing_at or lost.damaged_at
+        assert_true_copy(directory.file(made[2].file_name))
+
+    @damages
+    def test_until_one_is_sound(self, tenant, directory, made, damage):
+        for backup in made[1:]:
+            damage(directory.file(backup.file_name))
+            (directory.path / "elsewhere").unlink(missing_ok=True)
+        assert backups.prune(tenant) == []
+        assert list(Backup.objects.good()) == [made[0]]
+        assert_true_copy(directory.file(made[0].file_name))
+
+    @damages
+    def test_where_none_is_sound_nothing_is_removed(self, tenant, directory, made, damage):
+        for backup in made:
+            damage(directory.file(backup.file_name))
+            (directory.path / "elsewhere").unlink(missing_ok=True)
+        assert backups.prune(tenant) == []
+        assert Backup.objects.count() == 4
+
+    @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE, errno.ETIMEDOUT])
+    def test_what_cannot_be_read_is_not_damaged_and_nothing_is_removed(
+        self, tenant, directory, made, monkeypatch, number
+    ):
+        monkeypatch.setattr(sqlite, "fingerprint", cannot_be_read(number))
+        with pytest.raises(BackupError, match="Nothing was removed") as refusal:
+            backups.prune(tenant)
+        assert str(directory.file(made[3].file_name)) in str(refusal.value)
+        assert os.strerror(number) in str(refusal.value)
+        assert Backup.objects.good().count() == 4
+        assert all(directory.file(backup.file_name).exists() for backup in made)
+
+    def test_out_of_reach_nothing_is_removed(self, tenant, directory, made):
+        directory.path.rename(directory.path.with_name("away"))
+        with pytest.raises(BackupError, match="Nothing was removed"):
+            backups.prune(tenant)
+        assert Backup.objects.good().count() == 4
+
+    def test_the_backup_that_was_just_made_is_not_read_again(self, tenant, made, monkeypatch):
+        read = []
+        difference = backups._difference
+        monkeypatch.setattr(
+            backups,
+            "_difference",
+            lambda *arguments: read.append(arguments) or difference(*arguments),
+        )
+        assert len(backups.create(tenant, COMMAND).pruned) == 4
+        assert read == []
+
+    def test_where_nothing_is_to_remove_nothing_is_read(self, tenant, monkeypatch):
+        backups.create(tenant, COMMAND)
+        monkeypatch.setattr(backups, "_difference", None)
+        assert backups.prune(tenant) == []
+
+    def test_a_dry_run_counts_on_nothing_that_stat_shows_to_be_lost(self, tenant, directory, made):
+        os.truncate(directory.file(made[3].file_name), 0)
+        directory.file(made[2].file_name).unlink()
+        assert [decision.backup for decision in backups.removals(tenant)] == [made[0]]
+        assert Backup.objects.good().count() == 4, "it notes nothing"
+        assert [decision.backup.pk for decision in backups.prune(tenant)] == [made[0].pk]
+
+    def test_what_the_next_backup_removes_is_the_same_on_the_page(self, tenant, directory, made):
+        os.truncate(directory.file(made[3].file_name), 0)
+        backups.look(tenant)
+        gone = {decision.backup.pk for decision in backups.removals_after_next(tenant)}
+        assert gone == {backup.pk for backup in made[:3]}
+
+
+class TestDatedInTheFuture:
+    """A clock that was wrong dates a backup in the future: that is marked, and stays so."""
+
+    @pytest.fixture
+    def clock(self, monkeypatch):
+        real = timezone.now
+
+        class Clock:
+            error = timedelta()
+
+        monkeypatch.setattr(timezone, "now", lambda: real() + Clock.error)
+        return Clock
+
+    @pytest.fixture
+    def ahead(self, tenant, clock):
+        """A backup, then one that was made a year ahead."""
+        first = backups.create(tenant, COMMAND).backup
+        clock.error = timedelta(days=365)
+        ahead = backups.create(tenant, COMMAND).backup
+        clock.error = timedelta()
+        return first, ahead
+
+    def noted(self):
+        return set(Backup.objects.exclude(future_at=None))
+
+    LOOKS = {
+        "prune": backups.prune,
+        "look": backups.look,
+        "verify": lambda tenant: backups.verify(tenant, Backup.objects.earliest("pk")),
+        "check": monitoring.inspect,
+        "tick": lambda tenant: automation.tick(),
+    }
+
+    @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+    def test_whoever_looks_marks_it_for_good(self, tenant, clock, ahead, look):
+        assert self.noted() == set()
+        look(tenant)
+        assert self.noted() == {ahead[1]}
+        at = Backup.objects.get(pk=ahead[1].pk).future_at
+        clock.error = timedelta(days=800)
+        look(tenant)
+        assert Backup.objects.get(pk=ahead[1].pk).future_at == at
+        # Its time has come, and it counts for nothing all the same.
+        assert list(Backup.objects.good().counted(timezone.now())) == [ahead[0]]
+        assert restore.newest(tenant).backup == ahead[0]
+        assert monitoring.inspect(tenant).settings.last_good_at == ahead[0].created_at
+
+    def test_clocks_that_differ_by_minutes_mark_nothing(self, tenant, clock):
+        clock.error = timedelta(minutes=4)
+        made = backups.create(tenant, COMMAND).backup
+        clock.error = timedelta()
+        backups.look(tenant)
+        assert self.noted() == set()
+        assert restore.newest(tenant).backup == made
+
+    def test_it_is_kept_and_counts_for_nothing(self, tenant, clock, ahead):
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1, keep_days=30)
+        newest = backups.create(tenant, COMMAND)
+        assert [decision.backup.pk for decision in newest.pruned] == [ahead[0].pk]
+        clock.error = timedelta(days=800)
+        last = backups.create(tenant, COMMAND)
+        assert [decision.backup.pk for decision in last.pruned] == [newest.backup.pk]
+        assert set(Backup.objects.all()) == {ahead[1], last.backup}
+
+    def test_a_person_may_name_it_or_delete_it(self, tenant, ahead):
+        assert restore.find(tenant, str(ahead[1].pk)).backup == ahead[1]
+        assert restore.candidates(tenant) == list(ahead)
+        backups.delete(tenant, ahead[1])
+        assert list(Backup.objects.all()) == [ahead[0]]
+
+    def test_with_nothing_else_the_latest_is_refused_in_words(self, tenant, ahead):
+        backups.delete(tenant, ahead[0])
+        with pytest.raises(BackupNotFound, match="dated in the future") as refusal:
+            restore.newest(tenant)
+        assert ahead[1].file_name in str(refusal.value)
+
+    def test_a_clock_that_is_behind_marks_no_history(self, tenant, clock, caplog):
+        for days in range(6):
+            at = timezone.now() - timedelta(days=days)
+            complete(tenant, f"{days}.sqlite3", created_at=at)
+        clock.error = -timedelta(days=9999)
+        backups.note_future()
+        assert self.noted() == set()
+        assert "Is the clock of now behind?" in caplog.text
+        clock.error = timedelta()
+        backups.note_future()
+        assert self.noted() == set()
+
+    def test_several_are_marked_once_they_are_not_most_of_what_there_is(self, tenant):
+        """After a week ahead, as soon as there are as many that were made since."""
+        for days in range(5):
+            complete(tenant, f"ahead-{days}", created_at=timezone.now() + timedelta(90 + days))
+        for number in range(5):
+            backups.note_future(tenant.id)
+            assert self.noted() == set()
+            complete(tenant, f"made-{number}", created_at=timezone.now())
+        backups.note_future(tenant.id)
+        assert len(self.noted()) == 5
+
+    def test_is_no_other_tenants(self, add_tenant, ahead):
+        other = add_tenant("globex")
+        complete(other, "ahead", created_at=timezone.now() + timedelta(days=1))
+        backups.note_future("acme")
+        assert self.noted() == {ahead[1]}
+        backups.note_future()
+        assert len(self.noted()) == 2
+
+
+class TestMaxBytes:
+    """What the operator gives a tenant, whatever its settings keep."""
+
+    @pytest.fixture
+    def made(self, tenant):
+        """Nine daily backups, the newest first, and an older one that somebody made by hand."""
+        made = [backups.create(tenant, COMMAND).backup for _ in range(9)][::-1]
+        made.append(backups.create(tenant, MANUAL).backup)
+        for days, backup in enumerate(made):
+            at = timezone.now() - timedelta(days=days)
+            Backup.objects.filter(pk=backup.pk).update(created_at=at)
+        return made
+
+    def allow(self, settings, made, number):
+        most = sum(backup.size for backup in made[:number])
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "MAX_BYTES": most}
+
+    def test_beyond_it_the_oldest_automatic_ones_go(self, tenant, made, settings):
+        self.allow(settings, made, 6)
+        dry = backups.removals(tenant)
+        removed = backups.prune(tenant)
+        assert [decision.backup.pk for decision in removed] == [made[n].pk for n in (5, 6, 7, 8)]
+        assert [(d.backup.pk, d.why) for d in dry] == [(d.backup.pk, d.why) for d in removed]
+        assert "which is all the operator allows" in str(removed[0].why[0])
+        assert backups.prune(tenant) == []
+
+    def test_never_below_the_floor(self, tenant, made, settings):
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "MAX_BYTES": 1}
+        backups.prune(tenant)
+        assert set(Backup.objects.all()) == {*made[:3], made[9]}
+
+    def test_after_a_success_and_as_the_page_said(self, tenant, made, settings):
+        self.allow(settings, made, 10)
+        assert backups.removals(tenant) == []
+        said = [decision.backup.pk for decision in backups.removals_after_next(tenant)]
+        previewed = [d.backup.pk for d in backups.preview(tenant, COMMAND).removals]
+        pruned = [d.backup.pk for d in backups.create(tenant, COMMAND).pruned]
+        assert said == previewed == pruned == [made[8].pk]
+
+    def test_damaged_ones_take_up_room_too_and_missing_ones_do_not(
+        self, tenant, made, settings, directory
+    ):
+        self.allow(settings, made, 8)
+        Backup.objects.filter(pk=made[1].pk).update(damaged_at=timezone.now())
+        Backup.objects.filter(pk=made[2].pk).update(missing_at=timezone.now())
+        directory.file(made[2].file_name).unlink()
+        assert [d.backup.pk for d in backups.prune(tenant)] == [made[8].pk]
+
+    def test_held_and_pinned_ones_stay(self, tenant, made, settings):
+        Backup.objects.filter(pk=made[8].pk).update(pinned=True)
+        Backup.objects.filter(pk=made[7].pk).update(hold_reason="Rows vanished.")
+        self.allow(settings, made, 9)
+        assert [d.backup.pk for d in backups.prune(tenant)] == [made[6].pk]
+
+
 class TestPreview:
     def test_changes_nothing(self, tenant, tmp_path):
         before = sorted(tmp_path.rglob("*"))
@@ -908,8 +1182,8 @@ class TestWhatTheNextBackupRemoves:
 
     ROWS = {
         "an age passes until the slot": (
-            {"interval": "weekly", "keep_days": 10},
-            [timedelta(hours=1), timedelta(days=7), timedelta(days=14)],
+            {"interval": "weekly", "keep_days": 21},
+            [timedelta(hours=1), *(timedelta(days=days) for days in (7, 14, 21, 28))],
         ),
         "another day begins until the slot": (
             {"interval": "daily", "keep_last": 1, "keep_daily": 7},

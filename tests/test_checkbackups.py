@@ -280,6 +280,36 @@ def test_one_that_cannot_be_looked_at_hides_no_other(add_tenant, monkeypatch):
     assert answer.output == "globex: no backup yet.\n"
 
 
+def test_with_nothing_but_backups_dated_in_the_future_it_says_so(tenant, monkeypatch):
+    real = timezone.now
+    with monkeypatch.context() as patch:
+        patch.setattr(timezone, "now", lambda: real() + 365 * DAY)
+        ahead = make(tenant)
+    answer = Answer()
+    assert answer.status == 1
+    assert re.fullmatch(
+        f"acme: FAILED: Each good backup is dated in the future, the newest {TIME}, so the clock "
+        r"was wrong: none of them counts\. There is no good backup\.\n",
+        answer.errors,
+    )
+    assert Backup.objects.get(pk=ahead.pk).future_at is not None
+    # Also when its time has come.
+    with monkeypatch.context() as patch:
+        patch.setattr(timezone, "now", lambda: real() + 800 * DAY)
+        assert "dated in the future" in Answer().errors
+    make(tenant)
+    assert Answer().status == 0
+
+
+def test_one_whose_size_has_changed_is_a_finding(tenant):
+    turn_on(tenant, automatic=False)
+    backup = make(tenant)
+    os.truncate(backups.directory_of(tenant).file(backup.file_name), 0)
+    answer = Answer()
+    assert answer.status == 1
+    assert "The file of 1 backup is missing or damaged." in answer.errors
+
+
 def test_names_cannot_steer_the_terminal(add_tenant):
     fail(add_tenant("a\x1b[31mcme", folder="a"), "It is \x1b[2Jall well.")
     add_tenant("b\nall well", folder="b")

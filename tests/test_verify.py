@@ -8,12 +8,27 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
+from django.db import DatabaseError
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from tenant_backup import automation, backups, lock, monitoring, retention
+from tenant_backup import (
+    automation,
+    backups,
+    diagnosis,
+    files,
+    lock,
+    monitoring,
+    restore,
+    retention,
+)
 from tenant_backup.automation import State
-from tenant_backup.exceptions import BackupError, BackupInProgress, DeadlineExceeded
+from tenant_backup.exceptions import (
+    BackupError,
+    BackupInProgress,
+    DatabaseDamaged,
+    DeadlineExceeded,
+)
 from tenant_backup.models import Automation, Backup, BackupSettings, Event, Status, Trigger
 from tests.conftest import make_database, names_in
 
@@ -158,6 +173,87 @@ class TestVerify:
         [judgement] = monitoring.judge([tenant], timezone.now() + timedelta(minutes=5))
         assert judgement.alarm == "missing"
         assert "missing or damaged" in str(judgement.findings[0])
+
+
+def find_no_newest(tenant):
+    with pytest.raises(BackupError, match="no good backup"):
+        restore.newest(tenant)
+
+
+class TestLook:
+    """What `stat` shows to be wrong is seen wherever a backup is looked at."""
+
+    LOOKS = {
+        "prune": backups.prune,
+        "sync": backups.sync,
+        "the page, checkbackups": monitoring.inspect,
+        "backup doesn't work": lambda tenant: diagnosis.examine(tenant, None),
+        "the list to restore": restore.candidates,
+        "the latest to restore": find_no_newest,
+    }
+    looks = pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+
+    @looks
+    @pytest.mark.parametrize("size", [0, 1, 1_000_000])
+    def test_another_size_is_damage(self, tenant, backup, file, look, size):
+        os.truncate(file, size)
+        look(tenant)
+        row = Backup.objects.get()
+        assert row.damaged_at is not None
+        assert row.missing_at is None
+        assert actions() == ["completed", "damaged"]
+        assert f"it has {size} bytes instead of {backup.size}" in Event.objects.last().detail
+        look(tenant)
+        assert actions() == ["completed", "damaged"], "it is noted once"
+
+    @pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
+    def test_so_is_what_is_no_file(self, tenant, backup, file, tmp_path, kind):
+        file.rename(tmp_path / "elsewhere")
+        if kind == "link":
+            file.symlink_to(tmp_path / "elsewhere")
+        else:
+            file.mkdir() if kind == "folder" else os.mkfifo(file)
+        assert backups.look(tenant) == [backup]
+        assert Backup.objects.get().damaged_at is not None
+
+    @looks
+    def test_missing_is_missing(self, tenant, backup, file, look):
+        file.unlink()
+        look(tenant)
+        row = Backup.objects.get()
+        assert row.missing_at is not None
+        assert row.damaged_at is None
+
+    @pytest.mark.parametrize("inside", [backups.contents, backups.open_file])
+    def test_nobody_gets_what_is_in_one_of_another_size(self, tenant, backup, file, inside):
+        os.truncate(file, 4096)
+        with pytest.raises(DatabaseDamaged, match="it has 4096 bytes"):
+            inside(tenant, backup)
+        assert Backup.objects.get().damaged_at is not None
+        assert actions() == ["completed", "damaged"], "no download is noted"
+
+    def test_what_is_out_of_reach_is_not_lost(self, tenant, backup, file, monkeypatch):
+        def forbid(*arguments, **options):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(files.BackupDirectory, "flaw", forbid)
+        assert backups.look(tenant) == []
+        assert Backup.objects.get().is_good
+
+    def test_a_catalog_that_cannot_be_written_keeps_nobody_from_a_restore(
+        self, tenant, backup, file, monkeypatch
+    ):
+        def fail(*arguments, **options):
+            raise DatabaseError("attempt to write a readonly database")
+
+        file.unlink()
+        monkeypatch.setattr(backups, "note_found", fail)
+        assert restore.candidates(tenant) == [backup]
+
+    def test_sync_says_what_is_damaged(self, tenant, backup, file, capsys):
+        os.truncate(file, 0)
+        call_command("syncbackups")
+        assert f"acme: damaged: {file.name}\n" in capsys.readouterr().out
 
 
 class TestNowAndThen:
