@@ -1505,6 +1505,17 @@ class TestSettings:
         assert len(made.pruned) == 2
         assert "will be removed after the next backup" in text_of(client.get(PAGE))
 
+    def test_what_stays_for_a_reason_of_its_own_says_so(self, tenant, visit):
+        made = [backups.create(tenant, backups.Order(trigger=Trigger.COMMAND)) for _ in range(3)]
+        ahead, held, plain = (Backup.objects.filter(pk=one.backup.pk) for one in made)
+        ahead.update(created_at=timezone.now() + timedelta(days=365))
+        held.update(hold_reason="Rows of customers vanished.")
+        text = text_of(visit().get(PAGE))
+        assert text.count("It is dated in the future, by a wrong clock") == 1
+        assert text.count("It is held: Rows of customers vanished.") == 1
+        assert ahead.get().future_at is not None
+        assert plain.get().future_at is None
+
     def test_a_tick_while_the_form_is_open_is_no_conflict(self, tenant, visit, running_automation):
         BackupSettings.objects.create(
             tenant_id="acme", automatic=True, next_run_at=timezone.now() - timedelta(minutes=1)
