@@ -22,10 +22,10 @@ from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 from django.utils.translation import gettext
 from django_q.conf import Conf as ClusterConf
-from django_q.models import Schedule
+from django_q.models import Failure, Schedule
 from django_q.tasks import async_task
 
-from tenant_backup import backups, monitoring
+from tenant_backup import backups, history, monitoring
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
 from tenant_backup.models import (
@@ -214,7 +214,8 @@ def tick(now: datetime | None = None) -> None:
     just_ran = Q(last_tick_at__gt=now - TICKS_APART, last_tick_at__lte=now)
     if not Automation.objects.exclude(just_ran).update(last_tick_at=now):
         return
-    if _ten_minutes(row.last_tick_at) != _ten_minutes(now):
+    ten_minutes_passed = _ten_minutes(row.last_tick_at) != _ten_minutes(now)
+    if ten_minutes_passed:
         with _logged("Making the settings of the tenants"):
             _ensure_settings()
         with _logged("Marking what is dated in the future"):
@@ -223,6 +224,8 @@ def tick(now: datetime | None = None) -> None:
     _hand_over_waiting(now)
     with _logged("Choosing a backup to verify again"):
         _verify_one_more(now)
+    with _logged("Removing what is old from the history"):
+        forget(now, failures=ten_minutes_passed)
     # Last, for a mail server may keep us waiting.
     monitoring.notify(now)
 
@@ -358,10 +361,19 @@ def make(backup_id: int) -> str:
     except TenantNotFound as error:
         backups.refuse(backup, error)
         return str(error)
+    except Exception:
+        logger.exception("The tenant provider failed with tenant %r.", backup.tenant_id)
+        return "the tenant provider failed; the tick asks again"
     try:
         made = backups.perform(tenant, backup_id, limits=_task_limits())
     except BackupInProgress:
         return "another process is at work; the tick asks again"
+    except BackupError as error:
+        if error.backup is None:
+            raise
+        # The row says it, and monitoring tells it. What is raised here, django-q2 keeps for ever
+        # among the host's failures, with a traceback.
+        return str(error)
     return str(made.backup) if made else "nothing to do"
 
 
@@ -518,6 +530,22 @@ def _verify_one_more(now: datetime) -> None:
     if backup and waiting.filter(tenant_id=backup.tenant_id).update(reverified_at=now):
         async_task(VERIFY, backup.pk, q_options=_options())
         Backup.objects.filter(pk=backup.pk).update(reread_at=now)
+
+
+def forget(now: datetime, *, failures: bool = True) -> None:
+    """While nothing else is to do, remove a batch of what is old from the history.
+
+    And with `failures` of what django-q2 notes of our tasks, which it keeps for ever.
+    """
+    if _waiting().exists() or _is_making_one(now, Backup.objects.all()):
+        return
+    history.forget(now)
+    if failures:
+        ours = Failure.objects.filter(
+            func__in=[TICK, MAKE, VERIFY], stopped__lt=now - history.FAILURES_LAST
+        )
+        ids = list(ours.values_list("pk", flat=True)[: history.BATCH])
+        Failure.objects.filter(pk__in=ids).delete()
 
 
 def _is_making_one(now: datetime, rows: BackupQuerySet) -> bool:

@@ -479,7 +479,13 @@ class Backup(models.Model):
         verbose_name_plural = _("backups")
         permissions = [("download_backup", _("Can download backup"))]
         indexes = [
-            models.Index(F("tenant_id"), F("created_at").desc(), name="tenant_backup_by_tenant")
+            models.Index(F("tenant_id"), F("created_at").desc(), name="tenant_backup_by_tenant"),
+            # Whole, since SQLite uses no conditional index for a status that is a parameter: what
+            # is active would otherwise be looked for among all backups that there are.
+            models.Index(fields=["status", "created_at"], name="tenant_backup_by_status"),
+            models.Index(
+                fields=["tenant_id", "status", "created_at"], name="tenant_backup_standing"
+            ),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -718,7 +724,9 @@ class Event(models.Model):
         verbose_name = _("event")
         verbose_name_plural = _("events")
         indexes = [
-            models.Index(F("tenant_id"), F("created_at").desc(), name="tenant_backup_events")
+            models.Index(F("tenant_id"), F("created_at").desc(), name="tenant_backup_events"),
+            models.Index(fields=["created_at"], name="tenant_backup_events_at"),
+            models.Index(fields=["action", "created_at"], name="tenant_backup_events_of"),
         ]
 
     def __str__(self) -> str:

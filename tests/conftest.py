@@ -20,8 +20,10 @@ import django
 import pytest
 
 from tenant_backup.tenants import Tenant
-from tests import postgres
+from tests import postgres, temporary
 from tests.tenancy import Tenants
+
+temporary.use_memory()
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOBODY = 65534
@@ -205,6 +207,15 @@ from pathlib import Path
 from django.core.management import call_command as command
 def die(*arguments, **options): os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+BOUND = """
+import ctypes
+version, none = (ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()
+assert ctypes.CDLL(None).capset(version, none) == 0
+"""
+"""Code after which permissions bind a process of root's, too. Unlike another user it can still read
+what Python imports: the tests may lie in a folder that only root may enter."""
 
 
 class Host:

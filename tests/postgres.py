@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests import temporary
+
 if TYPE_CHECKING:
     import psycopg
 
@@ -160,6 +162,7 @@ def main(command: list[str]) -> int:
         signal.signal(number, _end)
     # Ctrl-C is for the command, which gets it as well, and ends in its own way.
     signal.signal(signal.SIGINT, lambda number, frame: None)
+    temporary.use_memory()
     binaries = find_binaries()
     if binaries is None:
         print("PostgreSQL is not installed: what needs it is skipped.", file=sys.stderr)

@@ -1325,6 +1325,53 @@ class TestLists:
         assert list(response.context["cl"].result_list) == [wanted]
         assert "It broke. " * 10 not in response.content.decode()
 
+    def test_a_tenants_events_are_found_by_its_id_and_no_other_s(self, operator):
+        Event.objects.create(tenant_id="acme2", action=Action.PINNED, detail="as acme has it")
+        wanted = Event.objects.create(tenant_id="acme", action=Action.PINNED)
+        found = operator.get(f"{url('event')}?q=acme").context["cl"].result_list
+        assert list(found) == [wanted]
+
+    def test_events_are_found_by_their_month(self, operator, settings):
+        settings.TIME_ZONE = "Europe/Berlin"
+        moments = [
+            datetime(2026, 2, 28, 22, 59, tzinfo=UTC),
+            datetime(2026, 2, 28, 23, 1, tzinfo=UTC),  # in March there
+            datetime(2026, 3, 31, 21, 59, tzinfo=UTC),
+            datetime(2026, 3, 31, 22, 1, tzinfo=UTC),
+        ]
+        for moment in moments:
+            Event.objects.create(tenant_id="acme", action=Action.PINNED, created_at=moment)
+        changelist = operator.get(f"{url('event')}?month=2026-03").context["cl"]
+        assert [event.created_at for event in changelist.result_list] == moments[2:0:-1]
+        [months] = [one for one in changelist.filter_specs if one.title == "month"]
+        assert dict(months.lookup_choices)["2026-02"] == "February 2026"
+        assert "2026-01" not in dict(months.lookup_choices)
+
+    @pytest.mark.parametrize("month", ["", "2026-13", "9999-12", "0001-01", "x", "1970-01"])
+    def test_a_month_that_is_not_offered_filters_nothing(self, operator, month):
+        Event.objects.create(tenant_id="acme", action=Action.PINNED)
+        answer = operator.get(f"{url('event')}?month={month}")
+        assert answer.context["cl"].result_count == 1
+
+    def test_a_moment_of_a_wrong_clock_does_not_make_thousands_of_months(self, operator):
+        then = datetime(1, 1, 2, tzinfo=UTC)
+        Event.objects.create(tenant_id="acme", action=Action.PINNED, created_at=then)
+        changelist = operator.get(url("event")).context["cl"]
+        [months] = [one for one in changelist.filter_specs if one.title == "month"]
+        assert len(months.lookup_choices) == 120
+
+    def test_a_long_history_is_not_counted_to_its_end(self, operator, monkeypatch):
+        monkeypatch.setattr(tenant_backup_admin.FewerPages, "MOST", 5)
+        for number in range(7):
+            Event.objects.create(tenant_id=f"t{number}", action=Action.PINNED)
+        with CaptureQueriesContext(connection) as queries:
+            answer = operator.get(url("event"))
+        assert answer.context["cl"].result_count == 5
+        assert "The newest 5 lines of the history" in answer.content.decode()
+        counts = [query["sql"] for query in queries if "COUNT(" in query["sql"]]
+        assert counts
+        assert all("LIMIT 5" in sql for sql in counts)
+
     def test_automation_has_no_row_to_edit(self, operator):
         Automation.load()
         page = operator.get(url("automation", "change", 1)).content.decode()

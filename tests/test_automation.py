@@ -9,12 +9,21 @@ import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
-from django_q.models import OrmQ, Schedule
+from django_q.exceptions import TimeoutException
+from django_q.models import Failure, OrmQ, Schedule, Task
 
 from tenant_backup import automation, backups, lock
 from tenant_backup.automation import State
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Automation, Backup, BackupSettings, Event, Status, Trigger
+from tenant_backup.models import (
+    Action,
+    Automation,
+    Backup,
+    BackupSettings,
+    Event,
+    Status,
+    Trigger,
+)
 from tenant_backup.signals import backup_completed
 from tests.conftest import count_rows
 from tests.tenancy import Tenants
@@ -439,9 +448,104 @@ class TestMake:
         row = Backup.objects.get()
         assert (row.status, row.error) == (Status.FAILED, "There is no tenant 'acme'.")
 
+    def test_a_failure_is_told_by_the_row_and_not_raised(self, add_tenant):
+        """What a task raises django-q2 keeps for ever, with a traceback."""
+        tenant = add_tenant(database=False)
+        backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC)
+        said = automation.make(backup.pk)
+        row = Backup.objects.get()
+        assert (row.status, row.error) == (Status.FAILED, said)
+        assert str(tenant.database) in said
+
+    def test_where_not_even_a_row_says_it_it_is_raised(self, tenant):
+        backup = backups.request(tenant, MANUAL)
+        with transaction.atomic(), pytest.raises(BackupError, match="transaction"):
+            automation.make(backup.pk)
+
+    def test_a_fault_of_the_provider_is_logged_and_the_backup_stays_queued(
+        self, tenant, monkeypatch, caplog
+    ):
+        backup = backups.request(tenant, MANUAL)
+
+        def get_tenant(self, tenant_id):
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(Tenants, "get_tenant", get_tenant)
+        assert automation.make(backup.pk) == "the tenant provider failed; the tick asks again"
+        assert "ZeroDivisionError" in caplog.text
+        assert Backup.objects.get().status == Status.QUEUED
+
+    def test_a_timeout_passes(self, tenant, monkeypatch):
+        """It has to end the worker, so django-q2 has to know."""
+        backup = backups.request(tenant, MANUAL)
+
+        def time_out(*arguments, **options):
+            raise TimeoutException
+
+        monkeypatch.setattr(backups, "copy_into", time_out)
+        with pytest.raises(TimeoutException):
+            automation.make(backup.pk)
+        assert Backup.objects.get().status == Status.FAILED
+
     def test_gives_up_before_the_tasks_timeout(self):
         deadline = automation._task_limits().deadline
         assert 40 < deadline - automation.time.monotonic() <= 50  # of 60 seconds
+
+
+class TestForgetting:
+    """See tests/test_history.py for what is old."""
+
+    @pytest.fixture(autouse=True)
+    def old(self):
+        return Event.objects.create(
+            tenant_id="acme", action=Action.PINNED, created_at=NOW - timedelta(days=1000)
+        )
+
+    def test_an_idle_tick_removes_what_is_old_from_the_history(self, tenant):
+        automation.tick(NOW)
+        assert not Event.objects.exists()
+
+    def test_while_one_waits_or_is_being_made_nothing_is_removed(self, tenant):
+        backup = backups.request(tenant, MANUAL)
+        automation.tick(NOW)
+        assert Event.objects.exists()
+        directory = backups.directory_of(tenant)
+        directory.make()
+        backup.start("acme.sqlite3", at=NOW)
+        with lock.hold(directory, wait=0):
+            automation.tick(minutes(1))
+        assert Event.objects.exists()
+
+    def test_what_waits_for_the_end_of_a_pause_keeps_nothing_from_being_removed(self, tenant):
+        make_due(tenant)
+        Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC)
+        automation.pause("anna")
+        automation.tick(NOW)
+        assert not Event.objects.exclude(action=Action.PAUSED).exists()
+
+    def test_trouble_with_it_keeps_nobody_from_being_told(self, tenant, monkeypatch, caplog):
+        told = []
+        monkeypatch.setattr(automation.monitoring, "notify", told.append)
+        monkeypatch.setattr(automation.history, "forget", lambda now: 1 / 0)
+        automation.tick(NOW)
+        assert told == [NOW]
+        assert "Removing what is old from the history failed." in caplog.text
+
+    def test_django_q2s_old_failures_of_our_tasks_go_and_the_hosts_own_stay(self):
+        for func, days in ((automation.MAKE, 91), (automation.TICK, 89), ("shop.tasks.bill", 999)):
+            at = NOW - timedelta(days=days)
+            Task.objects.create(
+                id=f"{days:032}", name="x", func=func, started=at, stopped=at, success=False
+            )
+        automation.tick(NOW)
+        assert {failure.func for failure in Failure.objects.all()} == {
+            automation.TICK,
+            "shop.tasks.bill",
+        }
+
+    def test_a_host_that_uses_cron_gets_rid_of_it_too(self, tenant):
+        call_command("runbackup", "--due")
+        assert not Event.objects.exists()
 
 
 class TestRetry:
@@ -454,8 +558,7 @@ class TestRetry:
             backup = Backup.objects.create(
                 tenant_id=tenant.id, trigger=Trigger.AUTOMATIC, slot_at=NOW
             )
-            with pytest.raises(BackupError):
-                automation.make(backup.pk)
+            automation.make(backup.pk)
             row.refresh_from_db()
             delays.append(round((row.next_run_at - timezone.now()).total_seconds() / 60))
         assert delays == [15, 30, 60, 120, 240, 360, 360, 360]
@@ -465,8 +568,7 @@ class TestRetry:
         soon = timezone.now() + timedelta(minutes=3)
         row = make_due(tenant, soon)
         backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC, slot_at=NOW)
-        with pytest.raises(BackupError):
-            automation.make(backup.pk)
+        automation.make(backup.pk)
         row.refresh_from_db()
         assert row.next_run_at == soon
 

@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from tenant_backup import history
 from tenant_backup.exceptions import BackupError, RowChanged
 from tenant_backup.models import (
     Action,
@@ -24,6 +25,7 @@ from tenant_backup.models import (
 )
 from tenant_backup.retention import AHEAD, EXEMPT_TRIGGERS, Policy
 from tenant_backup.sqlite import Fingerprint
+from tests.conftest import needs_sqlite_control
 
 pytestmark = pytest.mark.django_db
 
@@ -732,3 +734,35 @@ def test_is_deletable_agrees_with_the_query(status, pinned):
     row = Backup.objects.create(tenant_id="acme", trigger="manual", status=status, pinned=pinned)
     assert row.is_deletable is Backup.objects.deletable().filter(pk=row.pk).exists()
     assert row.is_deletable is (not pinned and status in ("complete", "failed"))
+
+
+ACME = Backup.objects.for_tenant("acme")
+EVENTS = Event.objects.for_tenant("acme")
+SOUGHT = {
+    "a tenant's active one": ACME.active(),
+    "its queued one": ACME.queued(),
+    "its newest failed one": ACME.failed().newest_first()[:1],
+    "its newest good one": ACME.good().newest_first()[:1],
+    "its newest ones": ACME.newest_first()[:50],
+    "all that are active": Backup.objects.active(),
+    "all that are running": Backup.objects.running(),
+    "what was handed over and is running": Backup.objects.exclude(slot_at=None).running(),
+    "what is queued, the oldest first": Backup.objects.queued().order_by("created_at"),
+    "old failures": history.old_failures(NOON).order_by("created_at"),
+    "old events": history.old_events(NOON).order_by("created_at"),
+    "the newest events": Event.objects.newest_first()[:100],
+    "those of one kind": Event.objects.filter(action="restored").newest_first()[:100],
+    "those of a tenant": EVENTS.newest_first()[:10],
+    "those on its page": EVENTS.exclude(action="pruned").newest_first()[:10],
+}
+
+
+@needs_sqlite_control
+@pytest.mark.parametrize("name", SOUGHT)
+def test_what_is_looked_for_all_the_time_is_found_by_an_index(name):
+    """SQLite uses no conditional index where what the condition names is a parameter."""
+    plan = SOUGHT[name].explain().splitlines()
+    for step in plan:
+        assert " SEARCH " in step or " SCAN " not in step or " USING INDEX " in step, plan
+        # Rows of the very same moment may be sorted by their numbers, but not all rows.
+        assert "TEMP B-TREE" not in step or "TERM" in step or "PART" in step, plan

@@ -94,6 +94,8 @@ class Command(TenantCommand):
                 self.say(line)
         if not work and not quiet:
             self.say(_why_nothing(found))
+        if due and not tenants and not dry_run:
+            automation.forget(timezone.now())
         if not dry_run:
             monitoring.notify()
         failed = "would fail" if dry_run else "failed"

@@ -1,0 +1,60 @@
+"""How long the history lasts: what is old is removed, a little at a time.
+
+The history and failed backups are what grows for years. A failed backup leaves no file, so only its
+row is removed; what monitoring and the next attempt go by stays, however old it is.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db.models import Exists, OuterRef, Q
+
+from tenant_backup.conf import conf
+from tenant_backup.models import Backup, BackupQuerySet, Event, EventQuerySet
+
+BATCH = 1000
+"""Rows of a kind that are removed at once: a large deletion would keep others waiting."""
+
+FAILURES_LAST = timedelta(days=90)
+
+RETRIES = 10
+"""So many failures of slots are counted at most, until the delay of attempts grows no more."""
+
+
+def forget(now: datetime) -> int:
+    """Remove a batch of what is older than it has to be, and return the number of rows."""
+    rows = (old_events(now).order_by("created_at"), old_failures(now).order_by("created_at"))
+    count = 0
+    for each in rows:
+        # By their ids: no database deletes a part of an ordered list.
+        ids = list(each.values_list("pk", flat=True)[:BATCH])
+        if ids:
+            count += each.model.objects.filter(pk__in=ids).delete()[0]
+    return count
+
+
+def old_events(now: datetime) -> EventQuerySet:
+    return Event.objects.filter(created_at__lt=now - timedelta(days=conf.HISTORY_DAYS))
+
+
+def old_failures(now: datetime) -> BackupQuerySet:
+    """Failed backups that are old, and that nobody goes by any more.
+
+    Monitoring goes by a tenant's newest failure, if it is newer than its last good backup, and
+    automation counts the failures of slots since then. Newer is what is newer by the clock and by
+    its number, for clocks may be wrong.
+    """
+    newer = Backup.objects.filter(
+        tenant_id=OuterRef("tenant_id"),
+        created_at__gt=OuterRef("created_at"),
+        created_at__lte=now,
+        pk__gt=OuterRef("pk"),
+    )
+    of_slots = newer.failed().exclude(slot_at=None)
+    is_past = Exists(newer.good()) | Exists(of_slots[RETRIES - 1 : RETRIES])
+    return (
+        Backup.objects.failed()
+        .filter(created_at__lt=now - FAILURES_LAST)
+        .filter(is_past | (Q(slot_at=None) & Exists(newer.failed())))
+    )
