@@ -41,7 +41,7 @@ from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
 from tenant_backup.forms import LabelForm, SettingsForm
 from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
-from tenant_backup.tenants import Tenant, fault_of, get_provider
+from tenant_backup.tenants import Tenant, fault_of, get_provider, is_operator
 from tenant_backup.words import going_in_words, settings_in_words
 
 logger = logging.getLogger("tenant_backup")
@@ -505,7 +505,8 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         decision.backup.pk: " ".join(decision.reasons)
         for decision in backups.removals_after_next(tenant)
     }
-    read = _reader_of(tenant, sees_paths=may["configure"])
+    sees_paths = is_operator(request)
+    read = _reader_of(tenant, sees_paths=sees_paths)
     line = partial(_line, read=read, going=going)
     next_run_at = settings.next_run(now, tenant.zone)
     # Pruning alone would fill the few lines that there are: it follows from each backup.
@@ -538,7 +539,7 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         "lines": (lines := [line(backup) for backup in page]),
         "has_deletable": any(one.is_deletable for one in lines),
         "form": form or SettingsForm(instance=settings),
-        "directory": backups.directory_of(tenant).path if may["configure"] else None,
+        "directory": backups.directory_of(tenant).path if sees_paths else None,
         "database_bytes": backups.database_bytes(tenant),
         "events": _events(newest[:HISTORY_ON_THE_PAGE], read),
     }
@@ -566,8 +567,8 @@ def _is_uncounted(table: backups.Table) -> bool:
 def _restore_commands(
     request: HttpRequest, tenant: Tenant, backup: Backup
 ) -> dict[str, str] | None:
-    """The commands for the operator, with paths, so for those only who may configure."""
-    if not get_provider().has_permission(request, tenant, "configure"):
+    """The commands for the operator, with paths; None for anybody else."""
+    if not is_operator(request):
         return None
     file = backups.directory_of(tenant).file(backup.file_name)
     return {
@@ -648,14 +649,13 @@ def _time(backup: Backup) -> str:
 
 
 def _reason(error: BackupError | str, request: HttpRequest, tenant: Tenant) -> str:
-    """An error's text for this user: where files are on the server is for who may configure."""
+    """An error's text for this user: where files are on the server is for operators only."""
     return _reader(request, tenant)(str(error))
 
 
 def _reader(request: HttpRequest, tenant: Tenant) -> Reader:
     """How this user reads a text that may name paths."""
-    sees_paths = get_provider().has_permission(request, tenant, "configure")
-    return _reader_of(tenant, sees_paths=sees_paths)
+    return _reader_of(tenant, sees_paths=is_operator(request))
 
 
 def _reader_of(tenant: Tenant, *, sees_paths: bool) -> Reader:

@@ -715,7 +715,7 @@ class TestGlance:
         directory.path.rename(directory.path.with_name("away"))
         assert self.answer(visit) == "Backups are missing or damaged."
         said = "is not there, or out of reach: "
-        assert f"{said}{directory.path}" in text_of(visit().get(PAGE))
+        assert f"{said}{directory.path}" in text_of(visit("operator").get(PAGE))
         assert f"{said}backups" in text_of(visit("vera").get(PAGE))
         assert str(tenant.root) not in visit("vera").get(PAGE).content.decode()
         for page in ("", "/diagnosis", "/history"):
@@ -907,12 +907,13 @@ class TestHistory:
         for page in (PAGE, f"{PAGE}/history"):
             assert "Nothing has happened yet." in text_of(visit().get(page))
 
-    def test_paths_are_for_those_who_may_configure(self, add_tenant, visit):
+    def test_paths_are_for_operators(self, add_tenant, visit):
         tenant = add_tenant(database=False)
         visit().post(f"{PAGE}/create")
         for page in (PAGE, f"{PAGE}/history", f"{PAGE}/diagnosis"):
-            assert str(tenant.root) in visit().get(page).content.decode()
-            assert str(tenant.root) not in visit("vera").get(page).content.decode()
+            assert str(tenant.root) in visit("operator").get(page).content.decode()
+            for person in ("ada", "vera"):
+                assert str(tenant.root) not in visit(person).get(page).content.decode()
 
     def test_in_pages_with_the_same_number_of_queries(
         self, tenant, visit, django_assert_num_queries
@@ -972,17 +973,18 @@ class TestSummary:
 
 
 class TestPaths:
-    """Where files are on the server is for those who may configure."""
+    """Where files are on the server is for operators."""
 
     def test_of_the_backups(self, tenant, visit, directory):
         make(tenant)
-        assert str(directory.path) in text_of(visit().get(PAGE))
-        assert str(tenant.root) not in visit("vera").get(PAGE).content.decode()
+        assert str(directory.path) in text_of(visit("operator").get(PAGE))
+        for person in ("ada", "vera"):
+            assert str(tenant.root) not in visit(person).get(PAGE).content.decode()
 
     def test_in_a_failures_reason(self, add_tenant, visit):
         tenant = add_tenant(database=False)
         visit().post(f"{PAGE}/create")
-        assert str(tenant.database) in text_of(visit().get(PAGE))
+        assert str(tenant.database) in text_of(visit("operator").get(PAGE))
         seen = visit("vera").get(PAGE)
         assert "db.sqlite3 does not exist" in text_of(seen)
         assert str(tenant.root.parent) not in seen.content.decode()
@@ -990,7 +992,7 @@ class TestPaths:
     def test_in_a_message(self, add_tenant, visit, monkeypatch):
         tenant = add_tenant(database=False)
         monkeypatch.setitem(HostNames.may, "vera", {"acme": {"view", "create"}})
-        assert str(tenant.database) in said(visit().post(f"{PAGE}/create"))
+        assert str(tenant.database) in said(visit("operator").post(f"{PAGE}/create"))
         assert "/" not in said(visit("vera").post(f"{PAGE}/create"))
 
     @pytest.mark.parametrize(
@@ -1108,7 +1110,7 @@ class TestCreate:
 
     def test_a_failure_is_a_message_and_a_row(self, add_tenant, visit):
         tenant = add_tenant(database=False)
-        answer = visit().post(f"{PAGE}/create")
+        answer = visit("operator").post(f"{PAGE}/create")
         assert is_page(answer)
         assert f"The backup failed. The database {tenant.database} does not exist" in said(answer)
         assert Backup.objects.get().status == Status.FAILED
@@ -1362,7 +1364,7 @@ class TestDelete:
         directory.file(stuck.file_name).unlink()
         directory.file(stuck.file_name).mkdir()
         body = {"backup": [stuck.pk, other.pk], "confirm": "yes"}
-        answer = visit().post(f"{PAGE}/delete", body)
+        answer = visit("operator").post(f"{PAGE}/delete", body)
         assert str(directory.file(stuck.file_name)) in said(answer)
         assert "1 backup was deleted." in said(answer)
         assert Backup.objects.get() == stuck
