@@ -22,7 +22,7 @@ from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 from django.utils.translation import gettext
 from django_q.conf import Conf as ClusterConf
-from django_q.models import Schedule
+from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
 from tenant_backup import backups, monitoring
@@ -167,6 +167,24 @@ def set_up() -> None:
         if schedule.next_run is None or schedule.next_run > now + AHEAD:
             wanted["next_run"] = now
         Schedule.objects.filter(pk=schedule.pk).update(**wanted)
+
+
+def take_down(using: str) -> None:
+    """Remove the schedule from this database, and what is queued there for our tasks.
+
+    Once the app is not installed any more, such a message would kill each worker that takes it.
+    """
+    tables = set(connections[using].introspection.table_names())
+    if Schedule._meta.db_table in tables:
+        Schedule.objects.using(using).filter(name=SCHEDULE_NAME).delete()
+    if OrmQ._meta.db_table in tables:
+        messages = OrmQ.objects.using(using)
+        ours = [
+            message.pk
+            for message in messages.iterator()
+            if str(message.task.get("func")) in (TICK, MAKE, VERIFY)
+        ]
+        messages.filter(pk__in=ours).delete()
 
 
 def set_up_after_migrate(*, using: str, **kwargs: Any) -> None:
