@@ -278,6 +278,8 @@ class SingleTenant(TenantProvider):
 class HostNameTenants(TenantProvider):
     """The tenant's id is the first label of the request's host name: `acme` in `acme.example.com`.
 
+    Host names have no capitals, so `acme` also leads to a tenant `Acme`, unless `ACME` is another.
+
     A host name says nothing of who belongs to the tenant, so only superusers are admitted;
     override `has_permission` to admit the tenant's own people.
     """
@@ -287,8 +289,24 @@ class HostNameTenants(TenantProvider):
         try:
             ipaddress.ip_address(host.strip("[]"))
         except ValueError:
-            return self.get_tenant(host.split(".", 1)[0])
+            return self._tenant_of_label(host.split(".", 1)[0])
         raise TenantNotFound("The address %(host)s names no tenant.", host=host)
+
+    def _tenant_of_label(self, label: str) -> Tenant:
+        try:
+            return self.get_tenant(label)
+        except TenantNotFound:
+            # More than one would be a guess about whose data is shown.
+            alike = [
+                tenant
+                for tenant in self.all_tenants()
+                if not fault_of(tenant)
+                and tenant.id.isascii()
+                and tenant.id.lower() == label.lower()
+            ]
+            if len(alike) != 1:
+                raise
+            return alike[0]
 
     def has_permission(self, request: HttpRequest, tenant: Tenant, action: str) -> bool:
         return bool(request.user.is_active and request.user.is_superuser)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial, wraps
@@ -19,16 +19,31 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.apps import apps
+from django.conf import global_settings
 from django.conf import settings as project_settings
 from django.contrib import admin, messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, ImproperlyConfigured, PermissionDenied
 from django.core.paginator import Paginator
 from django.db import OperationalError
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import (
+    FileResponse,
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    JsonResponse,
+)
 from django.shortcuts import get_object_or_404, redirect, render, resolve_url
 from django.template.defaultfilters import filesizeformat
-from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
+from django.urls import (
+    NoReverseMatch,
+    Resolver404,
+    ResolverMatch,
+    get_script_prefix,
+    resolve,
+    reverse,
+)
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext, pgettext
@@ -42,7 +57,7 @@ from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFou
 from tenant_backup.forms import LabelForm, SettingsForm
 from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
 from tenant_backup.tenants import Tenant, fault_of, get_provider, is_operator
-from tenant_backup.words import going_in_words, settings_in_words
+from tenant_backup.words import arguments, going_in_words, settings_in_words
 
 logger = logging.getLogger("tenant_backup")
 
@@ -51,6 +66,8 @@ Reader = Callable[[str], str]
 
 ACTIONS = ("view", "create", "delete", "download", "configure")
 """What the tenant provider is asked about."""
+
+NOBODYS = "an-address-that-nobody-has"
 
 PAGE_SIZE = 25
 HISTORY_SIZE = 50
@@ -315,6 +332,13 @@ def history(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 
 
 @require_safe
+def without_slash(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+    """To the same address without the slash at its end, which people and other software add."""
+    path, mark, query = request.get_full_path().partition("?")
+    return HttpResponseRedirect(f"{path.rstrip('/')}{mark}{query}")
+
+
+@require_safe
 @never_cache
 @door("view")
 def status(request: HttpRequest, tenant: Tenant) -> HttpResponse:
@@ -363,10 +387,33 @@ def _login_url() -> str:
         url = resolve_url(project_settings.LOGIN_URL)
         parts = urlsplit(url)
         if not parts.netloc:  # an address elsewhere is somebody else's to answer
-            resolve(f"/{parts.path.removeprefix(get_script_prefix()).lstrip('/')}")
+            match = _resolve(parts.path)
+            is_default = project_settings.LOGIN_URL == global_settings.LOGIN_URL
+            if is_default and _takes_anything(match, parts.path):
+                with suppress(NoReverseMatch):  # without the admin it is as good as any
+                    return reverse("admin:login")
     except (NoReverseMatch, Resolver404):
         return reverse("admin:login")
     return url
+
+
+def _resolve(path: str) -> ResolverMatch:
+    return resolve(f"/{path.removeprefix(get_script_prefix()).lstrip('/')}")
+
+
+def _takes_anything(match: ResolverMatch, path: str) -> bool:
+    """Whether the pattern would also answer an address that nobody has.
+
+    A content management system answers all that is left, and has no login at Django's default
+    address. What the host has set itself is trusted: there it may well be the catch-all's page.
+    """
+    start, _, _name = path.rstrip("/").rpartition("/")
+    end = "/" if path.endswith("/") else ""
+    try:
+        other = _resolve(f"{start}/{NOBODYS}{end}")
+    except Resolver404:
+        return False
+    return (other.route, other.func) == (match.route, match.func)
 
 
 def _require(request: HttpRequest, tenant: Tenant, action: str) -> None:
@@ -572,7 +619,7 @@ def _restore_commands(
         return None
     file = backups.directory_of(tenant).file(backup.file_name)
     return {
-        "restorebackup": f"python manage.py restorebackup {shlex.quote(tenant.id)} {backup.pk}",
+        "restorebackup": f"python manage.py restorebackup {arguments(tenant.id, str(backup.pk))}",
         "by_hand": manual.commands(tenant.database.resolve(), file.resolve(), backup.sha256),
     }
 

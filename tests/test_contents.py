@@ -1,12 +1,14 @@
 """Look inside: what a backup holds, beside today's database, and neither is disturbed."""
 
 import json
+import shlex
 import sqlite3
 import time
 from contextlib import closing
 from html import unescape
 
 import pytest
+from django.core.management import load_command_class
 from django.urls import reverse
 
 from tenant_backup import backups, manual, sqlite
@@ -150,6 +152,17 @@ class TestPage:
         assert "credits 100 100" in text_of(answer)
         assert str(tenant.root) not in answer.content.decode()
         assert "restorebackup" not in answer.content.decode()
+
+    def test_a_tenant_with_a_dash_is_no_option_of_the_command(self, add_tenant, visit):
+        backup = make(add_tenant("-acme"))
+        answer = visit("operator", tenant="-acme").get(address(backup))
+        command = f"python manage.py restorebackup -- -acme {backup.pk}"
+        assert command in unescape(answer.content.decode())
+        options = load_command_class("tenant_backup", "restorebackup").create_parser(
+            "manage.py", "restorebackup"
+        )
+        parsed = options.parse_args(shlex.split(command)[3:])
+        assert (parsed.tenant, parsed.backup) == ("-acme", str(backup.pk))
 
     def test_a_database_that_is_gone_is_said(self, tenant, visit):
         backup = make(tenant)

@@ -16,13 +16,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.apps import apps
 from django.conf import settings as project_settings
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.db import OperationalError, connection, connections, transaction
 from django.template.defaultfilters import filesizeformat
 from django.test import Client
 from django.test.utils import CaptureQueriesContext, override_script_prefix
-from django.urls import reverse
+from django.urls import include, path, re_path, reverse
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
@@ -216,7 +217,7 @@ def catalog():
 
 class TestRoutes:
     def test_every_route_has_its_row_here(self):
-        assert {pattern.name for pattern in urls.urlpatterns} == set(ROUTES)
+        assert {pattern.name for pattern in urls.urlpatterns if pattern.name} == set(ROUTES)
 
     def test_the_addresses_are_the_contracts(self):
         assert reverse("tenant_backup:overview") == PAGE
@@ -334,6 +335,35 @@ class TestRoutes:
         assert {"private", "no-store"} <= set(answer["Cache-Control"].split(", "))
 
 
+def catch_all(request, *args, **kwargs):
+    """The page of whatever address is left."""
+
+
+class TestSlash:
+    """An address with a slash at its end leads to the one without."""
+
+    @pytest.mark.parametrize("page", ["", "/contents/7", "/diagnosis", "/history"])
+    @pytest.mark.parametrize("person", ["ada", None])
+    def test_leads_to_the_page(self, tenant, visit, page, person):
+        client = visit(person)
+        for method in (client.get, client.head):
+            answer = method(f"{PAGE}{page}/", query_params={"page": "2", "x": "a&b"})
+            assert answer.status_code == 302
+            assert answer.url == f"{PAGE}{page}?page=2&x=a%26b"
+        assert client.get(f"{PAGE}/").url == PAGE
+
+    def test_under_a_prefix_too(self, tenant, visit):
+        answer = visit().get(f"{PAGE}/", SCRIPT_NAME="/app")
+        assert answer.url == f"/app{PAGE}"
+
+    @pytest.mark.parametrize("page", ["", "/contents/7", "/diagnosis", "/history"])
+    def test_nothing_else_is_led_anywhere(self, tenant, visit, page):
+        for method in ("post", "put", "patch", "delete", "options"):
+            assert getattr(visit(), method)(f"{PAGE}{page}/").status_code == 405
+        for name in ("create", "settings", "delete", "pin", "nothing"):
+            assert visit().post(f"{PAGE}/{name}/").status_code == 404
+
+
 class TestLogin:
     """Where somebody is sent who has not logged in."""
 
@@ -353,6 +383,39 @@ class TestLogin:
         project.LOGIN_URL = login_url
         answer = visit(None).get(f"{PAGE}?page=2")
         assert answer.url == f"{expected}?next=/settings/admin/backup%3Fpage%3D2"
+
+    @pytest.mark.parametrize(
+        "taker",
+        [
+            re_path(r"^((?:[\w\-]+/)*)$", catch_all),  # as Wagtail's
+            path("<path:address>", catch_all),
+            path("<path:address>/", catch_all),
+            re_path(r"^.*$", catch_all),
+            re_path(r"^accounts/(?P<page>[a-z-]+)/$", catch_all),
+        ],
+        ids=str,
+    )
+    def test_is_no_page_that_answers_every_address(self, tenant, visit, project, taker):
+        ours = path("", include("tenant_backup.urls"))
+        project.ROOT_URLCONF = (ours, path("admin/", admin.site.urls), taker)
+        assert urlsplit(visit(None).get(PAGE).url).path == LOGIN
+        # What the host has set itself is meant.
+        project.LOGIN_URL = "/accounts/sign-in/"
+        assert urlsplit(visit(None).get(PAGE).url).path == "/accounts/sign-in/"
+
+    def test_is_djangos_own_where_there_is_one(self, tenant, visit, project):
+        ours = path("", include("tenant_backup.urls"))
+        accounts = path("accounts/", include("django.contrib.auth.urls"))
+        taker = path("<path:address>", catch_all)
+        project.ROOT_URLCONF = (ours, accounts, path("admin/", admin.site.urls), taker)
+        assert urlsplit(visit(None).get(PAGE).url).path == "/accounts/login/"
+
+    def test_is_the_page_that_answers_where_there_is_no_admin(self, tenant, visit, project):
+        project.ROOT_URLCONF = (
+            path("", include("tenant_backup.urls")),
+            path("<path:address>", catch_all),
+        )
+        assert urlsplit(visit(None).get(PAGE).url).path == "/accounts/login/"
 
     def test_is_found_under_a_prefix_too(self, tenant, visit, project):
         for login_url in ["/app/admin/login/", "/elsewhere/"]:
