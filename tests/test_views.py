@@ -42,7 +42,7 @@ from tenant_backup.models import (
     Trigger,
 )
 from tenant_backup.tenants import Tenant
-from tests.conftest import assert_true_copy, names_in
+from tests.conftest import REPOSITORY, assert_true_copy, names_in
 from tests.tenancy import Tenants
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -1762,6 +1762,29 @@ class TestMarkup:
         page = visit().get(PAGE).content.decode()
         assert page.strip().startswith("<h1>Our own frame</h1>")
         assert f'"{PAGE}/create"' in page
+
+    def test_the_frame_of_the_documentation_works(self, tenant, visit, project, tmp_path):
+        text = (REPOSITORY / "docs" / "page.md").read_text()
+        [frame] = re.findall(r"```html\n(.*?)```", text, re.DOTALL)
+        base = "{% block head %}{% endblock %}<hr>{% block main %}{% endblock %}"
+        for name, code in {"tenant_backup": frame, "mysite": base}.items():
+            file = tmp_path / name / "base.html"
+            file.parent.mkdir()
+            file.write_text(code)
+        templates = copy.deepcopy(project.TEMPLATES)
+        templates[0]["DIRS"] = [tmp_path]
+        project.TEMPLATES = templates
+        backup = make(tenant)
+        for page in ("", "/history", "/diagnosis", f"/contents/{backup.pk}"):
+            answer = visit().get(f"{PAGE}{page}").content.decode()
+            head, _, main = answer.partition("<hr>")
+            assert "tenant_backup/backup.css" in head
+            assert '<div class="tenant-backup">' in main
+            assert "admin/" not in head
+        assert "settings.js" in visit().get(PAGE).content.decode().partition("<hr>")[0]
+        client = visit()
+        client.post(f"{PAGE}/delete")
+        assert "Select at least one backup" in client.get(PAGE).content.decode()
 
 
 def test_errors_of_use_cases_are_messages(tenant, visit, monkeypatch):
