@@ -1,6 +1,7 @@
 """The operator's view of all tenants, in Django's admin: how each stands, the catalog, the history.
 
-Whoever has these models' permissions has them for every tenant.
+Whoever has these models' permissions has them for every tenant, so the tenant provider says who is
+an operator at all: nobody else is let in, whatever permissions they have.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ from tenant_backup.models import (
     Health,
     Trigger,
 )
-from tenant_backup.tenants import Tenant, fault_of, get_provider
+from tenant_backup.tenants import Tenant, fault_of, get_provider, is_operator
 from tenant_backup.words import ago, going_in_words, when
 
 logger = logging.getLogger("tenant_backup")
@@ -73,13 +74,29 @@ FEW = 10
 
 
 class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """What they have in common: their rows come from the use cases, so none is added here."""
+    """What they have in common: for operators only, and none of their rows is added here.
+
+    The rows come from the use cases.
+    """
 
     class Media:
         css = {"all": ["tenant_backup/admin.css"]}
 
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        # The cheap question first: the admin asks it for each page, of other apps too.
+        return super().has_module_permission(request) and is_operator(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_view_permission(request, obj) and is_operator(request)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and is_operator(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and is_operator(request)
 
     def after_commit(self, work: Callable[[], None]) -> None:
         """Do it when the request's transaction, if it is in any, is over.
@@ -884,4 +901,5 @@ def _user_name(request: HttpRequest) -> str:
 
 def _may(request: HttpRequest, action: str, model: type[Model]) -> bool:
     codename = get_permission_codename(action, model._meta)
-    return request.user.has_perm(f"{model._meta.app_label}.{codename}")
+    permission = f"{model._meta.app_label}.{codename}"
+    return request.user.has_perm(permission) and is_operator(request)

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 from django.utils.translation import gettext
 from django_q.conf import Conf as ClusterConf
-from django_q.models import Failure, Schedule
+from django_q.models import Failure, OrmQ, Schedule
 from django_q.tasks import async_task
 
 from tenant_backup import backups, history, monitoring
@@ -69,8 +69,14 @@ FEW = 10
 up to `LONGEST_RETRY`; and only while few are outstanding, for workers that are merely busy shall
 not drown in copies."""
 
+HANDED_OVER_WITHIN = timedelta(minutes=10)
+"""What is queued for longer, and ticks could not hand over, does not reach the workers at all."""
+
 AHEAD = timedelta(minutes=5)
 """What is later than this was written by a clock that was wrong."""
+
+BEHIND = timedelta(minutes=5)
+"""A schedule that lags further behind would make up for ticks that nobody needs any more."""
 
 VERIFIED_APART = timedelta(days=1)
 """A backup that was verified so lately is not verified again, nor a second one of its tenant."""
@@ -106,6 +112,9 @@ class Standing:
     last_tick_at: datetime | None
     paused_at: datetime | None
     paused_by: str
+    waiting_since: datetime | None = None
+    """When ticks run and yet no backup reaches the workers: since when the oldest waits."""
+    waiting_because: str = ""
 
     @property
     def start_command(self) -> str:
@@ -124,15 +133,19 @@ def standing(now: datetime | None = None) -> Standing:
     """Whether automatic backups happen at present, and if not, why."""
     now = now or timezone.now()
     row = Automation.load()
+    left = None
     if not _is_set_up(now):
         state = State.NOT_SET_UP
     elif row.paused_at:
         state = State.PAUSED
-    elif _is_alive(row, now):
+    elif _is_alive(row, now) and not (left := _never_handed_over(now)):
         state = State.RUNNING
     else:
         state = State.STALLED
-    return Standing(state, row.last_tick_at, row.paused_at, row.paused_by)
+    standing = Standing(state, row.last_tick_at, row.paused_at, row.paused_by)
+    if left:
+        return replace(standing, waiting_since=left.created_at, waiting_because=left.error)
+    return standing
 
 
 def trouble(tenants: Iterable[Tenant], now: datetime | None = None) -> Standing | None:
@@ -164,9 +177,27 @@ def set_up() -> None:
         # The name is not unique in django-q2's table; a second row would only tick twice.
         Schedule.objects.filter(name=SCHEDULE_NAME).exclude(pk=schedule.pk).delete()
         now = timezone.now()
-        if schedule.next_run is None or schedule.next_run > now + AHEAD:
+        if not _is_near(schedule.next_run, now):
             wanted["next_run"] = now
         Schedule.objects.filter(pk=schedule.pk).update(**wanted)
+
+
+def take_down(using: str) -> None:
+    """Remove the schedule from this database, and what is queued there for our tasks.
+
+    Once the app is not installed any more, such a message would kill each worker that takes it.
+    """
+    tables = set(connections[using].introspection.table_names())
+    if Schedule._meta.db_table in tables:
+        Schedule.objects.using(using).filter(name=SCHEDULE_NAME).delete()
+    if OrmQ._meta.db_table in tables:
+        messages = OrmQ.objects.using(using)
+        ours = [
+            message.pk
+            for message in messages.iterator()
+            if str(message.task.get("func")) in (TICK, MAKE, VERIFY)
+        ]
+        messages.filter(pk__in=ours).delete()
 
 
 def set_up_after_migrate(*, using: str, **kwargs: Any) -> None:
@@ -220,6 +251,8 @@ def tick(now: datetime | None = None) -> None:
             _ensure_settings()
         with _logged("Marking what is dated in the future"):
             backups.note_future()
+    # With `catch_up`, django-q2's default, each tick that was missed would be made up for.
+    _schedules().filter(next_run__lt=timezone.now() - BEHIND).update(next_run=timezone.now())
     _mend_and_claim(now, BackupSettings.objects.all())
     _hand_over_waiting(now)
     with _logged("Choosing a backup to verify again"):
@@ -402,13 +435,35 @@ def _schedules() -> Any:
 
 
 def _is_set_up(now: datetime) -> bool:
-    """Whether there is the schedule; one that a wrong clock has put off is put right."""
+    """Whether there is the schedule; one that is far from now is put right.
+
+    django-q2 reckons from the clock of the moment: it would not tick for as long as that was ahead,
+    and no restart of the cluster would help. And it runs each tick that was missed in an outage.
+    """
     next_runs = list(_schedules().values_list("next_run", flat=True))
-    # django-q2 reckons from the clock of the moment, and would not tick for as long as that was
-    # ahead; no restart of the cluster would help.
-    if any(next_run is None or next_run > now + AHEAD for next_run in next_runs):
+    if not all(_is_near(next_run, now) for next_run in next_runs):
         set_up()
     return bool(next_runs)
+
+
+def _is_near(next_run: datetime | None, now: datetime) -> bool:
+    return next_run is not None and now - BEHIND <= next_run <= now + AHEAD
+
+
+def _never_handed_over(now: datetime) -> Backup | None:
+    """The oldest backup that waits although ticks run, if something keeps it from the workers."""
+    before = now - HANDED_OVER_WITHIN
+    left = Backup.objects.queued().filter(enqueued_at=None, created_at__lt=before)
+    oldest = left.order_by("created_at").first()
+    if oldest is None or oldest.error:
+        return oldest
+    # Without a cluster nothing is handed over: one backup is made after the other.
+    if _is_making_one(now, Backup.objects.all()):
+        return None
+    # What has waited for the end of a pause is not handed over before the next tick.
+    if Event.objects.filter(action=Action.RESUMED, created_at__gt=before).exists():
+        return None
+    return oldest
 
 
 def _is_alive(row: Automation, now: datetime) -> bool:
@@ -557,6 +612,14 @@ def _is_making_one(now: datetime, rows: BackupQuerySet) -> bool:
 
 
 def _hand_over_waiting(now: datetime) -> None:
+    if _in_a_transaction():
+        # As with `sync`, where the tick is run by the scheduler itself.
+        reason = gettext(
+            "It cannot be handed to a worker: the tick runs inside a database transaction. Is "
+            "“sync” set in Q_CLUSTER?"
+        )
+        _waiting().filter(enqueued_at=None, error="").update(error=reason)
+        return
     waiting = list(_waiting().order_by("created_at"))
     handed_over = [backup for backup in waiting if backup.enqueued_at]
     again = [backup for backup in handed_over if _is_overdue(backup, now)]

@@ -7,6 +7,7 @@ database, so they run only where Django runs such checks: in `migrate` and `chec
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
@@ -19,13 +20,14 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import connections, router
-from django.urls import NoReverseMatch, reverse
+from django.templatetags.static import static
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
 from django.utils.module_loading import import_string
 
 from tenant_backup.conf import Conf, conf
 from tenant_backup.models import Backup, BackupSettings
 from tenant_backup.routers import CatalogRouter
-from tenant_backup.tenants import Tenant, fault_of, get_provider
+from tenant_backup.tenants import HostNameTenants, Tenant, fault_of, get_provider
 
 PROVIDER_METHODS = ("all_tenants", "get_tenant", "tenant_for_request", "has_permission")
 
@@ -35,6 +37,12 @@ BROKERS_OF_OTHERS = ("broker_class", "iron_mq", "sqs", "mongo")
 
 SHORT_TIMEOUT = 60
 """Seconds; a database of some gigabytes takes longer to copy and check."""
+
+HOST_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
+"""What can stand before the first dot of a host name."""
+
+FEW = 10
+"""Tenants that one message names; of a larger number the rest is counted."""
 
 
 def register_all() -> None:
@@ -46,6 +54,8 @@ def register_all() -> None:
         check_time_zones,
         check_cluster,
         check_admin,
+        check_address,
+        check_static_files,
     ):
         checks.register(check, "tenant_backup")
     checks.register(check_tenants, Tags.database)
@@ -210,6 +220,11 @@ def check_cluster(
     elif not _has_broker(cluster):
         problem = "its broker is Redis, as Q_CLUSTER names no other, and redis cannot be imported"
         hint = f'Set Q_CLUSTER["orm"] to "{catalog}", or install redis.'
+    elif _of_our_cluster(cluster).get("sync"):
+        problem = (
+            'with "sync" tasks run inside the scheduler\'s transaction, where none can be made'
+        )
+        hint = 'Leave "sync" out of Q_CLUSTER.'
     elif not _is_known_cluster(cluster, _setting("CLUSTER")):
         problem = f"TENANT_BACKUP['CLUSTER'] is {_setting('CLUSTER')!r}, which Q_CLUSTER lacks"
         hint = 'Name a key of Q_CLUSTER["ALT_CLUSTERS"], or leave it out.'
@@ -230,7 +245,7 @@ def _check_times(cluster: dict[str, Any]) -> list[CheckMessage]:
     A task that is handed out twice, or whose worker was killed, is no danger: the catalog's rows
     and the tenant's lock see to that. It costs a worker, though, and a kill says nothing in words.
     """
-    cluster = {**cluster, **(cluster.get("ALT_CLUSTERS") or {}).get(_setting("CLUSTER"), {})}
+    cluster = _of_our_cluster(cluster)
     timeout, retry = cluster.get("timeout"), cluster.get("retry", 60)
     if not timeout:
         problem = "it has no timeout, so a backup that hangs keeps its worker for ever"
@@ -252,6 +267,11 @@ def _check_times(cluster: dict[str, Any]) -> list[CheckMessage]:
     ]
 
 
+def _of_our_cluster(cluster: dict[str, Any]) -> dict[str, Any]:
+    """What is set for the cluster that runs our tasks."""
+    return {**cluster, **(cluster.get("ALT_CLUSTERS") or {}).get(_setting("CLUSTER"), {})}
+
+
 def check_admin(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -270,6 +290,58 @@ def check_admin(
             id="tenant_backup.E012",
         )
     ]
+
+
+def check_address(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """The page's address leads to our page, and not to a pattern before it that takes anything."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    try:
+        address = reverse("tenant_backup:overview")
+    except NoReverseMatch:
+        return []  # a host need not have the page, or has it below an argument
+    path = f"/{address.removeprefix(get_script_prefix()).lstrip('/')}"
+    try:
+        match = resolve(path)
+    except Resolver404:
+        problem = "leads nowhere"
+    else:
+        if match.view_name == "tenant_backup:overview":
+            return []
+        name = match.view_name or match._func_path
+        problem = f"is answered by {name} (the pattern {match.route!r})"
+    return [
+        checks.Warning(
+            f"The address of the page of backups, {address}, {problem}.",
+            hint='Put path("", include("tenant_backup.urls")) first in the urlpatterns.',
+            id="tenant_backup.W004",
+        )
+    ]
+
+
+def check_static_files(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """The storage of static files knows ours; one with a manifest fails for what it lacks."""
+    if settings.DEBUG or not apps.is_installed("django.contrib.staticfiles"):
+        return []
+    folder = Path(__file__).parent / "static"
+    for file in sorted(folder.glob("tenant_backup/*.*")):
+        name = file.relative_to(folder).as_posix()
+        try:
+            static(name)
+        except Exception as error:  # noqa: BLE001 - whatever the host's storage raises
+            return [
+                checks.Warning(
+                    f"The page of backups cannot be shown, since the static file {name} has no "
+                    f"address: {type(error).__name__}: {error}",
+                    hint="Run manage.py collectstatic, after each upgrade too.",
+                    id="tenant_backup.W005",
+                )
+            ]
+    return []
 
 
 def _is_routed(name: str) -> bool:
@@ -334,7 +406,13 @@ def check_tenants(
             )
             for fault in faults
         ]
-    return [*_check_roots(tenants), *_check_ids(tenants), *_check_databases(tenants)]
+    return [
+        *_check_roots(tenants),
+        *_check_folders(tenants),
+        *_check_ids(tenants),
+        *_check_databases(tenants),
+        *_check_host_names(tenants),
+    ]
 
 
 def _is_migrated() -> bool:
@@ -351,6 +429,51 @@ def _check_roots(tenants: Sequence[Tenant]) -> list[CheckMessage]:
             id="tenant_backup.E009",
         )
         for root, ids in _shared((tenant.root, tenant.id) for tenant in tenants)
+    ]
+
+
+def _check_folders(tenants: Sequence[Tenant]) -> list[CheckMessage]:
+    """By links two tenants can have one folder of backups, though each has its own root."""
+    roots = {tenant.id: os.path.realpath(tenant.root) for tenant in tenants}
+    folders: dict[str, list[str]] = {}
+    for tenant in tenants:
+        folder = os.path.realpath(tenant.root / conf.DIRECTORY_NAME)
+        folders.setdefault(folder, []).append(tenant.id)
+    return [
+        Error(
+            f"The tenants {', '.join(map(repr, ids))} share the folder of backups {folder}.",
+            hint="Each would take the others' backups for its own. Give each its own folder.",
+            id="tenant_backup.E014",
+        )
+        for folder, ids in folders.items()
+        if len({roots[id_] for id_ in ids}) > 1
+    ]
+
+
+def _check_host_names(tenants: Sequence[Tenant]) -> list[CheckMessage]:
+    """Where the host name says whose page is asked for, each tenant's id can stand in one."""
+    ask = getattr(type(get_provider()), "tenant_for_request", None)
+    if ask is not HostNameTenants.tenant_for_request:
+        return []
+    number = Counter(tenant.id.lower() for tenant in tenants)
+    ids = [
+        tenant.id
+        for tenant in tenants
+        if not HOST_LABEL.fullmatch(tenant.id)
+        # Host names have no capitals: of several such ids only the lower-case one is meant.
+        or (number[tenant.id.lower()] > 1 and tenant.id != tenant.id.lower())
+    ]
+    if not ids:
+        return []
+    named = ", ".join(map(repr, ids[:FEW]))
+    more = f" and {len(ids) - FEW} more" if len(ids) > FEW else ""
+    return [
+        checks.Warning(
+            f"No host name leads to the page of these tenants: {named}{more}.",
+            hint="Name a tenant with letters, digits and hyphens (neither first nor last), "
+            "differing in more than capitals; or override the provider's tenant_for_request().",
+            id="tenant_backup.W006",
+        )
     ]
 
 

@@ -173,6 +173,11 @@ def _automation(tenant: Tenant, standing: Standing | None) -> Answer:
             "time": when(standing.paused_at),
         }
         command = "python manage.py automatebackups resume"
+    elif standing.waiting_since:
+        text = gettext("Backups that are queued since %(time)s do not reach a worker.") % {
+            "time": when(standing.waiting_since)
+        }
+        command = "python manage.py automatebackups status"
     elif state == "STALLED":
         text = f"{gettext('It is set up, and nothing carries it out.')} {seen}".rstrip()
         command = standing.start_command

@@ -34,6 +34,8 @@ SPACE_MARGIN = 16 * 1024 * 1024
 SLUG_LENGTH = 100
 """Characters of the tenant id in a file name; most file systems allow 255 bytes in all."""
 
+IGNORE_NAME = ".gitignore"
+
 SECONDS_BETWEEN_PULSES = 15
 
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
@@ -138,23 +140,35 @@ class BackupDirectory:
         with _writing(self.path):
             return self.path.is_dir()
 
-    def make(self) -> None:
+    def make(self, *, for_git_to_ignore: bool = True) -> None:
         """Make the directory, readable for its owner only, where there is none.
 
         The tenant root is made, too, but not the path above it, which would hide a mistyped one.
+        Some projects have their databases in a work tree: so a new directory says that git shall
+        leave it alone.
         """
+        is_new = False
         for folder in (self.root, self.path):
             with _writing(folder):
                 if folder.is_dir():
                     continue
                 with suppress(FileExistsError):
                     self._make_folder(folder)
+                    is_new = folder == self.path
                 # There may have been a file, or a link that leads nowhere; or another process was
                 # faster.
                 if not folder.is_dir():
                     raise NotWritable("%(path)s is not a directory.", path=folder)
                 _sync_directory(folder.parent)
         self._distrust_links()
+        if is_new and for_git_to_ignore:
+            self._let_git_ignore_it()
+
+    def _let_git_ignore_it(self) -> None:
+        """A convenience: no backup fails for the want of it."""
+        file = self.file(IGNORE_NAME)
+        with suppress(BackupError, OSError), os.fdopen(self.create(file), "wb") as stream:
+            stream.write(b"*\n")
 
     @contextmanager
     def as_owner(self) -> Iterator[None]:

@@ -604,7 +604,7 @@ class _Work:
         names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
         name = next(name for name in names if not os.path.lexists(parent / name))
         aside = BackupDirectory(parent, name, owners=(self.tenant.root, self.plan.database))
-        aside.make()
+        aside.make(for_git_to_ignore=False)
         return aside
 
     def replace_files(self) -> Path | None:

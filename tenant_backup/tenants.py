@@ -8,17 +8,21 @@ registered while a request was served does not exist in a worker or in a command
 from __future__ import annotations
 
 import ipaddress
+import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+from django.db.utils import ConnectionDoesNotExist
 from django.http import HttpRequest
 from django.http.request import split_domain_port
 from django.utils.module_loading import import_string
@@ -35,8 +39,10 @@ __all__ = [
     "TenantNotFound",
     "TenantProvider",
     "get_provider",
+    "is_operator",
 ]
 
+logger = logging.getLogger("tenant_backup")
 
 ID_LENGTH = 255
 """Characters of a tenant id, at most."""
@@ -119,6 +125,97 @@ class TenantProvider(ABC):
         """
         return False
 
+    def tenant_of(self, database: Path) -> Tenant | None:
+        """The tenant whose database is this file; None where it is nobody's.
+
+        Override it where that can be faster than a look at every tenant.
+        """
+        return _tenant_of(self, database)
+
+    def is_operator(self, request: HttpRequest) -> bool:
+        """Whether the request's user looks after all tenants, and not only after one.
+
+        An operator may use the Django admin of the backups, which has those of all tenants, and
+        sees paths and commands on the page. What an operator may do there, the model permissions
+        say. Override it where the users of all tenants are in one database.
+        """
+        return _is_operator_by_default(self, request)
+
+
+def is_operator(request: HttpRequest) -> bool:
+    """What the host's provider says of the request's user. It is asked once a request."""
+    kept: dict[str, Any] = vars(request)
+    user, answer = kept.get("_tenant_backup_operator", (None, False))
+    if user is None or user is not request.user:
+        provider = get_provider()
+        # The host's class may be older than this method, and need not be a subclass of ours.
+        ask = getattr(provider, "is_operator", None)
+        answer = bool(ask(request) if ask else _is_operator_by_default(provider, request))
+        kept["_tenant_backup_operator"] = request.user, answer
+    return answer
+
+
+def _is_operator_by_default(provider: TenantProvider, request: HttpRequest) -> bool:
+    return _has_permissions_of_operators(request) and not _is_user_of_a_tenant(provider, request)
+
+
+def _has_permissions_of_operators(request: HttpRequest) -> bool:
+    """As the admin asks: a superuser, or staff with a permission on one of our models."""
+    user: Any = request.user
+    if not user.is_active:
+        return False
+    is_staff = getattr(user, "is_staff", False)
+    return bool(user.is_superuser or (is_staff and user.has_module_perms("tenant_backup")))
+
+
+def _is_user_of_a_tenant(provider: TenantProvider, request: HttpRequest) -> bool:
+    """Whether the user was loaded from a tenant's database, or from nobody knows where.
+
+    Such a user is superuser of that tenant alone. Where the catalog is in a tenant's database, the
+    users of that one are not kept out: whoever has the catalog has all backups anyway.
+    """
+    alias = getattr(getattr(request.user, "_state", None), "db", None)
+    if alias is None:
+        return True
+    if alias == conf.CATALOG_DATABASE:
+        return False
+    try:
+        file = sqlite_file(alias)
+        catalog = sqlite_file(conf.CATALOG_DATABASE)
+    except ConnectionDoesNotExist:
+        return True
+    if file is None or (catalog is not None and _is_same_file(file, catalog)):
+        return False
+    try:
+        # Users of a tenant's own database are mostly at that tenant's address: then nobody else
+        # need be asked about.
+        if _is_same_file(file, provider.tenant_for_request(request).database):
+            return True
+    except Exception:
+        logger.debug("The request is at no tenant's address.", exc_info=True)
+    try:
+        ask = getattr(provider, "tenant_of", None)
+        return (ask(file) if ask else _tenant_of(provider, file)) is not None
+    except Exception:
+        logger.exception("The tenant provider cannot say whose database %s is.", file)
+        return True
+
+
+def _tenant_of(provider: TenantProvider, database: Path) -> Tenant | None:
+    for tenant in provider.all_tenants():
+        if not fault_of(tenant) and _is_same_file(tenant.database, database):
+            return tenant
+    return None
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    if one == other:
+        return True
+    try:
+        return one.samefile(other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
+
 
 @cache
 def _provider(dotted_path: str) -> TenantProvider:
@@ -173,9 +270,15 @@ class SingleTenant(TenantProvider):
     def has_permission(self, request: HttpRequest, tenant: Tenant, action: str) -> bool:
         return action in self.permissions and request.user.has_perm(self.permissions[action])
 
+    def is_operator(self, request: HttpRequest) -> bool:
+        """Whoever has the permissions: there is no other tenant whom that could harm."""
+        return _has_permissions_of_operators(request)
+
 
 class HostNameTenants(TenantProvider):
     """The tenant's id is the first label of the request's host name: `acme` in `acme.example.com`.
+
+    Host names have no capitals, so `acme` also leads to a tenant `Acme`, unless `ACME` is another.
 
     A host name says nothing of who belongs to the tenant, so only superusers are admitted;
     override `has_permission` to admit the tenant's own people.
@@ -186,8 +289,24 @@ class HostNameTenants(TenantProvider):
         try:
             ipaddress.ip_address(host.strip("[]"))
         except ValueError:
-            return self.get_tenant(host.split(".", 1)[0])
+            return self._tenant_of_label(host.split(".", 1)[0])
         raise TenantNotFound("The address %(host)s names no tenant.", host=host)
+
+    def _tenant_of_label(self, label: str) -> Tenant:
+        try:
+            return self.get_tenant(label)
+        except TenantNotFound:
+            # More than one would be a guess about whose data is shown.
+            alike = [
+                tenant
+                for tenant in self.all_tenants()
+                if not fault_of(tenant)
+                and tenant.id.isascii()
+                and tenant.id.lower() == label.lower()
+            ]
+            if len(alike) != 1:
+                raise
+            return alike[0]
 
     def has_permission(self, request: HttpRequest, tenant: Tenant, action: str) -> bool:
         return bool(request.user.is_active and request.user.is_superuser)

@@ -19,4 +19,9 @@ urlpatterns = [
     path("settings/admin/backup/diagnosis", views.diagnose, name="diagnosis"),
     path("settings/admin/backup/history", views.history, name="history"),
     path("settings/admin/backup/status", views.status, name="status"),
+    # The addresses have no slash at their end. Who types one is led to the page all the same.
+    path("settings/admin/backup/", views.without_slash),
+    path("settings/admin/backup/contents/<str:backup_id>/", views.without_slash),
+    path("settings/admin/backup/diagnosis/", views.without_slash),
+    path("settings/admin/backup/history/", views.without_slash),
 ]

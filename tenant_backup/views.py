@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial, wraps
@@ -19,16 +19,31 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.apps import apps
+from django.conf import global_settings
 from django.conf import settings as project_settings
 from django.contrib import admin, messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, ImproperlyConfigured, PermissionDenied
 from django.core.paginator import Paginator
 from django.db import OperationalError
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import (
+    FileResponse,
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    JsonResponse,
+)
 from django.shortcuts import get_object_or_404, redirect, render, resolve_url
 from django.template.defaultfilters import filesizeformat
-from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
+from django.urls import (
+    NoReverseMatch,
+    Resolver404,
+    ResolverMatch,
+    get_script_prefix,
+    resolve,
+    reverse,
+)
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext, pgettext
@@ -41,8 +56,8 @@ from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
 from tenant_backup.forms import LabelForm, SettingsForm
 from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
-from tenant_backup.tenants import Tenant, fault_of, get_provider
-from tenant_backup.words import going_in_words, settings_in_words
+from tenant_backup.tenants import Tenant, fault_of, get_provider, is_operator
+from tenant_backup.words import arguments, going_in_words, settings_in_words
 
 logger = logging.getLogger("tenant_backup")
 
@@ -51,6 +66,8 @@ Reader = Callable[[str], str]
 
 ACTIONS = ("view", "create", "delete", "download", "configure")
 """What the tenant provider is asked about."""
+
+NOBODYS = "an-address-that-nobody-has"
 
 PAGE_SIZE = 25
 HISTORY_SIZE = 50
@@ -315,6 +332,13 @@ def history(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 
 
 @require_safe
+def without_slash(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+    """To the same address without the slash at its end, which people and other software add."""
+    path, mark, query = request.get_full_path().partition("?")
+    return HttpResponseRedirect(f"{path.rstrip('/')}{mark}{query}")
+
+
+@require_safe
 @never_cache
 @door("view")
 def status(request: HttpRequest, tenant: Tenant) -> HttpResponse:
@@ -363,10 +387,33 @@ def _login_url() -> str:
         url = resolve_url(project_settings.LOGIN_URL)
         parts = urlsplit(url)
         if not parts.netloc:  # an address elsewhere is somebody else's to answer
-            resolve(f"/{parts.path.removeprefix(get_script_prefix()).lstrip('/')}")
+            match = _resolve(parts.path)
+            is_default = project_settings.LOGIN_URL == global_settings.LOGIN_URL
+            if is_default and _takes_anything(match, parts.path):
+                with suppress(NoReverseMatch):  # without the admin it is as good as any
+                    return reverse("admin:login")
     except (NoReverseMatch, Resolver404):
         return reverse("admin:login")
     return url
+
+
+def _resolve(path: str) -> ResolverMatch:
+    return resolve(f"/{path.removeprefix(get_script_prefix()).lstrip('/')}")
+
+
+def _takes_anything(match: ResolverMatch, path: str) -> bool:
+    """Whether the pattern would also answer an address that nobody has.
+
+    A content management system answers all that is left, and has no login at Django's default
+    address. What the host has set itself is trusted: there it may well be the catch-all's page.
+    """
+    start, _, _name = path.rstrip("/").rpartition("/")
+    end = "/" if path.endswith("/") else ""
+    try:
+        other = _resolve(f"{start}/{NOBODYS}{end}")
+    except Resolver404:
+        return False
+    return (other.route, other.func) == (match.route, match.func)
 
 
 def _require(request: HttpRequest, tenant: Tenant, action: str) -> None:
@@ -507,7 +554,8 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         decision.backup.pk: " ".join(decision.reasons)
         for decision in backups.removals_after_next(tenant)
     }
-    read = _reader_of(tenant, sees_paths=may["configure"])
+    sees_paths = is_operator(request)
+    read = _reader_of(tenant, sees_paths=sees_paths)
     line = partial(_line, read=read, going=going, now=now)
     next_run_at = settings.next_run(now, tenant.zone)
     # Pruning alone would fill the few lines that there are: it follows from each backup.
@@ -540,7 +588,7 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         "lines": (lines := [line(backup) for backup in page]),
         "has_deletable": any(one.is_deletable for one in lines),
         "form": form or SettingsForm(instance=settings),
-        "directory": backups.directory_of(tenant).path if may["configure"] else None,
+        "directory": backups.directory_of(tenant).path if sees_paths else None,
         "database_bytes": backups.database_bytes(tenant),
         "events": _events(newest[:HISTORY_ON_THE_PAGE], read),
     }
@@ -568,12 +616,12 @@ def _is_uncounted(table: backups.Table) -> bool:
 def _restore_commands(
     request: HttpRequest, tenant: Tenant, backup: Backup
 ) -> dict[str, str] | None:
-    """The commands for the operator, with paths, so for those only who may configure."""
-    if not get_provider().has_permission(request, tenant, "configure"):
+    """The commands for the operator, with paths; None for anybody else."""
+    if not is_operator(request):
         return None
     file = backups.directory_of(tenant).file(backup.file_name)
     return {
-        "restorebackup": f"python manage.py restorebackup {shlex.quote(tenant.id)} {backup.pk}",
+        "restorebackup": f"python manage.py restorebackup {arguments(tenant.id, str(backup.pk))}",
         "by_hand": manual.commands(tenant.database.resolve(), file.resolve(), backup.sha256),
     }
 
@@ -662,14 +710,13 @@ def _time(backup: Backup) -> str:
 
 
 def _reason(error: BackupError | str, request: HttpRequest, tenant: Tenant) -> str:
-    """An error's text for this user: where files are on the server is for who may configure."""
+    """An error's text for this user: where files are on the server is for operators only."""
     return _reader(request, tenant)(str(error))
 
 
 def _reader(request: HttpRequest, tenant: Tenant) -> Reader:
     """How this user reads a text that may name paths."""
-    sees_paths = get_provider().has_permission(request, tenant, "configure")
-    return _reader_of(tenant, sees_paths=sees_paths)
+    return _reader_of(tenant, sees_paths=is_operator(request))
 
 
 def _reader_of(tenant: Tenant, *, sees_paths: bool) -> Reader:

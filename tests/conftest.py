@@ -122,8 +122,10 @@ def send_mail_by(settings, backend):
 
 
 def names_in(directory):
-    """Everything in a backup directory but the lock, which stays."""
-    return sorted(path.name for path in directory.iterdir() if path.name != ".lock")
+    """Everything in a backup directory but the lock, which stays, and the note to git."""
+    return sorted(
+        path.name for path in directory.iterdir() if path.name not in {".lock", ".gitignore"}
+    )
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 from django_q.exceptions import TimeoutException
@@ -640,6 +640,90 @@ class TestStanding:
         backups.request(tenant, MANUAL).start("acme-1.sqlite3")
         directory.create_partial("acme-1.sqlite3")
         assert automation.standing().state is State.STALLED
+
+    def test_a_backup_that_is_never_handed_over_is_trouble(self, tenant, capsys):
+        now = timezone.now()
+        Automation.load()
+        Automation.objects.update(last_tick_at=now)
+        make_due(tenant, now + timedelta(days=1))
+        backup = backups.request(tenant, MANUAL)
+        assert automation.standing().state is State.RUNNING
+        assert automation.trouble([tenant]) is None
+        Backup.objects.update(created_at=now - timedelta(minutes=11))
+        standing = automation.trouble([tenant])
+        assert standing.state is State.STALLED
+        with pytest.raises(CommandError):
+            call_command("checkbackups")
+        assert "do not reach a worker" in capsys.readouterr().err
+        # As soon as it is handed over, all is well.
+        automation.enqueue(backup)
+        assert automation.standing().state is State.RUNNING
+
+    def test_a_broker_out_of_reach_is_trouble_that_is_named(self, tenant, monkeypatch):
+        def fail(*arguments, **options):
+            raise ConnectionError("no route to host")
+
+        monkeypatch.setattr(automation, "async_task", fail)
+        backup = backups.request(tenant, MANUAL)
+        automation.tick()
+        Backup.objects.update(created_at=timezone.now() - timedelta(minutes=11))
+        # Even while a person makes another one.
+        assert "no route to host" in automation.standing().waiting_because
+        assert automation.standing().waiting_since
+        backup.refresh_from_db()
+        assert backup.status == Status.QUEUED
+
+    def test_a_tick_inside_the_schedulers_transaction_says_so(self, tenant):
+        backups.request(tenant, MANUAL)
+        with transaction.atomic():
+            automation.tick()
+        Backup.objects.update(created_at=timezone.now() - timedelta(minutes=11))
+        assert "Is “sync” set in Q_CLUSTER?" in automation.standing().waiting_because
+        # The next tick that is outside makes up for it.
+        Automation.objects.update(last_tick_at=None)
+        automation.tick()
+        assert Backup.objects.get().error == ""
+        assert automation.standing().state is State.RUNNING
+
+    def test_what_waits_its_turn_without_a_cluster_is_no_trouble(self, add_tenant):
+        first, second = add_tenant("acme"), add_tenant("globex")
+        now = timezone.now()
+        backups.directory_of(first).make()
+        Automation.load()
+        Automation.objects.update(last_tick_at=now)
+        Backup.objects.create(
+            tenant_id=first.id, trigger="automatic", status=Status.RUNNING, started_at=now
+        )
+        backups.request(second, MANUAL)
+        Backup.objects.queued().update(created_at=now - timedelta(hours=1))
+        assert automation.standing().state is State.RUNNING
+
+    def test_what_has_waited_for_the_end_of_a_pause_is_no_trouble(self, tenant):
+        automation.pause("grace")
+        backups.request(tenant, MANUAL)
+        Backup.objects.update(created_at=timezone.now() - timedelta(hours=1))
+        Automation.objects.update(last_tick_at=timezone.now())
+        assert automation.standing().state is State.PAUSED
+        automation.resume("grace")
+        assert automation.standing().state is State.RUNNING
+        Event.objects.update(created_at=timezone.now() - timedelta(minutes=11))
+        assert automation.standing().state is State.STALLED
+
+    @pytest.mark.parametrize("put_right", ["tick", "standing", "set_up"])
+    def test_a_schedule_that_lies_behind_is_set_to_now(self, put_right):
+        Schedule.objects.create(name="hosts", func="x", next_run=NOW)
+        ours = Schedule.objects.filter(name="tenant_backup")
+        ours.update(next_run=timezone.now() - timedelta(days=365))
+        before = timezone.now()
+        getattr(automation, put_right)()
+        assert before <= ours.get().next_run <= timezone.now()
+        assert Schedule.objects.get(name="hosts").next_run == NOW
+        # What is a little late is left to django-q2.
+        late = timezone.now() - timedelta(minutes=2)
+        ours.update(next_run=late)
+        Automation.objects.update(last_tick_at=None)
+        getattr(automation, put_right)()
+        assert ours.get().next_run == late
 
     def test_a_schedule_that_a_wrong_clock_has_put_off_is_put_right(self):
         """django-q2 reckons the next run from the clock of the moment, and would wait for it."""

@@ -13,10 +13,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from django.contrib import admin
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connections
+from django.test.utils import override_script_prefix
+from django.urls import include, path, re_path
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -24,7 +28,7 @@ from hypothesis import strategies as st
 import tenant_backup.checks
 from tenant_backup.conf import Conf
 from tenant_backup.routers import CatalogRouter
-from tenant_backup.tenants import Tenant, TenantProvider
+from tenant_backup.tenants import HostNameTenants, Tenant, TenantProvider
 from tests.tenancy import Tenants
 from tests.test_conf import DEFAULTS, WRONG
 
@@ -438,6 +442,75 @@ def test_the_hints_name_the_control_database(settings, another_database):
     assert f'{{"orm": "{another_database}", ' in hint
 
 
+@pytest.mark.parametrize("where", ["in all", "in ours"])
+def test_w001_with_sync_nothing_is_ever_made(settings, where):
+    settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "CLUSTER": "long"}
+    in_all, in_ours = [{"sync": True}, {}] if where == "in all" else [{}, {"sync": True}]
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, **in_all, "ALT_CLUSTERS": {"long": in_ours}}
+    ((id_, sentence),) = run_without_database()
+    assert id_ == "W001"
+    assert '"sync"' in sentence
+
+
+# The addresses and the files of the page
+
+
+def catch_all(request, path=""):
+    """What answers every address that is left, as that of a content management system."""
+
+
+ADMIN = path("admin/", admin.site.urls)
+OURS = path("", include("tenant_backup.urls"))
+
+
+@pytest.mark.parametrize(
+    "taker",
+    [
+        path("<path:path>", catch_all, name="serve"),
+        re_path(r"^settings/.*$", catch_all, name="serve"),
+        path("settings/<slug:a>/<slug:b>", catch_all, name="serve"),
+    ],
+    ids=str,
+)
+def test_w004_another_pattern_answers_the_pages_address(settings, taker):
+    settings.ROOT_URLCONF = (ADMIN, taker, OURS)
+    ((id_, sentence, hint),) = run_with_hints(databases=None, tags=["tenant_backup"])
+    assert id_ == "W004"
+    assert "/settings/admin/backup, is answered by serve" in sentence
+    assert "first in the urlpatterns" in hint
+    settings.ROOT_URLCONF = (OURS, ADMIN, taker)
+    assert run_without_database() == []
+
+
+def test_the_pages_address_is_found_below_a_prefix(settings):
+    with override_script_prefix("/app/"):
+        assert run_without_database() == []
+
+
+@pytest.fixture
+def manifest(settings, tmp_path):
+    """A host whose static files have a manifest, as `collectstatic` makes it."""
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.staticfiles"]
+    backend = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": backend}}
+    settings.STATIC_ROOT = tmp_path
+    settings.DEBUG = False
+
+
+def test_w005_static_files_that_were_not_collected(settings, manifest, tmp_path):
+    ((id_, sentence, hint),) = run_with_hints(databases=None, tags=["tenant_backup"])
+    assert id_ == "W005"
+    assert "tenant_backup/admin.css" in sentence
+    assert "collectstatic" in hint
+    # While one develops, none is needed.
+    settings.DEBUG = True
+    assert run_without_database() == []
+    settings.DEBUG = False
+    call_command("collectstatic", interactive=False, verbosity=0)
+    staticfiles_storage.hashed_files = staticfiles_storage.load_manifest()[0]
+    assert run_without_database() == []
+
+
 # The tenants
 
 
@@ -540,6 +613,64 @@ def test_e013_one_database_for_two_tenants(monkeypatch, tmp_path, way):
         Tenant("bolt", "Bolt", tmp_path / "bolt", other),
     )
     assert run() == [("E013", f"The tenants 'acme', 'bolt' share the database {database}.")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("way", ["folder", "name"])
+def test_e014_one_folder_of_backups_for_two_tenants(settings, monkeypatch, tmp_path, way):
+    folder = {"folder": "backups", "name": "copies"}[way]
+    settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "DIRECTORY_NAME": folder}
+    for name in ("acme", "apart", "bolt"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "acme" / folder).mkdir()
+    (tmp_path / "bolt" / folder).symlink_to(tmp_path / "acme" / folder)
+    tenants(
+        monkeypatch,
+        *(
+            Tenant(name, name, tmp_path / name, tmp_path / name / "db")
+            for name in ("acme", "apart", "bolt")
+        ),
+    )
+    shared = tmp_path / "acme" / folder
+    assert run() == [("E014", f"The tenants 'acme', 'bolt' share the folder of backups {shared}.")]
+
+
+class ByHostName(Tenants):
+    """Takes the tenant from the host name as the ready-made providers do."""
+
+    tenant_for_request = HostNameTenants.tenant_for_request
+
+
+@pytest.mark.django_db
+def test_w006_ids_that_no_host_name_can_carry(settings, monkeypatch, tmp_path):
+    settings.TENANT_BACKUP = {"TENANT_PROVIDER": path_of(ByHostName)}
+    wrong = ["my_shop", "x.y", "-a", "a-", "Käse", "a" * 64, "TWICE", "a b"]
+    right = ["acme", "a-b", "7", "a" * 63, "Upper", "twice"]
+    names = [*wrong, *right]
+    tenants(
+        monkeypatch,
+        *(Tenant(name, name, tmp_path / name, tmp_path / name / "db") for name in names),
+    )
+    ((id_, sentence),) = run()
+    assert id_ == "W006"
+    named = ", ".join(map(repr, wrong))
+    assert sentence == f"No host name leads to the page of these tenants: {named}."
+    # Of a host that finds the tenant otherwise, nothing is known.
+    settings.TENANT_BACKUP = {"TENANT_PROVIDER": "tests.tenancy.Tenants"}
+    assert run() == []
+
+
+@pytest.mark.django_db
+def test_w006_of_very_many_only_a_few_are_named(settings, monkeypatch, tmp_path):
+    settings.TENANT_BACKUP = {"TENANT_PROVIDER": path_of(ByHostName)}
+    names = [f"shop_{number}" for number in range(25)]
+    tenants(
+        monkeypatch,
+        *(Tenant(name, name, tmp_path / name, tmp_path / name / "db") for name in names),
+    )
+    ((_, sentence),) = run()
+    assert sentence.count("'shop_") == 10
+    assert sentence.endswith("and 15 more.")
 
 
 @pytest.mark.django_db

@@ -275,8 +275,9 @@ def test_twelve_hours_without_a_cluster_are_followed_by_one_backup_each(host, ca
     assert dict(host.query("SELECT tenant_id, next_run_at FROM tenant_backup_backupsettings")) == {
         name: schedule.next_slot(rule, name, zone, now) for name, rule in rules.items()
     }
+    # Nor do the ticks that were missed follow.
     ((next_run,),) = host.query("SELECT next_run FROM django_q_schedule")
-    assert (next_run < now) == catch_up
+    assert next_run > began + timedelta(hours=11)
 
 
 def test_paused_nothing_is_made(due_host):

@@ -1,19 +1,21 @@
 """Look inside: what a backup holds, beside today's database, and neither is disturbed."""
 
 import json
+import shlex
 import sqlite3
 import time
 from contextlib import closing
 from html import unescape
 
 import pytest
+from django.core.management import load_command_class
 from django.urls import reverse
 
 from tenant_backup import backups, manual, sqlite
 from tenant_backup.models import Backup, Event
 from tests.conftest import Process, make_database, names_in
 from tests.test_sqlite_restore import KILLED
-from tests.test_views import EVERYTHING, HostNames, is_page, make, project, said, text_of, visit
+from tests.test_views import is_page, make, project, said, text_of, visit
 
 __all__ = ["project", "visit"]  # fixtures
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -140,19 +142,27 @@ class TestPage:
         assert answer.content.decode().count('class="changed"') == 1
         assert not Event.objects.filter(action="downloaded").exists()
 
-    def test_the_operators_commands_are_for_those_who_may_configure(
-        self, tenant, visit, monkeypatch
-    ):
+    def test_the_operators_commands_are_for_operators(self, tenant, visit):
         backup = make(tenant)
         file = backups.directory_of(tenant).file(backup.file_name)
-        page = unescape(visit().get(address(backup)).content.decode())
+        page = unescape(visit("operator").get(address(backup)).content.decode())
         assert manual.commands(tenant.database, file, backup.sha256) in page
         assert f"python manage.py restorebackup acme {backup.pk}" in page
-        monkeypatch.setitem(HostNames.may, "ada", {"acme": EVERYTHING - {"configure"}})
         answer = visit().get(address(backup))
         assert "credits 100 100" in text_of(answer)
         assert str(tenant.root) not in answer.content.decode()
         assert "restorebackup" not in answer.content.decode()
+
+    def test_a_tenant_with_a_dash_is_no_option_of_the_command(self, add_tenant, visit):
+        backup = make(add_tenant("-acme"))
+        answer = visit("operator", tenant="-acme").get(address(backup))
+        command = f"python manage.py restorebackup -- -acme {backup.pk}"
+        assert command in unescape(answer.content.decode())
+        options = load_command_class("tenant_backup", "restorebackup").create_parser(
+            "manage.py", "restorebackup"
+        )
+        parsed = options.parse_args(shlex.split(command)[3:])
+        assert (parsed.tenant, parsed.backup) == ("-acme", str(backup.pk))
 
     def test_a_database_that_is_gone_is_said(self, tenant, visit):
         backup = make(tenant)

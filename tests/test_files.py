@@ -78,12 +78,16 @@ def mode(path):
 
 
 def names(directory):
-    return sorted(path.name for path in directory.path.iterdir())
+    return sorted(set(os.listdir(directory.path)) - {".gitignore"})  # noqa: PTH208
 
 
 def content(directory):
-    """Everything in the directory: each name with what it holds."""
-    return {path.name: path.read_bytes() for path in directory.path.iterdir()}
+    """Everything in the directory but the note to git: each name with what it holds."""
+    return {
+        path.name: path.read_bytes()
+        for path in directory.path.iterdir()
+        if path.name != ".gitignore"
+    }
 
 
 # Names
@@ -192,6 +196,54 @@ def test_a_root_whose_path_is_not_there_is_not_made(tmp_path):
         mistyped.make()
     assert str(mistyped.root) in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_directory_is_ignored_by_git(tmp_path):
+    tenants = BackupDirectory(tmp_path / "root", "backups")
+    tenants.make()
+    note = tenants.path / ".gitignore"
+    assert note.read_text() == "*\n"
+    assert mode(note) == 0o600
+    # It is the owner's from then on.
+    note.write_text("!*.sqlite3\n")
+    tenants.make()
+    assert note.read_text() == "!*.sqlite3\n"
+    note.unlink()
+    tenants.make()
+    assert not note.exists()
+    # And a folder that somebody else has made, theirs all the time.
+    (tmp_path / "theirs" / "backups").mkdir(parents=True)
+    theirs = BackupDirectory(tmp_path / "theirs", "backups")
+    theirs.make()
+    assert list(theirs.path.iterdir()) == []
+    aside = BackupDirectory(tmp_path, "aside")
+    aside.make(for_git_to_ignore=False)
+    assert list(aside.path.iterdir()) == []
+
+
+def test_git_itself_ignores_the_directory(tmp_path):
+    if not shutil.which("git"):
+        pytest.skip("There is no git here.")
+    git = ["git", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    directory = BackupDirectory(tmp_path / "root", "backups")
+    directory.make()
+    directory.create_partial(NAME)
+    status = subprocess.run(
+        [*git, "status", "--porcelain", "-uall"], check=True, capture_output=True, text=True
+    )
+    assert status.stdout == ""
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
+def test_no_directory_fails_for_want_of_the_note_to_git(tmp_path, monkeypatch, code):
+    def refuse(self, path):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(BackupDirectory, "create", refuse)
+    directory = BackupDirectory(tmp_path / "root", "backups")
+    directory.make()
+    assert directory.path.is_dir()
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link"])

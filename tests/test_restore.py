@@ -305,7 +305,7 @@ def test_where_there_are_no_links_files_are_moved(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", refuse)
     (tmp_path / "file").write_bytes(b"content")
     aside = BackupDirectory(tmp_path, "aside")
-    aside.make()
+    aside.make(for_git_to_ignore=False)
     aside.take_in([tmp_path / "file", tmp_path / "not there"])
     assert [path.name for path in aside.path.iterdir()] == ["file"]
     assert not (tmp_path / "file").exists()

@@ -401,6 +401,22 @@ def test_the_first_label_of_the_host_name_is_the_tenant(folders, tmp_path, reque
     assert folders.tenant_for_request(request_from(host=host)).id == "acme"
 
 
+def test_a_tenant_with_capitals_is_found_where_no_other_can_be_meant(
+    folders, tmp_path, request_from
+):
+    for name in ("Acme", "Bolt", "BOLT", "bolt", "Core", "CORE"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    if len(ids(folders)) < 6:
+        pytest.skip("This file system does not tell capitals apart.")
+    for host, name in {"acme": "Acme", "ACME": "Acme", "bolt": "bolt", "BOLT": "bolt"}.items():
+        assert folders.tenant_for_request(request_from(host=f"{host}.example.com")).id == name
+    # The Kelvin sign is a small k when it is made small.
+    (tmp_path / "\N{KELVIN SIGN}ind").mkdir()
+    for host in ("core", "CORE", "kind", "acm"):
+        with pytest.raises(TenantNotFound):
+            folders.tenant_for_request(request_from(host=f"{host}.example.com"))
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("provider", [DirectoryTenants, DatabaseTenants])
 @pytest.mark.parametrize("action", [*PERMISSIONS, "anything"])

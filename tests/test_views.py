@@ -16,13 +16,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.apps import apps
 from django.conf import settings as project_settings
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.db import OperationalError, connection, connections, transaction
 from django.template.defaultfilters import filesizeformat
 from django.test import Client
 from django.test.utils import CaptureQueriesContext, override_script_prefix
-from django.urls import reverse
+from django.urls import include, path, re_path, reverse
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
@@ -41,7 +42,7 @@ from tenant_backup.models import (
     Trigger,
 )
 from tenant_backup.tenants import Tenant
-from tests.conftest import assert_true_copy, names_in
+from tests.conftest import REPOSITORY, assert_true_copy, names_in
 from tests.tenancy import Tenants
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -216,7 +217,7 @@ def catalog():
 
 class TestRoutes:
     def test_every_route_has_its_row_here(self):
-        assert {pattern.name for pattern in urls.urlpatterns} == set(ROUTES)
+        assert {pattern.name for pattern in urls.urlpatterns if pattern.name} == set(ROUTES)
 
     def test_the_addresses_are_the_contracts(self):
         assert reverse("tenant_backup:overview") == PAGE
@@ -334,6 +335,35 @@ class TestRoutes:
         assert {"private", "no-store"} <= set(answer["Cache-Control"].split(", "))
 
 
+def catch_all(request, *args, **kwargs):
+    """The page of whatever address is left."""
+
+
+class TestSlash:
+    """An address with a slash at its end leads to the one without."""
+
+    @pytest.mark.parametrize("page", ["", "/contents/7", "/diagnosis", "/history"])
+    @pytest.mark.parametrize("person", ["ada", None])
+    def test_leads_to_the_page(self, tenant, visit, page, person):
+        client = visit(person)
+        for method in (client.get, client.head):
+            answer = method(f"{PAGE}{page}/", query_params={"page": "2", "x": "a&b"})
+            assert answer.status_code == 302
+            assert answer.url == f"{PAGE}{page}?page=2&x=a%26b"
+        assert client.get(f"{PAGE}/").url == PAGE
+
+    def test_under_a_prefix_too(self, tenant, visit):
+        answer = visit().get(f"{PAGE}/", SCRIPT_NAME="/app")
+        assert answer.url == f"/app{PAGE}"
+
+    @pytest.mark.parametrize("page", ["", "/contents/7", "/diagnosis", "/history"])
+    def test_nothing_else_is_led_anywhere(self, tenant, visit, page):
+        for method in ("post", "put", "patch", "delete", "options"):
+            assert getattr(visit(), method)(f"{PAGE}{page}/").status_code == 405
+        for name in ("create", "settings", "delete", "pin", "nothing"):
+            assert visit().post(f"{PAGE}/{name}/").status_code == 404
+
+
 class TestLogin:
     """Where somebody is sent who has not logged in."""
 
@@ -353,6 +383,39 @@ class TestLogin:
         project.LOGIN_URL = login_url
         answer = visit(None).get(f"{PAGE}?page=2")
         assert answer.url == f"{expected}?next=/settings/admin/backup%3Fpage%3D2"
+
+    @pytest.mark.parametrize(
+        "taker",
+        [
+            re_path(r"^((?:[\w\-]+/)*)$", catch_all),  # as Wagtail's
+            path("<path:address>", catch_all),
+            path("<path:address>/", catch_all),
+            re_path(r"^.*$", catch_all),
+            re_path(r"^accounts/(?P<page>[a-z-]+)/$", catch_all),
+        ],
+        ids=str,
+    )
+    def test_is_no_page_that_answers_every_address(self, tenant, visit, project, taker):
+        ours = path("", include("tenant_backup.urls"))
+        project.ROOT_URLCONF = (ours, path("admin/", admin.site.urls), taker)
+        assert urlsplit(visit(None).get(PAGE).url).path == LOGIN
+        # What the host has set itself is meant.
+        project.LOGIN_URL = "/accounts/sign-in/"
+        assert urlsplit(visit(None).get(PAGE).url).path == "/accounts/sign-in/"
+
+    def test_is_djangos_own_where_there_is_one(self, tenant, visit, project):
+        ours = path("", include("tenant_backup.urls"))
+        accounts = path("accounts/", include("django.contrib.auth.urls"))
+        taker = path("<path:address>", catch_all)
+        project.ROOT_URLCONF = (ours, accounts, path("admin/", admin.site.urls), taker)
+        assert urlsplit(visit(None).get(PAGE).url).path == "/accounts/login/"
+
+    def test_is_the_page_that_answers_where_there_is_no_admin(self, tenant, visit, project):
+        project.ROOT_URLCONF = (
+            path("", include("tenant_backup.urls")),
+            path("<path:address>", catch_all),
+        )
+        assert urlsplit(visit(None).get(PAGE).url).path == "/accounts/login/"
 
     def test_is_found_under_a_prefix_too(self, tenant, visit, project):
         for login_url in ["/app/admin/login/", "/elsewhere/"]:
@@ -715,7 +778,7 @@ class TestGlance:
         directory.path.rename(directory.path.with_name("away"))
         assert self.answer(visit) == "Backups are missing or damaged."
         said = "is not there, or out of reach: "
-        assert f"{said}{directory.path}" in text_of(visit().get(PAGE))
+        assert f"{said}{directory.path}" in text_of(visit("operator").get(PAGE))
         assert f"{said}backups" in text_of(visit("vera").get(PAGE))
         assert str(tenant.root) not in visit("vera").get(PAGE).content.decode()
         for page in ("", "/diagnosis", "/history"):
@@ -907,12 +970,13 @@ class TestHistory:
         for page in (PAGE, f"{PAGE}/history"):
             assert "Nothing has happened yet." in text_of(visit().get(page))
 
-    def test_paths_are_for_those_who_may_configure(self, add_tenant, visit):
+    def test_paths_are_for_operators(self, add_tenant, visit):
         tenant = add_tenant(database=False)
         visit().post(f"{PAGE}/create")
         for page in (PAGE, f"{PAGE}/history", f"{PAGE}/diagnosis"):
-            assert str(tenant.root) in visit().get(page).content.decode()
-            assert str(tenant.root) not in visit("vera").get(page).content.decode()
+            assert str(tenant.root) in visit("operator").get(page).content.decode()
+            for person in ("ada", "vera"):
+                assert str(tenant.root) not in visit(person).get(page).content.decode()
 
     def test_in_pages_with_the_same_number_of_queries(
         self, tenant, visit, django_assert_num_queries
@@ -972,17 +1036,18 @@ class TestSummary:
 
 
 class TestPaths:
-    """Where files are on the server is for those who may configure."""
+    """Where files are on the server is for operators."""
 
     def test_of_the_backups(self, tenant, visit, directory):
         make(tenant)
-        assert str(directory.path) in text_of(visit().get(PAGE))
-        assert str(tenant.root) not in visit("vera").get(PAGE).content.decode()
+        assert str(directory.path) in text_of(visit("operator").get(PAGE))
+        for person in ("ada", "vera"):
+            assert str(tenant.root) not in visit(person).get(PAGE).content.decode()
 
     def test_in_a_failures_reason(self, add_tenant, visit):
         tenant = add_tenant(database=False)
         visit().post(f"{PAGE}/create")
-        assert str(tenant.database) in text_of(visit().get(PAGE))
+        assert str(tenant.database) in text_of(visit("operator").get(PAGE))
         seen = visit("vera").get(PAGE)
         assert "db.sqlite3 does not exist" in text_of(seen)
         assert str(tenant.root.parent) not in seen.content.decode()
@@ -990,7 +1055,7 @@ class TestPaths:
     def test_in_a_message(self, add_tenant, visit, monkeypatch):
         tenant = add_tenant(database=False)
         monkeypatch.setitem(HostNames.may, "vera", {"acme": {"view", "create"}})
-        assert str(tenant.database) in said(visit().post(f"{PAGE}/create"))
+        assert str(tenant.database) in said(visit("operator").post(f"{PAGE}/create"))
         assert "/" not in said(visit("vera").post(f"{PAGE}/create"))
 
     @pytest.mark.parametrize(
@@ -1108,7 +1173,7 @@ class TestCreate:
 
     def test_a_failure_is_a_message_and_a_row(self, add_tenant, visit):
         tenant = add_tenant(database=False)
-        answer = visit().post(f"{PAGE}/create")
+        answer = visit("operator").post(f"{PAGE}/create")
         assert is_page(answer)
         assert f"The backup failed. The database {tenant.database} does not exist" in said(answer)
         assert Backup.objects.get().status == Status.FAILED
@@ -1362,7 +1427,7 @@ class TestDelete:
         directory.file(stuck.file_name).unlink()
         directory.file(stuck.file_name).mkdir()
         body = {"backup": [stuck.pk, other.pk], "confirm": "yes"}
-        answer = visit().post(f"{PAGE}/delete", body)
+        answer = visit("operator").post(f"{PAGE}/delete", body)
         assert str(directory.file(stuck.file_name)) in said(answer)
         assert "1 backup was deleted." in said(answer)
         assert Backup.objects.get() == stuck
@@ -1708,6 +1773,29 @@ class TestMarkup:
         page = visit().get(PAGE).content.decode()
         assert page.strip().startswith("<h1>Our own frame</h1>")
         assert f'"{PAGE}/create"' in page
+
+    def test_the_frame_of_the_documentation_works(self, tenant, visit, project, tmp_path):
+        text = (REPOSITORY / "docs" / "page.md").read_text()
+        [frame] = re.findall(r"```html\n(.*?)```", text, re.DOTALL)
+        base = "{% block head %}{% endblock %}<hr>{% block main %}{% endblock %}"
+        for name, code in {"tenant_backup": frame, "mysite": base}.items():
+            file = tmp_path / name / "base.html"
+            file.parent.mkdir()
+            file.write_text(code)
+        templates = copy.deepcopy(project.TEMPLATES)
+        templates[0]["DIRS"] = [tmp_path]
+        project.TEMPLATES = templates
+        backup = make(tenant)
+        for page in ("", "/history", "/diagnosis", f"/contents/{backup.pk}"):
+            answer = visit().get(f"{PAGE}{page}").content.decode()
+            head, _, main = answer.partition("<hr>")
+            assert "tenant_backup/backup.css" in head
+            assert '<div class="tenant-backup">' in main
+            assert "admin/" not in head
+        assert "settings.js" in visit().get(PAGE).content.decode().partition("<hr>")[0]
+        client = visit()
+        client.post(f"{PAGE}/delete")
+        assert "Select at least one backup" in client.get(PAGE).content.decode()
 
 
 def test_errors_of_use_cases_are_messages(tenant, visit, monkeypatch):

@@ -267,6 +267,12 @@ def standing_in_words(standing: Standing) -> str:
                 f"Automation is paused{by} since {since:%Y-%m-%d %H:%M:%S}. "
                 "Take it up again: manage.py automatebackups resume"
             )
+        case State.STALLED if standing.waiting_since:
+            since = timezone.localtime(standing.waiting_since)
+            return (
+                f"Automation is stalled: it was {seen}, but backups that are queued since "
+                f"{since:%Y-%m-%d %H:%M:%S} do not reach a worker. {standing.waiting_because}"
+            ).rstrip()
         case State.STALLED:
             return (
                 f"Automation is stalled: {seen}. Start a cluster ({standing.start_command}), or "

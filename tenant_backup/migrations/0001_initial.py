@@ -5,6 +5,8 @@ import django.core.validators
 import django.utils.timezone
 from django.db import migrations, models
 
+from tenant_backup import removal
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -12,6 +14,8 @@ class Migration(migrations.Migration):
     dependencies = []
 
     operations = [
+        # First, so that its reverse comes last, when our tables are gone.
+        migrations.RunPython(migrations.RunPython.noop, removal.clean_up),
         migrations.CreateModel(
             name="Automation",
             fields=[
