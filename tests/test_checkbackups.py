@@ -384,7 +384,7 @@ class TestNotify:
         fail(tenant)
         for _ in range(2):
             assert Answer("--notify").status == 1
-        assert [mail.subject for mail in mailoutbox] == ["[Django] Backups: 1 failed"]
+        assert [mail.subject for mail in mailoutbox] == ["[Django] Backups: 1 tenant failed"]
 
     def test_without_it_nothing_is_mailed(self, tenant, mailoutbox):
         fail(tenant)
@@ -408,7 +408,7 @@ class TestNotify:
         Backup.objects.filter(pk=gone.pk).update(missing_at=timezone.now() - timedelta(minutes=1))
         Answer("--notify")
         assert [mail.subject for mail in mailoutbox] == [
-            "[Django] Backups: 1 backups missing or damaged"
+            "[Django] Backups: backups of 1 tenant missing or damaged"
         ]
 
     def test_a_mail_that_fails_changes_neither_answer_nor_status(self, tenant, settings):

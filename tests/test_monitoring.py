@@ -274,7 +274,7 @@ class TestOverdue:
         automation.tick(at - 2 * MINUTE)
         assert told() == []
         automation.tick(at)
-        assert subjects(to=OPERATOR) == ["[Django] Backups: 1 overdue"]
+        assert subjects(to=OPERATOR) == ["[Django] Backups: 1 tenant overdue"]
 
     @pytest.mark.parametrize(
         ("age", "is_overdue"),
@@ -476,14 +476,14 @@ class TestWhoIsJudged:
         for name in ("acme", "globex"):
             configure(add_tenant(name, database=False))
         Tenants.tenants[0] = replace(Tenants.tenants[0], time_zone="Mars/Base")
-        assert notify()[0] == (OPERATOR, "[Django] Backups: 1 overdue")
+        assert notify()[0] == (OPERATOR, "[Django] Backups: 1 tenant overdue")
         assert "globex (Globex): overdue" in told()[0].body
 
     def test_nonsense_in_one_row_keeps_no_other_from_being_told(self, add_tenant):
         for name in ("acme", "globex"):
             configure(add_tenant(name, database=False))
         BackupSettings.objects.filter(tenant_id="acme").update(interval="yearly")
-        assert (OPERATOR, "[Django] Backups: 1 overdue") in notify()
+        assert (OPERATOR, "[Django] Backups: 1 tenant overdue") in notify()
 
     @pytest.mark.parametrize("number", [1, 1000])
     def test_the_number_of_queries_does_not_grow(self, tmp_path, django_assert_num_queries, number):
@@ -500,7 +500,8 @@ class TestWhoIsJudged:
     ):
         monkeypatch.setattr(Tenants, "tenants", many(tmp_path, number))
         monitoring.notify(NOW)
-        with django_assert_num_queries(3):
+        # Automation's row, the two of `judge`, what was told, who has disappeared, who is back.
+        with django_assert_num_queries(6):
             monitoring.notify(NOW + HOUR)
 
 
@@ -575,7 +576,7 @@ class TestWhatIsTold:
         assert notify() == []
         fail(acme, NOW)
         assert notify() == [
-            (OPERATOR, "[Django] Backups: 1 failed"),
+            (OPERATOR, "[Django] Backups: 1 tenant failed"),
             (ADDRESS, "Backups of Acme: failed"),
         ]
         for number in range(1, 100):
@@ -597,7 +598,7 @@ class TestWhatIsTold:
         at = overdue_at(row.rule, acme.id, acme.zone, NOW)
         assert notify(at) == []
         assert notify(at + MINUTE) == [
-            (OPERATOR, "[Django] Backups: 1 overdue"),
+            (OPERATOR, "[Django] Backups: 1 tenant overdue"),
             (ADDRESS, "Backups of Acme: overdue"),
         ]
         for hours in range(1, 100):
@@ -611,7 +612,7 @@ class TestWhatIsTold:
         notify()
         add(acme, NOW + HOUR)
         assert notify(NOW + HOUR) == [
-            (OPERATOR, "[Django] Backups: 1 recovered"),
+            (OPERATOR, "[Django] Backups: 1 tenant recovered"),
             (ADDRESS, "Backups of Acme: recovered"),
         ]
         assert notify(NOW + 2 * HOUR) == []
@@ -630,14 +631,19 @@ class TestWhatIsTold:
         assert notify(NOW + HOUR)[1] == (ADDRESS, "Backups of Acme: recovered")
         assert actions() == ["overdue", "recovered"]
 
-    def test_a_recovery_is_one_though_files_are_missing(self, acme):
+    def test_a_recovery_with_lost_files_is_headlined_by_what_is_wrong(self, acme):
         configure(acme)
         fail(acme, NOW - MINUTE)
         notify()
         add(acme, NOW + HOUR)
         add(acme, YESTERDAY, missing_at=YESTERDAY)
-        assert notify(NOW + HOUR)[1] == (ADDRESS, "Backups of Acme: recovered")
-        assert "The file of 1 backup is missing" in told(to=ADDRESS)[1].body
+        assert notify(NOW + HOUR) == [
+            (OPERATOR, "[Django] Backups: backups of 1 tenant missing or damaged"),
+            (ADDRESS, "Backups of Acme: backups missing or damaged"),
+        ]
+        for message in told()[2:]:
+            assert "A backup has succeeded again, but something else is wrong." in message.body
+            assert "The file of 1 backup is missing" in message.body
         assert alarm_of(acme) == Alarm.MISSING
         assert actions()[-1] == "recovered"
         assert notify(NOW + 2 * HOUR) == []
@@ -658,7 +664,7 @@ class TestWhatIsTold:
         add(acme, NOW - HOUR)
         lost = add(acme, YESTERDAY, missing_at=YESTERDAY)
         assert notify() == [
-            (OPERATOR, "[Django] Backups: 1 backups missing or damaged"),
+            (OPERATOR, "[Django] Backups: backups of 1 tenant missing or damaged"),
             (ADDRESS, "Backups of Acme: backups missing or damaged"),
         ]
         assert notify(NOW + HOUR) == []
@@ -708,7 +714,7 @@ class TestWhatIsTold:
 
     def test_without_an_address_the_operators_alone(self, acme):
         configure(acme, notify_email="")
-        assert notify() == [(OPERATOR, "[Django] Backups: 1 overdue")]
+        assert notify() == [(OPERATOR, "[Django] Backups: 1 tenant overdue")]
 
     def test_without_operators_the_address_alone(self, acme, settings):
         settings.ADMINS = []
@@ -716,12 +722,13 @@ class TestWhatIsTold:
         assert notify() == [(ADDRESS, "Backups of Acme: overdue")]
         assert notify(NOW + HOUR) == []
 
-    def test_without_both_nobody_and_that_is_remembered(self, acme, settings):
+    def test_what_nobody_could_be_told_is_told_when_somebody_can(self, acme, settings):
         settings.ADMINS = []
         configure(acme, notify_email="")
         assert notify() == []
         assert (alarm_of(acme), actions()) == (Alarm.OVERDUE, ["overdue"])
         settings.ADMINS = ADMINS
+        assert notify(NOW + MINUTE) == [(OPERATOR, "[Django] Backups: 1 tenant overdue")]
         assert notify(NOW + HOUR) == []
 
     def test_all_operators_by_one_mail(self, acme, settings, monkeypatch):
@@ -765,7 +772,7 @@ class TestTexts:
         fail(tenant, NOW - HOUR, f"The database {tenant.database} does not exist.")
         notify()
         to_operators, to_tenant = told()
-        assert to_operators.subject == "[Django] Backups: 1 failed"
+        assert to_operators.subject == "[Django] Backups: 1 tenant failed"
         assert to_operators.body == (
             "acme (Acme & Söhne): failed\n"
             "The last attempt, at May 4, 2026, 1 p.m. (Europe/Berlin), failed. "
@@ -872,7 +879,9 @@ class TestTexts:
                 fail(tenant, NOW - HOUR)
         add(tenants[5], NOW - HOUR)
         add(tenants[4], NOW - HOUR)
-        assert notify() == [(OPERATOR, "[Django] Backups: 2 failed, 2 overdue, 1 recovered")]
+        assert notify() == [
+            (OPERATOR, "[Django] Backups: 2 tenants failed, 2 tenants overdue, 1 tenant recovered")
+        ]
         headings = [part.splitlines()[0] for part in told()[0].body.split("\n\n")]
         assert headings == [
             "a (A): failed",
@@ -924,7 +933,7 @@ class TestNoFlood:
         assert notify(NOW + timedelta(hours=hours)) == []
         # And is not forgotten.
         assert notify(NOW + 12 * HOUR) == [
-            (OPERATOR, "[Django] Backups: 1 failed"),
+            (OPERATOR, "[Django] Backups: 1 tenant failed"),
             (ADDRESS, "Backups of Acme: failed"),
         ]
 
@@ -932,8 +941,8 @@ class TestNoFlood:
         configure(acme, interval="hourly")
         add(acme, NOW)
         fail(acme, NOW + HOUR)
-        assert notify(NOW + HOUR)[0] == (OPERATOR, "[Django] Backups: 1 failed")
-        assert notify(NOW + 2.5 * HOUR)[0] == (OPERATOR, "[Django] Backups: 1 overdue")
+        assert notify(NOW + HOUR)[0] == (OPERATOR, "[Django] Backups: 1 tenant failed")
+        assert notify(NOW + 2.5 * HOUR)[0] == (OPERATOR, "[Django] Backups: 1 tenant overdue")
 
     def test_missing_files_do_not_wait(self, acme):
         configure(acme, automatic=False, alarmed_at=NOW - HOUR)
@@ -950,7 +959,7 @@ class TestNoFlood:
         for tenant in others:
             fail(tenant, NOW)
         later = notify(NOW + timedelta(minutes=minutes))
-        assert later == [(OPERATOR, "[Django] Backups: 2 failed")] * number
+        assert later == [(OPERATOR, "[Django] Backups: 2 tenants failed")] * number
 
     def test_of_a_thousand_tenants_that_fail_within_ten_minutes(self, tmp_path, monkeypatch):
         tenants = many(tmp_path, 1000)
@@ -970,8 +979,8 @@ class TestNoFlood:
                 )
             monitoring.notify(now)
         assert subjects(to=OPERATOR) == [
-            "[Django] Backups: 100 failed",
-            "[Django] Backups: 900 failed",
+            "[Django] Backups: 100 tenants failed",
+            "[Django] Backups: 900 tenants failed",
         ]
         assert Post.asked == [OPERATOR] * 2
         assert BackupSettings.objects.filter(alarm="failed").count() == 1000
@@ -1020,7 +1029,7 @@ class TestNobodyFailsForAMail:
         Post.refused = set()
         later = notify(NOW + HOUR)
         assert {subject for _, subject in later} == {
-            "[Django] Backups: 1 recovered",
+            "[Django] Backups: 1 tenant recovered",
             "Backups of Acme: recovered",
         }
         assert notify(NOW + 2 * HOUR) == []
