@@ -105,7 +105,10 @@ def note(tenants: Iterable[Any], now: datetime) -> None:
     Whoever is back is not retired any more.
     """
     listed = {getattr(tenant, "id", None) for tenant in tenants}
-    known = set(BackupSettings.objects.values_list("tenant_id", flat=True))
+    known = {
+        *BackupSettings.objects.values_list("tenant_id", flat=True),
+        *Backup.objects.order_by().values_list("tenant_id", flat=True).distinct(),
+    }
     marked = {row.tenant_id: row for row in TenantState.objects.filter(_MARKED)}
     gone = sorted(
         tenant_id
@@ -119,7 +122,10 @@ def note(tenants: Iterable[Any], now: datetime) -> None:
         for key, row in marked.items()
         if key in listed and row.retired_at and not now - ABSENT_AFTER < row.retired_at <= now
     ]
-    TenantState.objects.ensure(gone)
+    if gone:
+        # So that each is in the list of all tenants, and can be retired there.
+        BackupSettings.objects.ensure(gone)
+        TenantState.objects.ensure(gone)
     for rows in _in_chunks(gone):
         missed = rows.filter(Q(absent_since=None) | Q(absent_since__gt=now))
         missed.update(absent_since=now, absent_told_at=None)
