@@ -46,7 +46,7 @@ def send_to_admins(
         paragraphs = [automation.text] if automation else []
         paragraphs += [_about_absent(each) for each in absent]
         if returned:
-            text = gettext("The tenant provider lists again: %(tenants)s")
+            text = gettext("The tenant provider lists these tenants again: %(tenants)s")
             paragraphs.append(text % {"tenants": absence.some_of(returned)})
         paragraphs += [_about(each, more[each.tenant.id]) for each in news]
         paragraphs.append(gettext("How all tenants stand, says: python manage.py checkbackups"))
@@ -165,7 +165,7 @@ def _recovered(news: News) -> str:
 def _reminder(news: News) -> str:
     if not news.last_told_at:
         return ""
-    text = gettext("This is a reminder: nothing has changed since the notice of %(time)s.")
+    text = gettext("This is a reminder. The last notice was sent on %(time)s.")
     return text % {"time": _day(news.last_told_at)}
 
 

@@ -234,7 +234,7 @@ class TestTold:
         assert subjects(NOW + 8 * DAY) == ["[Django] Backups: 1 tenant disappeared"]
         Tenants.tenants.extend(gone)
         assert subjects(NOW + 9 * DAY) == ["[Django] Backups: 1 tenant is back"]
-        assert "The tenant provider lists again: acme" in mail.outbox[2].body
+        assert "The tenant provider lists these tenants again: acme" in mail.outbox[2].body
         assert subjects(NOW + 10 * DAY) == []
 
     def test_retired_is_the_end_of_it(self, add):

@@ -232,7 +232,7 @@ class TestPermissions:
     def test_changing_settings_is_no_permission_to_back_up(self, staff, tenant):
         client = staff("view_backupsettings", "change_backupsettings")
         offers = offered(client.get(url("backupsettings")))
-        assert offers == ["verify", "switch_on", "switch_off"]
+        assert offers == ["verify", "switch_on", "switch_off", "retire"]
         act(client, "backupsettings", "back_up_now", settings_of(tenant))
         assert not Backup.objects.exists()
 
