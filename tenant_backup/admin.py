@@ -7,7 +7,7 @@ an operator at all: nobody else is let in, whatever permissions they have.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from functools import cache, partial
@@ -45,7 +45,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 from django.views.decorators.http import require_POST
 
-from tenant_backup import backups, glance, monitoring
+from tenant_backup import absence, backups, glance, monitoring
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress
 from tenant_backup.files import size_in_words
@@ -361,9 +361,10 @@ class Fleet:
     """The name of each tenant that has a row; of one that is not known, its id."""
     tenants: Mapping[str, Tenant]
     """Those whom the provider knows and who are valid, by their ids."""
-    alarms: Mapping[str, str]
-    """What monitoring finds now; by the tenants' ids."""
-    retired: frozenset[str]
+    healths: Mapping[str, Health]
+    """How each tenant with a row stands, as monitoring judges it; by the tenants' ids."""
+    listed: Set[str]
+    """The ids of all whom the provider knows."""
     standing: Any
     """Where automation stands; None without django-q2."""
     trouble: str = ""
@@ -379,8 +380,9 @@ class Fleet:
     @classmethod
     def ask(cls) -> Fleet:
         """Ask the provider, and make the settings of the tenants that are new."""
-        noted = dict(BackupSettings.objects.values_list("tenant_id", "alarm"))
-        rows, standing = set(noted), glance.standing()
+        rows = set(BackupSettings.objects.values_list("tenant_id", flat=True))
+        standing, now = glance.standing(), timezone.now()
+        automation_runs = glance.runs(standing)
         try:
             known = list(get_provider().all_tenants())
             tenants = {tenant.id: tenant for tenant in known if not fault_of(tenant)}
@@ -391,13 +393,15 @@ class Fleet:
         except Exception as error:
             logger.exception("The admin cannot say which tenants there are.")
             trouble = str(error) or type(error).__name__
-            return cls({row: row for row in rows}, {}, noted, frozenset(), standing, trouble)
-        judgements = monitoring.judge(list(tenants.values()), timezone.now())
+            noted = monitoring.noted_healths(now, automation_runs=automation_runs)
+            return cls({row: row for row in rows}, {}, noted, set(), standing, trouble)
+        judgements = monitoring.judge(list(tenants.values()), now, for_people=True)
+        healths = monitoring.healths(judgements, known, automation_runs=automation_runs)
         return cls(
             names={row: names.get(row, row) for row in rows | new},
             tenants=tenants,
-            alarms={judgement.tenant.id: judgement.alarm.value for judgement in judgements},
-            retired=frozenset(rows - names.keys()),
+            healths=healths | absence.healths(rows - names.keys(), now),
+            listed=names.keys(),
             standing=standing,
         )
 
@@ -411,6 +415,7 @@ class Fleet:
 SIGNS = {"good": "\N{CHECK MARK}", "warning": "!", "error": "\N{MULTIPLICATION X}", "quiet": "·"}
 
 TONES = {
+    Health.ABSENT: "error",
     Health.OVERDUE: "error",
     Health.FAILED: "error",
     Health.LOST: "error",
@@ -418,10 +423,14 @@ TONES = {
     Health.STOPPED: "warning",
     Health.OFF: "quiet",
     Health.WELL: "good",
+    Health.UNLISTED: "quiet",
     Health.RETIRED: "quiet",
 }
 
-NEEDS_ATTENTION = [health for health, tone in TONES.items() if tone in ("error", "warning")]
+NEEDS_ATTENTION = [health for health in Health if health.needs_attention]
+LISTED_HEALTHS = [
+    health for health in Health if health not in (Health.RETIRED, Health.UNLISTED, Health.ABSENT)
+]
 
 
 def light(tone: str, text: str) -> SafeString:
@@ -444,11 +453,20 @@ class HealthFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     ATTENTION = "attention"
-    WANTED = {ATTENTION: NEEDS_ATTENTION, **{health.name.lower(): [health] for health in TONES}}
+    LISTED = "listed"
+    WANTED = {
+        ATTENTION: NEEDS_ATTENTION,
+        LISTED: LISTED_HEALTHS,
+        **{health.name.lower(): [health] for health in TONES},
+    }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         states = [(health.name.lower(), str(health.label)) for health in TONES]
-        return [(self.ATTENTION, _("in need of attention")), *states]
+        return [
+            (self.ATTENTION, _("in need of attention")),
+            (self.LISTED, _("neither disappeared nor retired")),
+            *states,
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
         wanted = self.WANTED.get(self.value() or "")
@@ -474,7 +492,7 @@ class BackupSettingsAdmin(CatalogAdmin):
     search_fields = ["tenant_id"]
     ordering = ["tenant_id"]
     list_per_page = 100
-    actions = ["back_up_now", "verify", "switch_on", "switch_off"]
+    actions = ["back_up_now", "verify", "switch_on", "switch_off", "retire"]
     readonly_fields = ["tenant_id", "next_run_at"]
     # The admin's own offers the browser's "now" and compares it with the server's time, and the
     # time of day is neither's.
@@ -514,12 +532,7 @@ class BackupSettingsAdmin(CatalogAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = cast("BackupSettingsQuerySet", super().get_queryset(request))
         fleet = Fleet.of(request)
-        return rows.with_health(
-            timezone.now(),
-            alarms=fleet.alarms,
-            retired=fleet.retired,
-            automation_runs=glance.runs(fleet.standing),
-        )
+        return rows.with_health(timezone.now(), healths=fleet.healths)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[BackupSettings], search_term: str
@@ -556,18 +569,28 @@ class BackupSettingsAdmin(CatalogAdmin):
 
     def _header(self, request: HttpRequest) -> dict[str, Any]:
         """What stands above the list: the totals of all tenants, and automation with its switch."""
-        by_health = self.get_queryset(request).order_by().values_list("health")
-        counts = dict(by_health.annotate(number=Count("pk")))
-        shown = [(_("All well"), "well", [Health.WELL])]
-        shown += [(_("In need of attention"), HealthFilter.ATTENTION, NEEDS_ATTENTION)]
-        shown += [(_("Automatic off"), "off", [Health.OFF])]
-        shown += [(_("Retired"), "retired", [Health.RETIRED])]
+        rows = self.get_queryset(request).order_by().values("health", "automatic")
+        counts = [
+            (Health(row["health"]), row["automatic"], row["number"])
+            for row in rows.annotate(number=Count("pk"))
+        ]
+
+        def total(healths: Iterable[Health], *automatic: bool) -> int:
+            wanted = automatic or (True, False)
+            return sum(
+                number for health, is_on, number in counts if health in healths and is_on in wanted
+            )
+
         standing = Fleet.of(request).standing
+        off = f"{HealthFilter.parameter_name}={HealthFilter.LISTED}&automatic__exact=0"
         return {
-            "tenants": sum(counts.values()) - counts.get(Health.RETIRED, 0),
+            "tenants": total(LISTED_HEALTHS),
             "groups": [
-                (name, value, sum(counts.get(health, 0) for health in healths))
-                for name, value, healths in shown
+                (_("All well"), "state=well", total([Health.WELL])),
+                (_("In need of attention"), "state=attention", total(NEEDS_ATTENTION)),
+                (_("No backup yet"), "state=no_backup", total([Health.NO_BACKUP])),
+                (_("Automatic off"), off, total(LISTED_HEALTHS, False)),
+                (_("Retired"), "state=retired", total([Health.RETIRED])),
             ],
             "backups": Backup.objects.good().aggregate(number=Count("pk"), bytes=Sum("size")),
             "standing": standing,
@@ -780,6 +803,24 @@ class BackupSettingsAdmin(CatalogAdmin):
 
         not_done = _("Automatic backup of %(tenant)s was not switched: %(reason)s")
         return len(self.for_each(request, rows, configure, not_done=not_done))
+
+    @admin.action(
+        permissions=["change"], description=gettext_lazy("Say that they are gone on purpose")
+    )
+    def retire(self, request: HttpRequest, queryset: QuerySet[BackupSettings]) -> None:
+        fleet = Fleet.of(request)
+        ids = [row.tenant_id for row in queryset]
+        gone = [] if fleet.trouble else [key for key in ids if key not in fleet.listed]
+        absence.retire(gone, by=_user_name(request))
+        if there := len(ids) - len(gone):
+            text = ngettext(
+                "%(count)d tenant is not retired: the tenant provider lists it.",
+                "%(count)d tenants are not retired: the tenant provider lists them.",
+                there,
+            )
+            self.message_user(request, text % {"count": there}, messages.ERROR)
+        text = ngettext("%(count)d tenant is retired.", "%(count)d tenants are retired.", len(gone))
+        self.tell_success(request, text, len(gone))
 
 
 @admin.register(Automation)

@@ -20,12 +20,13 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import Q
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext
 from django_q.conf import Conf as ClusterConf
 from django_q.models import Failure, OrmQ, Schedule
 from django_q.tasks import async_task
 
-from tenant_backup import backups, history, monitoring
+from tenant_backup import absence, backups, heartbeat, history, monitoring
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
 from tenant_backup.models import (
@@ -159,6 +160,43 @@ def trouble(tenants: Iterable[Tenant], now: datetime | None = None) -> Standing 
     return there if is_wanted and there.state in (State.NOT_SET_UP, State.STALLED) else None
 
 
+def notify(now: datetime | None = None) -> bool:
+    """Tell who is to be told, as `monitoring.notify` does, and of automation's own trouble, too."""
+    return monitoring.notify(now, ask_automation=_condition)
+
+
+def end_tick(now: datetime) -> None:
+    """What comes last in every tick, since the servers of others may keep us waiting."""
+    heartbeat.beat(all_is_well=notify(now))
+
+
+def _condition(tenants: Sequence[Tenant], now: datetime) -> monitoring.Condition:
+    """How automation stands, in the words of a mail."""
+    if not (found := trouble(tenants, now)):
+        text = gettext("Automation is running again.")
+        is_running = standing(now).state is State.RUNNING
+        return monitoring.Condition("", gettext("automation is running again"), text, is_running)
+    headline = gettext("automation is %(state)s") % {"state": found.state.label}
+    if found.state is State.NOT_SET_UP:
+        text = gettext(
+            "Automation is not set up, so no automatic backup is made. Set it up: %(command)s"
+        )
+        values = {"command": "python manage.py automatebackups enable"}
+        return monitoring.Condition(found.state.value, headline, text % values, False)
+    seen = gettext("It has never been seen yet.")
+    if found.last_tick_at:
+        at = date_format(timezone.localtime(found.last_tick_at), "DATETIME_FORMAT")
+        seen = gettext("It was seen last at %(time)s.")
+        seen %= {"time": f"{at} ({timezone.get_current_timezone_name()})"}
+    text = gettext(
+        "Automation is stalled, so no automatic backup is made. %(seen)s Start a cluster "
+        "(%(command)s), or let cron run python manage.py runbackup --due every minute. Workers "
+        "that are busy with other long tasks look the same."
+    )
+    values = {"seen": seen, "command": found.start_command}
+    return monitoring.Condition(found.state.value, headline, text % values, False)
+
+
 def set_up() -> None:
     """Make the schedule row, or put it right: there is one, every minute, on our cluster."""
     wanted = {
@@ -248,7 +286,7 @@ def tick(now: datetime | None = None) -> None:
     ten_minutes_passed = _ten_minutes(row.last_tick_at) != _ten_minutes(now)
     if ten_minutes_passed:
         with _logged("Making the settings of the tenants"):
-            _ensure_settings()
+            _ensure_settings(now)
         with _logged("Marking what is dated in the future"):
             backups.note_future()
     # With `catch_up`, django-q2's default, each tick that was missed would be made up for.
@@ -259,8 +297,7 @@ def tick(now: datetime | None = None) -> None:
         _verify_one_more(now)
     with _logged("Removing what is old from the history"):
         forget(now, failures=ten_minutes_passed)
-    # Last, for a mail server may keep us waiting.
-    monitoring.notify(now)
+    end_tick(now)
 
 
 def verify(backup_id: int) -> str:
@@ -479,7 +516,7 @@ def _ten_minutes(at: datetime | None) -> int | None:
     return None if at is None else int(at.timestamp()) // 600
 
 
-def _ensure_settings() -> None:
+def _ensure_settings(now: datetime | None = None) -> None:
     tenants = list(get_provider().all_tenants())
     if not tenants and (known := BackupSettings.objects.count()):
         logger.error(
@@ -488,6 +525,7 @@ def _ensure_settings() -> None:
             known,
         )
     BackupSettings.objects.ensure(tenant.id for tenant in tenants if not fault_of(tenant))
+    absence.note(tenants, now or timezone.now())
 
 
 @contextmanager

@@ -27,6 +27,8 @@ class Setting(Generic[T]):
     expected: str
     is_valid: Callable[[Any], bool]
     key: str = ""
+    is_secret: bool = False
+    """A wrong value is not repeated in the sentence that says so."""
 
     def __set_name__(self, owner: type[Conf], name: str) -> None:
         self.key = name
@@ -47,7 +49,8 @@ class Setting(Generic[T]):
         """A sentence that says what is wrong with the value, or None."""
         if self.is_valid(value):
             return None
-        return f"TENANT_BACKUP[{self.key!r}] must be {self.expected}, not {value!r}."
+        but = "which it is not" if self.is_secret else f"not {value!r}"
+        return f"TENANT_BACKUP[{self.key!r}] must be {self.expected}, {but}."
 
 
 def _is_number(value: object) -> bool:
@@ -122,10 +125,16 @@ class Conf:
     MAX_MANUAL = Setting(50, "a whole number above 0", _is_count)
     HISTORY_DAYS = Setting(730, "a whole number of days above 0", _is_count)
     HEARTBEAT_URL: Setting[str | None] = Setting(
-        None, "an address that begins with http:// or https://, or None", _is_web_address
+        None,
+        "an address that begins with http:// or https://, or None",
+        _is_web_address,
+        is_secret=True,
     )
     HEARTBEAT_FAIL_URL: Setting[str | None] = Setting(
-        None, "an address that begins with http:// or https://, or None", _is_web_address
+        None,
+        "an address that begins with http:// or https://, or None",
+        _is_web_address,
+        is_secret=True,
     )
     OPERATOR: Setting[Mapping[str, str]] = Setting(
         {}, 'a dict with the key "NOT_INCLUDED" and text', _is_operator

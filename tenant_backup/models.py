@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,8 @@ from zoneinfo import ZoneInfo
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
-from django.db.models import Case, Count, Exists, F, OuterRef, Q, Subquery, Sum, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models import Case, Count, F, Max, OuterRef, Q, Subquery, Sum, Value, When
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -94,22 +95,26 @@ class Health(models.IntegerChoices):
     """How a tenant stands among all: one word for each, and the higher the graver."""
 
     RETIRED = 0, _("retired")
-    WELL = 1, _("all well")
-    OFF = 2, _("automatic off")
-    STOPPED = 3, _("automation does not run")
-    NO_BACKUP = 4, _("no backup yet")
-    LOST = 5, _("backups missing or damaged")
-    FAILED = 6, _("failed")
-    OVERDUE = 7, _("overdue")
+    UNLISTED = 1, _("not listed")
+    WELL = 2, _("all well")
+    OFF = 3, _("automatic off")
+    STOPPED = 4, _("automation does not run")
+    NO_BACKUP = 5, _("no backup yet")
+    LOST = 6, _("backups missing or damaged")
+    FAILED = 7, _("failed")
+    OVERDUE = 8, _("overdue")
+    ABSENT = 9, _("disappeared")
 
     @classmethod
-    def of_alarms(cls) -> dict[Alarm, Health]:
-        """The alarms that are a tenant's health, whatever else there is to say."""
-        return {
-            Alarm.OVERDUE: cls.OVERDUE,
-            Alarm.FAILED: cls.FAILED,
-            Alarm.MISSING: cls.LOST,
-        }
+    def of_alarm(cls, alarm: str) -> Health:
+        """The health of a tenant with this alarm, whatever else there is to say."""
+        known = {Alarm.OVERDUE.value: cls.OVERDUE, Alarm.MISSING.value: cls.LOST}
+        return known.get(alarm, cls.FAILED)
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether `checkbackups` ends with 1 for such a tenant."""
+        return self >= Health.LOST
 
 
 class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
@@ -132,15 +137,19 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
 
         `last_good_at`, when the newest good backup was begun, and `last_success_at`, when it was
         finished; `last_failed_at`, `last_error` and its data; `missing`, the number of backups
-        whose files were found missing or damaged by that moment; and `last_future_at`, the date of
-        the newest good one that is dated in the future, which counts for nothing else.
+        whose files were found missing or damaged by that moment, and `lost_at`, when the last of
+        them was found so; and `last_future_at`, the date of the newest good one that is dated in
+        the future, which is ignored otherwise.
         """
         all_theirs = Backup.objects.filter(tenant_id=OuterRef("tenant_id"))
         theirs = all_theirs.counted(now)
         newest_good = theirs.good().newest_first()[:1]
         newest_failed = theirs.failed().newest_first()[:1]
         newest_future = all_theirs.good().future(now).newest_first()[:1]
-        missing = theirs.lost(lost_by).values("tenant_id").annotate(number=Count("pk"))
+        found_at = Greatest(
+            Coalesce("missing_at", "damaged_at"), Coalesce("damaged_at", "missing_at")
+        )
+        lost = theirs.lost(lost_by).values("tenant_id")
         latest: dict[str, Any] = {
             "last_good_at": Subquery(newest_good.values("created_at")),
             "last_success_at": Subquery(
@@ -149,7 +158,8 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
             "last_failed_at": Subquery(newest_failed.values("created_at")),
             "last_error": Subquery(newest_failed.values("error")),
             "last_error_data": Subquery(newest_failed.values("error_data")),
-            "missing": Coalesce(Subquery(missing.values("number")), 0),
+            "missing": Coalesce(Subquery(lost.annotate(n=Count("pk")).values("n")), 0),
+            "lost_at": Subquery(lost.annotate(at=Max(found_at)).values("at")),
             "last_future_at": Subquery(newest_future.values("created_at")),
         }
         return self.annotate(**latest)
@@ -158,17 +168,16 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
         self,
         now: datetime,
         *,
-        alarms: Mapping[str, str],
-        retired: Iterable[str],
-        automation_runs: bool,
+        healths: Mapping[str, Health],
     ) -> BackupSettingsQuerySet:
         """With what the list of all tenants shows, to filter and to sort by, too.
 
-        `last_good_at`; `good_number` and `good_bytes` of the good backups; and `health`, the first
-        that is true of the tenant. `alarms` are those that monitoring finds now, by the tenants'
-        ids, and `retired` the ids that the provider does not know any more. While automation does
-        not run, nobody with automatic backups is well.
+        `last_good_at`; `good_number` and `good_bytes` of the good backups; and `health`, as
+        monitoring judges it, by the tenants' ids.
         """
+        # The commonest one needs no list of ids, and a database takes only so many parameters.
+        counts = Counter(healths.values())
+        commonest = max(counts, key=lambda health: counts[health], default=Health.NO_BACKUP)
         good = Backup.objects.good().filter(tenant_id=OuterRef("tenant_id"))
         good_so_far = good.counted(now)
         totals = good.values("tenant_id").annotate(number=Count("pk"), bytes=Sum("size"))
@@ -177,17 +186,15 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
             "good_number": Coalesce(Subquery(totals.values("number")), 0),
             "good_bytes": Coalesce(Subquery(totals.values("bytes")), 0),
             "health": Case(
-                When(tenant_id__in=sorted(retired), then=Value(Health.RETIRED)),
                 *(
                     When(
-                        tenant_id__in=sorted(key for key in alarms if alarms[key] == alarm),
+                        tenant_id__in=sorted(key for key in healths if healths[key] == health),
                         then=Value(health),
                     )
-                    for alarm, health in Health.of_alarms().items()
+                    for health in counts
+                    if health != commonest
                 ),
-                When(~Exists(good_so_far), then=Value(Health.NO_BACKUP)),
-                When(automatic=False, then=Value(Health.OFF)),
-                default=Value(Health.WELL if automation_runs else Health.STOPPED),
+                default=Value(commonest),
                 output_field=models.IntegerField(),
             ),
         }
@@ -270,6 +277,7 @@ class BackupSettings(models.Model):
     last_error_data: str
     missing: int
     last_future_at: datetime | None
+    lost_at: datetime | None
 
     objects = BackupSettingsQuerySet.as_manager()
 
@@ -365,6 +373,12 @@ class TenantState(models.Model):
     retired_by = models.CharField(
         _("retired by"), max_length=255, blank=True, default="", editable=False
     )
+    absent_told_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # When a notice about this tenant was sent last, and how many lost backups it told of: those
+    # that were found missing or damaged by `lost_told_to`. More of them are news.
+    told_at = models.DateTimeField(null=True, blank=True, editable=False)
+    lost_told = models.PositiveIntegerField(default=0, editable=False)
+    lost_told_to = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = TenantStateQuerySet.as_manager()
 
@@ -643,6 +657,9 @@ class Automation(models.Model):
     last_tick_at = models.DateTimeField(_("last tick"), null=True, blank=True)
     notified_at = models.DateTimeField(_("last notice"), null=True, blank=True)
     worked_at = models.DateTimeField(_("last sign of work"), null=True, blank=True)
+    # What was told last of automation's own trouble, and when.
+    told = models.CharField(max_length=20, blank=True, default="", editable=False)
+    told_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("automation")
@@ -679,6 +696,7 @@ class Action(models.TextChoices):
     RECOVERED = "recovered", _("recovered")
     PAUSED = "paused", _("automation paused")
     RESUMED = "resumed", _("automation resumed")
+    RETIRED = "retired", _("retired")
 
 
 ALARMING = {Action.FAILED, Action.OVERDUE, Action.MISSING, Action.DAMAGED}

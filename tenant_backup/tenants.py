@@ -40,6 +40,7 @@ __all__ = [
     "TenantProvider",
     "get_provider",
     "is_operator",
+    "retire",
 ]
 
 logger = logging.getLogger("tenant_backup")
@@ -226,6 +227,17 @@ def _provider(dotted_path: str) -> TenantProvider:
 def get_provider() -> TenantProvider:
     """The host's tenant provider; raises `ImportError` where the setting names no class."""
     return _provider(conf.TENANT_PROVIDER)
+
+
+def retire(tenant_id: str, *, by: str = "") -> None:
+    """Say that this tenant is gone on purpose, so that nobody is told that it has disappeared.
+
+    For the host's code that removes a tenant, at most a day before the provider no longer lists it.
+    Nothing of its backups is deleted. An id that the catalog does not know is passed over.
+    """
+    from tenant_backup import absence  # whose models need this module
+
+    absence.retire(absence.known([tenant_id]), by=by)
 
 
 def sqlite_file(alias: str) -> Path | None:

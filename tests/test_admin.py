@@ -1,8 +1,11 @@
 """The Django admin, as its users meet it: requests by people with different permissions."""
 
+import html
+import json
 import re
 import sqlite3
 import time
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +16,7 @@ import pytest
 from django.contrib import messages
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -22,8 +26,8 @@ from django.utils.formats import date_format
 from django.utils.html import strip_tags
 from django_q.models import OrmQ, Schedule
 
+from tenant_backup import absence, automation, backups, lock
 from tenant_backup import admin as tenant_backup_admin
-from tenant_backup import automation, backups, lock
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import (
     Action,
@@ -35,6 +39,7 @@ from tenant_backup.models import (
     Health,
     Interval,
     Status,
+    TenantState,
     Trigger,
 )
 from tenant_backup.tenants import Tenant
@@ -227,7 +232,7 @@ class TestPermissions:
     def test_changing_settings_is_no_permission_to_back_up(self, staff, tenant):
         client = staff("view_backupsettings", "change_backupsettings")
         offers = offered(client.get(url("backupsettings")))
-        assert offers == ["verify", "switch_on", "switch_off"]
+        assert offers == ["verify", "switch_on", "switch_off", "retire"]
         act(client, "backupsettings", "back_up_now", settings_of(tenant))
         assert not Backup.objects.exists()
 
@@ -822,6 +827,7 @@ class TestFleet:
             "well": {**automatic, "interval": Interval.WEEKLY},
             "gone": {**automatic, "scheduled_since": now - timedelta(days=90)},
         }
+        absence.retire(["gone"])
         for number, (name, fields) in enumerate(rows.items()):
             BackupSettings.objects.create(tenant_id=name, **fields)
             for count in range(0 if name in ("none", "lost") else number + 1):
@@ -879,10 +885,19 @@ class TestFleet:
             else:
                 BackupSettings.objects.filter(tenant_id="well").update(**change)
             states.append(self.rows(self.list(operator))["well"]["state"])
+        gone = list(Tenants.tenants)
         Tenants.tenants.clear()
         states.append(self.rows(self.list(operator))["well"]["state"])
+        Backup.objects.update(missing_at=None)
+        absence.note([], timezone.now() - timedelta(days=2))
+        states.append(self.rows(self.list(operator))["well"]["state"])
+        absence.retire(["well"])
+        states.append(self.rows(self.list(operator))["well"]["state"])
+        Tenants.tenants.extend(gone)
+        states.append(self.rows(self.list(operator))["well"]["state"])
         assert [text.split()[-1] for text in states] == [
-            *("well", "off", "yet", "damaged", "failed", "overdue", "retired")
+            *("well", "off", "yet", "damaged", "failed", "overdue"),
+            *("listed", "disappeared", "retired", "failed"),
         ]
 
     @pytest.mark.parametrize("stop", ["stalled", "paused"])
@@ -895,7 +910,7 @@ class TestFleet:
         rows = self.rows(self.list(operator))
         assert rows["well"]["state"] == "! automation does not run"
         assert rows["off"]["state"] == "· automatic off"
-        assert "well" in self.names(operator, "state=attention")
+        assert "well" not in self.names(operator, "state=well")
 
     def test_the_columns_in_words(self, operator, fleet):
         rows = self.rows(self.list(operator))
@@ -938,7 +953,8 @@ class TestFleet:
             ("state=off", ["off"]),
             ("state=well", ["well"]),
             ("state=retired", ["gone"]),
-            ("state=attention", ["failed", "lost", "none", "overdue"]),
+            ("state=attention", ["failed", "lost", "overdue"]),
+            ("state=listed&automatic__exact=0", ["lost", "off"]),
             ("state=attention&automatic__exact=0", ["lost"]),
             ("interval__exact=weekly", ["well"]),
             ("state=attention&q=over", ["overdue"]),
@@ -957,9 +973,10 @@ class TestFleet:
 
     def test_the_filter_counts_as_the_column_says(self, operator, fleet):
         page = self.list(operator, "_facets=True").content.decode()
-        assert "in need of attention (4)" in page
+        assert "in need of attention (3)" in page
         for health in Health:
-            assert f"{health.label} ({int(health is not Health.STOPPED)})" in page
+            is_there = health not in (Health.STOPPED, Health.ABSENT, Health.UNLISTED)
+            assert f"{health.label} ({int(is_there)})" in page
 
     def test_search_by_the_name_that_only_the_provider_knows(self, operator, add_tenant):
         Tenants.tenants.append(replace(add_tenant("a7"), name="Käse & Söhne"))
@@ -1019,13 +1036,89 @@ class TestFleet:
         assert {name: " ".join(strip_tags(text).split()) for name, text in pairs} == {
             "Tenants": "6",
             "All well": "1",
-            "In need of attention": "4",
-            "Automatic off": "1",
+            "In need of attention": "3",
+            "No backup yet": "1",
+            "Automatic off": "2",
             "Retired": "1",
             "Good backups": "22 33.0 MB",
         }
-        for link in re.findall(r'href="\?(.*?)"', head):
-            assert self.names(operator, link)
+        for link, number in re.findall(r'href="\?(.*?)">(\d+)<', head):
+            assert len(self.names(operator, html.unescape(link))) == int(number)
+
+    def counts(self, client):
+        page = self.list(client).content.decode()
+        head = page.split('class="backup-fleet"')[1].split("</dl>")[0]
+        pairs = re.findall(r"<dt>(.*?)</dt>\s*<dd>(.*?)</dd>", head, re.DOTALL)
+        return {name: strip_tags(text).split()[0] for name, text in pairs}
+
+    def test_the_header_agrees_with_checkbackups(self, operator, fleet, capsys):
+        """One function judges for both."""
+        now = timezone.now()
+        Backup.objects.update(missing_at=None)
+        for name in ("lost", "missing"):
+            tenant = replace(Tenants.tenants[0], id=name)
+            if name == "missing":
+                Tenants.tenants.append(tenant)
+            # Found in this minute, which no mail tells of yet.
+            make_row(name, missing_at=now)
+        BackupSettings.objects.create(tenant_id="hangs")
+        Tenants.tenants.append(replace(Tenants.tenants[0], id="hangs"))
+        make_row(
+            "hangs", status=Status.RUNNING, created_at=now, started_at=now - timedelta(hours=1)
+        )
+        BackupSettings.objects.create(tenant_id="invalid")
+        Tenants.tenants.append(replace(Tenants.tenants[0], id="invalid", time_zone="Mars/Base"))
+        BackupSettings.objects.create(tenant_id="absent")
+        make_row("absent")
+        absence.note(Tenants.tenants, now - timedelta(days=2))
+        for tenant in Tenants.tenants:
+            backups.directory_of(tenant).make()
+        Backup.objects.update(file_name="")
+        counts = self.counts(operator)
+        with pytest.raises(CommandError):
+            call_command("checkbackups", "--json")
+        answer = json.loads(capsys.readouterr().out)
+        found = Counter(tenant["health"] for tenant in answer["tenants"])
+        assert counts["Tenants"] == str(len(Tenants.tenants))
+        assert counts["All well"] == str(found["well"])
+        assert counts["No backup yet"] == str(found["no_backup"])
+        assert counts["Retired"] == str(found["retired"])
+        listed = [each for each in answer["tenants"] if each["id"] not in ("gone", "absent")]
+        # The one that is not valid cannot be looked at, so nothing is known of it but that.
+        off = sum(not each["automatic"] for each in listed) + 1
+        assert counts["Automatic off"] == str(off)
+        assert counts["In need of attention"] == str(len(answer["errors"]))
+        assert {error["tenant"] for error in answer["errors"]} == set(
+            self.names(operator, "state=attention")
+        )
+
+    def test_where_nobody_has_anything_yet(self, operator, add_tenant):
+        """Nobody wants backups: that is said, and no alarm, here as in `checkbackups`."""
+        for name in "abc":
+            add_tenant(name)
+        call_command("checkbackups", verbosity=0)
+        assert self.counts(operator) == {
+            "Tenants": "3",
+            "All well": "0",
+            "In need of attention": "0",
+            "No backup yet": "3",
+            "Automatic off": "3",
+            "Retired": "0",
+            "Good backups": "0",
+        }
+
+    def test_those_who_are_gone_are_retired_by_an_action(self, staff, fleet):
+        client = staff("view_backupsettings", "change_backupsettings")
+        BackupSettings.objects.create(tenant_id="away")
+        rows = BackupSettings.objects.filter(tenant_id__in=["away", "well"])
+        response = act(client, "backupsettings", "retire", rows)
+        assert told(response) == [
+            (messages.ERROR, "1 tenant is not retired: the tenant provider lists it."),
+            (messages.SUCCESS, "1 tenant is retired."),
+        ]
+        row = TenantState.objects.get(tenant_id="away")
+        assert (row.retired_by, row.retired_at is not None) == ("ada", True)
+        assert self.rows(self.list(client))["away"]["state"] == "· retired"
 
     def test_the_header_of_nothing(self, operator):
         page = self.list(operator).content.decode()

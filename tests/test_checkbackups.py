@@ -15,7 +15,8 @@ from django_q.models import Schedule
 
 from tenant_backup import automation, backups
 from tenant_backup.models import Automation, Backup, BackupSettings, Trigger
-from tests.conftest import send_mail_by, tenant_in, without_privileges
+from tenant_backup.schedule import overdue_at
+from tests.conftest import REPOSITORY, send_mail_by, tenant_in, without_privileges
 from tests.tenancy import Tenants
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -194,28 +195,99 @@ def test_json_of_one_that_is_well_and_one_that_is_not(add_tenant):
     fail(ill, "The disk is full.")
     answer = Answer("--json")
     assert (answer.status, answer.end) == (1, "1 of 3 checks failed.")
-    assert set(answer.json) == {"ok", "backups", "errors", "tenants"}
+    assert set(answer.json) == {"ok", "backups", "errors", "tenants", "automation"}
     assert answer.json["ok"] is False
     assert answer.json["backups"] == []
     acme, globex = answer.json["tenants"]
+    assert 0 <= acme.pop("last_success_age") < 60
     assert acme == {
         "id": "acme",
         "automatic": True,
         "problems": [],
+        "health": "well",
         "last_good_at": f"{good.created_at:%Y-%m-%dT%H:%M:%SZ}",
+        "last_success_at": f"{good.finished_at:%Y-%m-%dT%H:%M:%SZ}",
+        "alarm": None,
+        "alarm_since": None,
+        "alarm_age": None,
         "next_run_at": f"{row.next_run_at:%Y-%m-%dT%H:%M:%SZ}",
     }
+    assert 0 <= globex.pop("alarm_age") < 60
+    assert re.fullmatch(SECOND, globex.pop("alarm_since"))
     assert globex == {
         "id": "globex",
         "automatic": False,
         "problems": ["failed"],
+        "health": "failed",
         "last_good_at": None,
+        "last_success_at": None,
+        "last_success_age": None,
+        "alarm": "failed",
         "next_run_at": None,
     }
     [error] = answer.json["errors"]
     assert set(error) == {"tenant", "message"}
     assert error["tenant"] == "globex"
     assert "failed. The disk is full. There is no good backup." in error["message"]
+
+
+def test_json_says_since_when_it_is_wrong(tenant):
+    """From the first failure on, the first loss, or the moment at which it was overdue."""
+    now = timezone.now()
+    make(tenant)
+    Backup.objects.update(
+        created_at=now - 9 * DAY, finished_at=now - 9 * DAY, missing_at=None, damaged_at=None
+    )
+
+    def alarm():
+        [facts] = Answer("--json").json["tenants"]
+        assert facts["last_success_age"] // 86400 == 9
+        return facts["alarm"], facts["alarm_age"] and facts["alarm_age"] // 86400
+
+    assert alarm() == (None, None)
+    for days in (1, 3, 2):
+        Backup.objects.create(
+            tenant_id="acme",
+            status="complete",
+            trigger="command",
+            created_at=now - 20 * DAY,
+            missing_at=now - days * DAY,
+        )
+    assert alarm() == ("missing", 3)
+    fail(tenant, created_at=now - 12 * DAY)
+    for days in (4, 6, 5):
+        fail(tenant, created_at=now - days * DAY)
+    assert alarm() == ("failed", 6)
+    row = turn_on(tenant)
+    at = overdue_at(row.rule, tenant.id, tenant.zone, now - 9 * DAY)
+    [facts] = Answer("--json").json["tenants"]
+    assert (facts["alarm"], facts["alarm_since"]) == ("overdue", f"{at:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def test_json_says_how_automation_stands():
+    assert Answer("--json").json["automation"]["state"] == "running"
+    automation.pause("ada")
+    facts = Answer("--json").json["automation"]
+    assert (facts["state"], facts["paused_by"]) == ("paused", "ada")
+    for name in ("last_tick_at", "paused_at"):
+        assert re.fullmatch(SECOND, facts[name])
+
+
+def test_the_line_of_cron_is_quiet_where_all_is_well(tenant):
+    """Cron mails whatever is printed."""
+    text = (REPOSITORY / "docs" / "automation.md").read_text()
+    [line] = re.findall(r"manage\.py (checkbackups .*)", text)
+    name, *options = line.split()
+    assert (name, options) == ("checkbackups", ["-v", "0", "--notify"])
+    make(tenant)
+    BackupSettings.objects.ensure(["acme", "away"])
+    automation.pause("ada")
+    answer = Answer(*options)
+    assert (answer.status, answer.output, answer.errors) == (0, "", "")
+    fail(tenant)
+    answer = Answer(*options)
+    assert (answer.status, answer.output) == (1, "")
+    assert len(answer.errors.splitlines()) == 1
 
 
 def test_json_where_all_is_well(tenant):
@@ -414,7 +486,7 @@ class TestNotify:
         fail(tenant)
         for _ in range(2):
             assert Answer("--notify").status == 1
-        assert [mail.subject for mail in mailoutbox] == ["[Django] Backups: 1 failed"]
+        assert [mail.subject for mail in mailoutbox] == ["[Django] Backups: 1 tenant failed"]
 
     def test_without_it_nothing_is_mailed(self, tenant, mailoutbox):
         fail(tenant)
@@ -438,7 +510,7 @@ class TestNotify:
         Backup.objects.filter(pk=gone.pk).update(missing_at=timezone.now() - timedelta(minutes=1))
         Answer("--notify")
         assert [mail.subject for mail in mailoutbox] == [
-            "[Django] Backups: 1 backups missing or damaged"
+            "[Django] Backups: backups of 1 tenant missing or damaged"
         ]
 
     def test_a_mail_that_fails_changes_neither_answer_nor_status(self, tenant, settings):

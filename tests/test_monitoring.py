@@ -12,10 +12,11 @@ from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 from django.core.management import call_command
 from django.utils import timezone
+from django_q.models import Schedule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenant_backup import automation, backups, monitoring
+from tenant_backup import absence, automation, backups, monitoring
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import (
     Alarm,
@@ -275,7 +276,7 @@ class TestOverdue:
         automation.tick(at - 2 * MINUTE)
         assert told() == []
         automation.tick(at)
-        assert subjects(to=OPERATOR) == ["[Django] Backups: 1 overdue"]
+        assert subjects(to=OPERATOR) == ["[Django] Backups: 1 tenant overdue"]
 
     @pytest.mark.parametrize(
         ("age", "is_overdue"),
@@ -489,14 +490,14 @@ class TestWhoIsJudged:
         for name in ("acme", "globex"):
             configure(add_tenant(name, database=False))
         Tenants.tenants[0] = replace(Tenants.tenants[0], time_zone="Mars/Base")
-        assert notify()[0] == (OPERATOR, "[Django] Backups: 1 overdue")
+        assert notify()[0] == (OPERATOR, "[Django] Backups: 1 tenant overdue")
         assert "globex (Globex): overdue" in told()[0].body
 
     def test_nonsense_in_one_row_keeps_no_other_from_being_told(self, add_tenant):
         for name in ("acme", "globex"):
             configure(add_tenant(name, database=False))
         BackupSettings.objects.filter(tenant_id="acme").update(interval="yearly")
-        assert (OPERATOR, "[Django] Backups: 1 overdue") in notify()
+        assert (OPERATOR, "[Django] Backups: 1 tenant overdue") in notify()
 
     @pytest.mark.parametrize("number", [1, 1000])
     def test_the_number_of_queries_does_not_grow(self, tmp_path, django_assert_num_queries, number):
@@ -513,7 +514,8 @@ class TestWhoIsJudged:
     ):
         monkeypatch.setattr(Tenants, "tenants", many(tmp_path, number))
         monitoring.notify(NOW)
-        with django_assert_num_queries(3):
+        # Automation's row, the two of `judge`, what was told, who has disappeared, who is back.
+        with django_assert_num_queries(6):
             monitoring.notify(NOW + HOUR)
 
 
@@ -588,7 +590,7 @@ class TestWhatIsTold:
         assert notify() == []
         fail(acme, NOW)
         assert notify() == [
-            (OPERATOR, "[Django] Backups: 1 failed"),
+            (OPERATOR, "[Django] Backups: 1 tenant failed"),
             (ADDRESS, "Backups of Acme: failed"),
         ]
         for number in range(1, 100):
@@ -610,7 +612,7 @@ class TestWhatIsTold:
         at = overdue_at(row.rule, acme.id, acme.zone, NOW)
         assert notify(at) == []
         assert notify(at + MINUTE) == [
-            (OPERATOR, "[Django] Backups: 1 overdue"),
+            (OPERATOR, "[Django] Backups: 1 tenant overdue"),
             (ADDRESS, "Backups of Acme: overdue"),
         ]
         for hours in range(1, 100):
@@ -624,7 +626,7 @@ class TestWhatIsTold:
         notify()
         add(acme, NOW + HOUR)
         assert notify(NOW + HOUR) == [
-            (OPERATOR, "[Django] Backups: 1 recovered"),
+            (OPERATOR, "[Django] Backups: 1 tenant recovered"),
             (ADDRESS, "Backups of Acme: recovered"),
         ]
         assert notify(NOW + 2 * HOUR) == []
@@ -643,14 +645,19 @@ class TestWhatIsTold:
         assert notify(NOW + HOUR)[1] == (ADDRESS, "Backups of Acme: recovered")
         assert actions() == ["overdue", "recovered"]
 
-    def test_a_recovery_is_one_though_files_are_missing(self, acme):
+    def test_a_recovery_with_lost_files_is_headlined_by_what_is_wrong(self, acme):
         configure(acme)
         fail(acme, NOW - MINUTE)
         notify()
         add(acme, NOW + HOUR)
         add(acme, YESTERDAY, missing_at=YESTERDAY)
-        assert notify(NOW + HOUR)[1] == (ADDRESS, "Backups of Acme: recovered")
-        assert "The file of 1 backup is missing" in told(to=ADDRESS)[1].body
+        assert notify(NOW + HOUR) == [
+            (OPERATOR, "[Django] Backups: backups of 1 tenant missing or damaged"),
+            (ADDRESS, "Backups of Acme: backups missing or damaged"),
+        ]
+        for message in told()[2:]:
+            assert "A backup has succeeded again, but something else is wrong." in message.body
+            assert "The file of 1 backup is missing" in message.body
         assert alarm_of(acme) == Alarm.MISSING
         assert actions()[-1] == "recovered"
         assert notify(NOW + 2 * HOUR) == []
@@ -671,7 +678,7 @@ class TestWhatIsTold:
         add(acme, NOW - HOUR)
         lost = add(acme, YESTERDAY, missing_at=YESTERDAY)
         assert notify() == [
-            (OPERATOR, "[Django] Backups: 1 backups missing or damaged"),
+            (OPERATOR, "[Django] Backups: backups of 1 tenant missing or damaged"),
             (ADDRESS, "Backups of Acme: backups missing or damaged"),
         ]
         assert notify(NOW + HOUR) == []
@@ -721,7 +728,7 @@ class TestWhatIsTold:
 
     def test_without_an_address_the_operators_alone(self, acme):
         configure(acme, notify_email="")
-        assert notify() == [(OPERATOR, "[Django] Backups: 1 overdue")]
+        assert notify() == [(OPERATOR, "[Django] Backups: 1 tenant overdue")]
 
     def test_without_operators_the_address_alone(self, acme, settings):
         settings.ADMINS = []
@@ -729,12 +736,13 @@ class TestWhatIsTold:
         assert notify() == [(ADDRESS, "Backups of Acme: overdue")]
         assert notify(NOW + HOUR) == []
 
-    def test_without_both_nobody_and_that_is_remembered(self, acme, settings):
+    def test_what_nobody_could_be_told_is_told_when_somebody_can(self, acme, settings):
         settings.ADMINS = []
         configure(acme, notify_email="")
         assert notify() == []
         assert (alarm_of(acme), actions()) == (Alarm.OVERDUE, ["overdue"])
         settings.ADMINS = ADMINS
+        assert notify(NOW + MINUTE) == [(OPERATOR, "[Django] Backups: 1 tenant overdue")]
         assert notify(NOW + HOUR) == []
 
     def test_all_operators_by_one_mail(self, acme, settings, monkeypatch):
@@ -763,6 +771,267 @@ class TestWhatIsTold:
         )
 
 
+SEQUENCES = {
+    "each further loss": [
+        (0, "lose", "backups missing or damaged"),
+        (1, "lose", "backups missing or damaged"),
+        (2, "", ""),
+        (3, "damage", "backups missing or damaged"),
+        (4, "", ""),
+    ],
+    "a loss in the place of one that was deleted": [
+        (0, "lose", "backups missing or damaged"),
+        (1, "delete the lost, lose", "backups missing or damaged"),
+        (2, "delete the lost", ""),
+        (3, "lose", "backups missing or damaged"),
+    ],
+    "a loss while the backups fail": [
+        (0, "fail", "failed"),
+        (1, "lose", "failed, backups missing or damaged"),
+        (2, "fail", ""),
+        (3, "succeed", "backups missing or damaged"),
+        (4, "", ""),
+        (5, "delete the lost", ""),
+    ],
+    "a loss in the calm after an alarm": [
+        (0, "fail", "failed"),
+        (1, "succeed", "recovered"),
+        (2, "fail", ""),
+        (3, "lose", "failed, backups missing or damaged"),
+    ],
+    "a failure that nobody could be told mutes no later one": [
+        (0, "nobody hears, fail", ""),
+        (1, "succeed", ""),
+        (2, "somebody hears, fail", "failed"),
+        (3, "succeed", "recovered"),
+    ],
+    "what began while nobody heard is told when somebody does": [
+        (0, "nobody hears, fail", ""),
+        (20, "", ""),
+        (21, "somebody hears", "failed"),
+    ],
+    "an end that nobody could be told is told to nobody later": [
+        (0, "fail", "failed"),
+        (1, "nobody hears, succeed", ""),
+        (2, "somebody hears", ""),
+        (24, "fail", "failed"),
+    ],
+    "a loss that nobody could be told": [
+        (0, "nobody hears, lose", ""),
+        (1, "somebody hears", "backups missing or damaged"),
+    ],
+    "a reminder a week after it was told last": [
+        (0, "fail", "failed"),
+        (7 * 24 - 1, "fail", ""),
+        (7 * 24, "", "failed"),
+        (8 * 24, "", ""),
+        (14 * 24 - 1, "", ""),
+        (14 * 24, "", "failed"),
+        (14 * 24 + 1, "succeed", "recovered"),
+        (21 * 24 + 1, "", ""),
+    ],
+    "a reminder of what was lost, from the last loss on": [
+        (0, "lose", "backups missing or damaged"),
+        (5 * 24, "lose", "backups missing or damaged"),
+        (7 * 24, "", ""),
+        (12 * 24, "", "backups missing or damaged"),
+    ],
+}
+
+
+class TestSequences:
+    """What happens, hour by hour, and the headline of the mail that it leads to, if any."""
+
+    def happen(self, what, tenant, settings, at):
+        match what:
+            case "fail":
+                fail(tenant, at)
+            case "succeed":
+                add(tenant, at)
+            case "lose":
+                add(tenant, YESTERDAY, missing_at=at - 2 * MINUTE)
+            case "damage":
+                add(tenant, YESTERDAY, damaged_at=at - 2 * MINUTE)
+            case "delete the lost":
+                Backup.objects.lost(at).delete()
+            case "nobody hears":
+                settings.ADMINS = []
+                BackupSettings.objects.update(notify_email="")
+            case "somebody hears":
+                BackupSettings.objects.update(notify_email=ADDRESS)
+
+    @pytest.mark.parametrize("name", SEQUENCES)
+    def test_of_states_and_mails(self, acme, settings, name):
+        settings.ADMINS = []
+        configure(acme, automatic=False)
+        add(acme, YESTERDAY)
+        for hours, what, headline in SEQUENCES[name]:
+            at = NOW + hours * HOUR
+            for each in filter(None, what.split(", ")):
+                self.happen(each, acme, settings, at)
+            expected = [(ADDRESS, f"Backups of Acme: {headline}")] if headline else []
+            assert notify(at) == expected, f"{hours} hours: {what}"
+            assert notify(at + 20 * MINUTE) == [], f"{hours} hours and 20 minutes"
+
+    def test_the_operators_hear_of_a_further_loss_and_of_a_week(self, acme):
+        configure(acme, automatic=False, notify_email="")
+        for number in range(8):
+            self.happen("lose", acme, None, NOW)
+            if number in (0, 7):
+                subject = "[Django] Backups: backups of 1 tenant missing or damaged"
+                assert notify(NOW + number * HOUR) == [(OPERATOR, subject)]
+        assert "The files of 8 backups are missing" in told()[1].body
+        assert len(notify(NOW + 7 * HOUR + 7 * DAY)) == 1
+        assert "This is a reminder. The last notice was sent on May 4, 2026." in told()[2].body
+
+    def test_a_reminder_waits_for_a_mail_server(self, acme):
+        configure(acme, notify_email="")
+        notify()
+        Post.refused = {OPERATOR}
+        assert notify(NOW + 7 * DAY) == []
+        Post.refused = set()
+        assert len(notify(NOW + 7 * DAY + HOUR)) == 1
+        assert notify(NOW + 14 * DAY) == []
+
+    def test_a_recovery_that_is_told_late_is_headlined_so(self, acme):
+        configure(acme)
+        notify()
+        add(acme, NOW + HOUR)
+        Post.refused = {OPERATOR}
+        assert notify(NOW + HOUR) == [(ADDRESS, "Backups of Acme: recovered")]
+        Post.refused = set()
+        assert notify(NOW + 2 * HOUR) == [(OPERATOR, "[Django] Backups: 1 tenant recovered")]
+        assert "acme (Acme): recovered" in told()[-1].body
+        assert notify(NOW + 3 * HOUR) == []
+
+
+class Stalled:
+    """Automation as a test sets it, in the place of `automation.standing`."""
+
+    WELL = monitoring.Condition("", "automation is running again", "It runs.", True)
+    PAUSED = monitoring.Condition("", "automation is running again", "It runs.", False)
+    STALLED = monitoring.Condition("stalled", "automation is stalled", "It is stalled.", False)
+    NOT_SET_UP = monitoring.Condition("not set up", "automation is not set up", "Set up.", False)
+
+
+class TestAutomation:
+    """That automation is stalled or not set up is told once, and when it is well again."""
+
+    @pytest.mark.parametrize(
+        "sequence",
+        [
+            [(0, "STALLED", True), (1, "STALLED", False), (30, "STALLED", False)],
+            [(0, "STALLED", True), (1, "WELL", True), (2, "WELL", False)],
+            [(0, "STALLED", True), (1, "NOT_SET_UP", True), (2, "WELL", True)],
+            [(0, "STALLED", True), (167, "STALLED", False), (168, "STALLED", True)],
+            [(0, "STALLED", True), (1, "PAUSED", False), (2, "WELL", False)],
+            # Workers that are busy every other hour shall not fill anybody's mailbox.
+            [(0, "STALLED", True), (1, "WELL", True), (2, "STALLED", False), (13, "STALLED", True)],
+            [(0, "WELL", False), (1, "PAUSED", False)],
+        ],
+        ids=lambda sequence: " ".join(f"{hours}:{name}" for hours, name, _ in sequence),
+    )
+    def test_of_conditions_and_mails(self, sequence):
+        for hours, name, is_told in sequence:
+            condition = getattr(Stalled, name)
+            number = len(told())
+            monitoring.notify(NOW + hours * HOUR, ask_automation=lambda *_, it=condition: it)
+            subjects_ = [message.subject for message in told()[number:]]
+            assert subjects_ == [f"[Django] Backups: {condition.headline}"] * is_told, hours
+
+    def test_is_in_one_mail_with_what_is_wrong_with_the_tenants(self, acme):
+        configure(acme)
+        monitoring.notify(NOW, ask_automation=lambda *_: Stalled.STALLED)
+        [message] = told(to=OPERATOR)
+        assert message.subject == "[Django] Backups: automation is stalled, 1 tenant overdue"
+        assert message.body.startswith("It is stalled.\n\nacme (Acme): overdue")
+        assert "stalled" not in told(to=ADDRESS)[0].body
+
+    def test_without_operators_it_does_not_count_as_told(self, settings):
+        settings.ADMINS = []
+        monitoring.notify(NOW, ask_automation=lambda *_: Stalled.STALLED)
+        settings.ADMINS = ADMINS
+        monitoring.notify(NOW + HOUR, ask_automation=lambda *_: Stalled.STALLED)
+        assert len(told()) == 1
+
+    def test_a_mail_that_cannot_be_sent_does_not_count_as_told(self):
+        Post.refused = {OPERATOR}
+        monitoring.notify(NOW, ask_automation=lambda *_: Stalled.STALLED)
+        Post.refused = set()
+        monitoring.notify(NOW + HOUR, ask_automation=lambda *_: Stalled.STALLED)
+        assert len(told()) == 1
+
+    def test_of_several_processes_one_tells_it(self):
+        def ask_while_another_tells(*_):
+            monitoring.notify(NOW, ask_automation=lambda *_: Stalled.STALLED)
+            return Stalled.STALLED
+
+        monitoring.notify(NOW, ask_automation=ask_while_another_tells)
+        assert len(told()) == 1
+
+    def test_a_monthly_tenant_does_not_wait_until_it_is_overdue(self, acme, clock):
+        """It could be 33 days until then."""
+        automation.set_up()
+        configure(acme, interval="monthly", scheduled_since=NOW)
+        add(acme, NOW)
+        automation.tick(NOW)
+        assert told() == []
+        clock.now = NOW + HOUR
+        automation.notify(clock.now)
+        assert subjects(to=OPERATOR) == ["[Django] Backups: automation is stalled"]
+        assert "It was seen last at May 4, 2026, noon (UTC)." in told()[0].body
+        assert "python manage.py qcluster" in told()[0].body
+        automation.tick(clock.now + MINUTE)
+        assert len(told()) == 1
+        # The tick itself tells that it is well again.
+        clock.now += 20 * MINUTE
+        automation.tick(clock.now)
+        assert subjects(to=OPERATOR)[1:] == ["[Django] Backups: automation is running again"]
+
+    def test_not_set_up_is_told_too(self, acme):
+        configure(acme, scheduled_since=NOW)
+        add(acme, NOW)
+        Schedule.objects.all().delete()
+        automation.notify(NOW)
+        assert subjects(to=OPERATOR) == ["[Django] Backups: automation is not set up"]
+        assert "python manage.py automatebackups enable" in told()[0].body
+
+    def test_where_nobody_wants_automatic_backups_nobody_is_told(self, acme):
+        configure(acme, automatic=False)
+        add(acme, NOW)
+        automation.notify(NOW)
+        assert told() == []
+
+
+class TestWhetherAllIsWell:
+    """What the heartbeat goes by."""
+
+    @pytest.mark.parametrize(
+        "trouble", [None, "failed", "automation", "absent", "not valid", "nonsense", "provider"]
+    )
+    def test_is_returned(self, add_tenant, acme, trouble, monkeypatch):
+        configure(acme, automatic=False, notify_email="")
+        condition = Stalled.WELL
+        match trouble:
+            case "failed":
+                fail(acme, NOW - HOUR)
+            case "automation":
+                condition = Stalled.STALLED
+            case "absent":
+                absence.note([], NOW - 2 * DAY)
+                add(acme, YESTERDAY)
+            case "not valid":
+                Tenants.tenants[0] = replace(acme, time_zone="Mars/Base")
+            case "nonsense":
+                BackupSettings.objects.update(interval="yearly", automatic=True)
+            case "provider":
+                monkeypatch.setattr(Tenants, "all_tenants", lambda self: 1 // 0)
+        is_well = monitoring.notify(NOW, ask_automation=lambda *_: condition)
+        assert is_well is (trouble is None)
+        # Also while nothing of it is news.
+        assert monitoring.notify(NOW, ask_automation=lambda *_: condition) is is_well
+
+
 class TestTexts:
     def tenant(self, add_tenant, **fields):
         return replace(add_tenant("acme", database=False), time_zone="Europe/Berlin", **fields)
@@ -778,7 +1047,7 @@ class TestTexts:
         fail(tenant, NOW - HOUR, f"The database {tenant.database} does not exist.")
         notify()
         to_operators, to_tenant = told()
-        assert to_operators.subject == "[Django] Backups: 1 failed"
+        assert to_operators.subject == "[Django] Backups: 1 tenant failed"
         assert to_operators.body == (
             "acme (Acme & Söhne): failed\n"
             "The last attempt, at May 4, 2026, 1 p.m. (Europe/Berlin), failed. "
@@ -885,7 +1154,9 @@ class TestTexts:
                 fail(tenant, NOW - HOUR)
         add(tenants[5], NOW - HOUR)
         add(tenants[4], NOW - HOUR)
-        assert notify() == [(OPERATOR, "[Django] Backups: 2 failed, 2 overdue, 1 recovered")]
+        assert notify() == [
+            (OPERATOR, "[Django] Backups: 2 tenants failed, 2 tenants overdue, 1 tenant recovered")
+        ]
         headings = [part.splitlines()[0] for part in told()[0].body.split("\n\n")]
         assert headings == [
             "a (A): failed",
@@ -937,7 +1208,7 @@ class TestNoFlood:
         assert notify(NOW + timedelta(hours=hours)) == []
         # And is not forgotten.
         assert notify(NOW + 12 * HOUR) == [
-            (OPERATOR, "[Django] Backups: 1 failed"),
+            (OPERATOR, "[Django] Backups: 1 tenant failed"),
             (ADDRESS, "Backups of Acme: failed"),
         ]
 
@@ -945,8 +1216,8 @@ class TestNoFlood:
         configure(acme, interval="hourly")
         add(acme, NOW)
         fail(acme, NOW + HOUR)
-        assert notify(NOW + HOUR)[0] == (OPERATOR, "[Django] Backups: 1 failed")
-        assert notify(NOW + 2.5 * HOUR)[0] == (OPERATOR, "[Django] Backups: 1 overdue")
+        assert notify(NOW + HOUR)[0] == (OPERATOR, "[Django] Backups: 1 tenant failed")
+        assert notify(NOW + 2.5 * HOUR)[0] == (OPERATOR, "[Django] Backups: 1 tenant overdue")
 
     def test_missing_files_do_not_wait(self, acme):
         configure(acme, automatic=False, alarmed_at=NOW - HOUR)
@@ -963,7 +1234,7 @@ class TestNoFlood:
         for tenant in others:
             fail(tenant, NOW)
         later = notify(NOW + timedelta(minutes=minutes))
-        assert later == [(OPERATOR, "[Django] Backups: 2 failed")] * number
+        assert later == [(OPERATOR, "[Django] Backups: 2 tenants failed")] * number
 
     def test_of_a_thousand_tenants_that_fail_within_ten_minutes(self, tmp_path, monkeypatch):
         tenants = many(tmp_path, 1000)
@@ -983,8 +1254,8 @@ class TestNoFlood:
                 )
             monitoring.notify(now)
         assert subjects(to=OPERATOR) == [
-            "[Django] Backups: 100 failed",
-            "[Django] Backups: 900 failed",
+            "[Django] Backups: 100 tenants failed",
+            "[Django] Backups: 900 tenants failed",
         ]
         assert Post.asked == [OPERATOR] * 2
         assert BackupSettings.objects.filter(alarm="failed").count() == 1000
@@ -1033,7 +1304,7 @@ class TestNobodyFailsForAMail:
         Post.refused = set()
         later = notify(NOW + HOUR)
         assert {subject for _, subject in later} == {
-            "[Django] Backups: 1 recovered",
+            "[Django] Backups: 1 tenant recovered",
             "Backups of Acme: recovered",
         }
         assert notify(NOW + 2 * HOUR) == []

@@ -236,7 +236,7 @@ class Faults:
         self._wrap(patch, backups, "_settle", before="settle")
         self._wrap(patch, automation, "async_task", before="broker")
         # It judges every tenant with every tick, which is another test's affair.
-        patch.setattr(monitoring, "notify", lambda now: None)
+        patch.setattr(monitoring, "notify", lambda *arguments, **options: True)
         patch.setattr(os, "fsync", lambda descriptor: self.at(next(self.syncs, "")))
         usage = shutil.disk_usage
         patch.setattr(shutil, "disk_usage", lambda path: usage(path)._replace(**self.full()))

@@ -18,6 +18,7 @@ from django.db import DatabaseError, connections
 from django.utils import timezone
 from tqdm import tqdm
 
+from tenant_backup import absence
 from tenant_backup.automation import Standing, State
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, TenantNotFound
@@ -95,6 +96,8 @@ class Report:
     backups: list[Backup] = field(default_factory=list)
     errors: list[tuple[str, str]] = field(default_factory=list)
     tenants: list[dict[str, Any]] = field(default_factory=list)
+    more: dict[str, Any] = field(default_factory=dict)
+    """What one command alone has to say."""
 
     def as_json(self) -> str:
         answer = {
@@ -102,6 +105,7 @@ class Report:
             "backups": [_backup_as_dict(backup) for backup in self.backups],
             "errors": [{"tenant": tenant, "message": message} for tenant, message in self.errors],
             "tenants": self.tenants,
+            **self.more,
         }
         return json.dumps(answer, indent=2, default=as_iso)
 
@@ -151,9 +155,14 @@ class TenantCommand(CatalogCommand):
             "--json", action="store_true", dest="as_json", help="print one JSON object"
         )
 
-    def find_tenants(self, tenant_ids: Sequence[str], *, as_json: bool) -> list[Tenant]:
-        """The tenants of these ids, or all. Ends the command where one is unknown."""
-        try:
+    def find_tenants(
+        self, tenant_ids: Sequence[str], *, as_json: bool, notes_absent: bool = False
+    ) -> list[Tenant]:
+        """The tenants of these ids, or all. Ends the command where one is unknown.
+
+        With `notes_absent`, and where it is about all, it is noted who is not listed any more.
+        """
+        with self.asking_provider(as_json=as_json):
             provider = get_provider()
             tenants = [] if tenant_ids else list(provider.all_tenants())
             unknown = []
@@ -162,13 +171,9 @@ class TenantCommand(CatalogCommand):
                     tenants.append(provider.get_tenant(tenant_id))
                 except TenantNotFound:
                     unknown.append(tenant_id)
-        except DatabaseError:
-            raise
-        except Exception as error:
-            logger.exception("The tenant provider failed.")
-            message = f"The tenant provider failed: {type(error).__name__}: {error}"
-            raise self.failure(message, as_json=as_json) from error
         self.refuse_unknown(unknown, as_json=as_json)
+        if notes_absent and not tenant_ids:
+            absence.note(tenants, timezone.now())
         if not tenants and (known := BackupSettings.objects.count()):
             # All gone at once: that is an accident.
             message = (
@@ -177,6 +182,27 @@ class TenantCommand(CatalogCommand):
             )
             raise self.failure(message, as_json=as_json)
         return tenants
+
+    def listed(self, tenant_ids: Sequence[str], *, as_json: bool) -> set[str]:
+        """Those of these ids that are the provider's."""
+        listed = set()
+        with self.asking_provider(as_json=as_json):
+            for tenant_id in tenant_ids:
+                with suppress(TenantNotFound):
+                    listed.add(get_provider().get_tenant(tenant_id).id)
+        return listed
+
+    @contextmanager
+    def asking_provider(self, *, as_json: bool) -> Iterator[None]:
+        """End the command in words where the host's own code fails."""
+        try:
+            yield
+        except DatabaseError:
+            raise
+        except Exception as error:
+            logger.exception("The tenant provider failed.")
+            message = f"The tenant provider failed: {type(error).__name__}: {error}"
+            raise self.failure(message, as_json=as_json) from error
 
     def refuse_unknown(self, tenant_ids: Sequence[str], *, as_json: bool) -> None:
         """End the command as a usage error where there are unknown tenants; nothing is done."""
@@ -187,6 +213,15 @@ class TenantCommand(CatalogCommand):
             self.say(report.as_json())
         names = ", ".join(shown(tenant_id) for tenant_id in tenant_ids)
         raise CommandError(f"There is no tenant {names}. Nothing was done.", returncode=USAGE_ERROR)
+
+    def report_absent(self, report: Report) -> int:
+        """Report the tenants that have disappeared, and return how many findings that are."""
+        findings = absence.findings(timezone.now())
+        for finding in findings:
+            report.errors.append((finding.tenant_id, str(finding)))
+            whose = f"{shown(finding.tenant_id)}: " if finding.tenant_id else ""
+            self.say(f"{whose}FAILED: {finding}", loud=True)
+        return len(findings)
 
     def attempt(self, tenant: Tenant, report: Report, work: Callable[[], T]) -> T | None:
         """Do one tenant's work. Its failure is reported, and never stops the others'."""
@@ -248,6 +283,16 @@ def _settings_of_all() -> BackupSettingsQuerySet:
         logger.exception("The tenant provider failed.")
         return rows
     return rows.filter(tenant_id__in=ids)
+
+
+def standing_as_dict(standing: Standing) -> dict[str, Any]:
+    """Where automation stands, for programs."""
+    return {
+        "state": standing.state.value,
+        "last_tick_at": standing.last_tick_at,
+        "paused_at": standing.paused_at,
+        "paused_by": standing.paused_by or None,
+    }
 
 
 def standing_in_words(standing: Standing) -> str:

@@ -8,7 +8,13 @@ from typing import Any
 
 from tenant_backup import automation
 from tenant_backup.automation import Standing
-from tenant_backup.management.base import CatalogCommand, as_iso, standing_in_words, user
+from tenant_backup.management.base import (
+    CatalogCommand,
+    as_iso,
+    standing_as_dict,
+    standing_in_words,
+    user,
+)
 
 
 class Command(CatalogCommand):
@@ -41,9 +47,6 @@ def _as_json(standing: Standing) -> str:
         "ok": True,
         "backups": [],
         "errors": [],
-        "state": standing.state.value,
-        "last_tick_at": standing.last_tick_at,
-        "paused_at": standing.paused_at,
-        "paused_by": standing.paused_by or None,
+        **standing_as_dict(standing),
     }
     return json.dumps(answer, indent=2, default=as_iso)

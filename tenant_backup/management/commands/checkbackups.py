@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
+from django.core.management.base import CommandError
+from django.utils import timezone
+
 from tenant_backup import automation, monitoring
+from tenant_backup.automation import State
 from tenant_backup.exceptions import BackupError
-from tenant_backup.management.base import Report, TenantCommand, shown, standing_in_words
+from tenant_backup.management.base import (
+    FAILED,
+    Report,
+    TenantCommand,
+    shown,
+    standing_as_dict,
+    standing_in_words,
+)
+from tenant_backup.models import Health
 from tenant_backup.tenants import Tenant
 
 
@@ -35,39 +49,82 @@ class Command(TenantCommand):
     ) -> None:
         report = Report()
         quiet = as_json or verbosity == 0
-        found = self.find_tenants(tenants, as_json=as_json)
+        try:
+            found = self.find_tenants(tenants, as_json=as_json, notes_absent=True)
+        except CommandError as error:
+            if notify and error.returncode == FAILED:
+                automation.notify()
+            raise
+        standing = automation.standing()
+        report.more["automation"] = standing_as_dict(standing)
+        automation_runs = standing.state is State.RUNNING
         for tenant in found:
-            line = self.attempt(tenant, report, partial(_check, tenant, report))
+            check = partial(_check, tenant, report, automation_runs=automation_runs)
+            line = self.attempt(tenant, report, check)
             if line and not quiet:
                 self.say(line)
-        for tenant_id in [] if tenants or quiet else monitoring.retired(found):
-            self.say(f"{shown(tenant_id)}: retired: the tenant provider does not know it any more.")
-        if standing := automation.trouble(found):
-            message = standing_in_words(standing)
+        absent = 0
+        if not tenants:
+            absent = self.report_absent(report)
+            self._say_who_is_not_listed(found, report, quiet=quiet)
+        if trouble := automation.trouble(found):
+            message = standing_in_words(trouble)
             report.errors.append(("", message))
             self.say(message, loud=True)
         if notify:
-            monitoring.notify()
+            automation.notify()
         # Each tenant is one thing to check, and automation is one more.
-        self.finish(report, len(found) + 1, as_json=as_json, failed="checks failed")
+        total = len(found) + absent + 1
+        self.finish(report, total, as_json=as_json, failed="checks failed")
+
+    def _say_who_is_not_listed(
+        self, found: Sequence[Tenant], report: Report, *, quiet: bool
+    ) -> None:
+        words = {
+            Health.UNLISTED: "not listed by the tenant provider any more.",
+            Health.RETIRED: "retired: not listed by the tenant provider any more, on purpose.",
+        }
+        for row, health in monitoring.unlisted(found):
+            problems = ["absent"] if health is Health.ABSENT else []
+            report.tenants.append(
+                {
+                    "id": row.tenant_id,
+                    "automatic": row.automatic,
+                    "problems": problems,
+                    "health": health.name.lower(),
+                }
+            )
+            if health in words and not quiet:
+                self.say(f"{shown(row.tenant_id)}: {words[health]}")
 
 
-def _check(tenant: Tenant, report: Report) -> str:
+def _check(tenant: Tenant, report: Report, *, automation_runs: bool) -> str:
     judgement = monitoring.inspect(tenant)
+    settings, now = judgement.settings, timezone.now()
+    since = monitoring.wrong_since(judgement)
     report.tenants.append(
         {
             "id": tenant.id,
-            "automatic": judgement.settings.automatic,
+            "automatic": settings.automatic,
             "problems": [finding.alarm.value for finding in judgement.findings],
-            "last_good_at": judgement.settings.last_good_at,
-            "next_run_at": judgement.settings.next_run_at,
+            "health": judgement.health(automation_runs=automation_runs).name.lower(),
+            "last_good_at": settings.last_good_at,
+            "last_success_at": settings.last_success_at,
+            "last_success_age": _age(settings.last_success_at, now),
+            "alarm": judgement.alarm.value or None,
+            "alarm_since": since,
+            "alarm_age": _age(since, now),
+            "next_run_at": settings.next_run_at,
         }
     )
     if judgement.findings:
         raise BackupError(" ".join([*map(str, judgement.findings), judgement.last_good]))
-    words = [
-        f"all well. {judgement.last_good}" if judgement.settings.last_good_at else "no backup yet."
-    ]
-    if not judgement.settings.automatic:
+    words = [f"all well. {judgement.last_good}" if settings.last_good_at else "no backup yet."]
+    if not settings.automatic:
         words.append("Automatic backup is off.")
     return f"{shown(tenant.id)}: {' '.join(words)}"
+
+
+def _age(at: datetime | None, now: datetime) -> int | None:
+    """In whole seconds."""
+    return None if at is None else max(0, int((now - at).total_seconds()))

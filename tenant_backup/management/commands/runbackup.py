@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from tenant_backup import automation, backups, monitoring
+from tenant_backup import automation, backups
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import size_in_words
@@ -76,7 +76,7 @@ class Command(TenantCommand):
                 "--label and --pin are for backups that you ask for, not for those that are due.",
                 returncode=USAGE_ERROR,
             )
-        given = self.find_tenants(tenants, as_json=as_json)
+        given = self.find_tenants(tenants, as_json=as_json, notes_absent=not dry_run)
         found = [tenant for tenant in given if not fault_of(tenant)]
         order = backups.Order(trigger=Trigger.COMMAND, label=label, pinned=pin, requested_by=user())
         if dry_run:
@@ -94,12 +94,15 @@ class Command(TenantCommand):
                 self.say(line)
         if not work and not quiet:
             self.say(_why_nothing(found))
+        # Cron would say it every minute with what is due. There the notices tell, once.
+        absent = 0 if tenants or due else self.report_absent(report)
         if due and not tenants and not dry_run:
             automation.forget(timezone.now())
-        if not dry_run:
-            monitoring.notify()
+            automation.end_tick(timezone.now())
+        elif not dry_run:
+            automation.notify()
         failed = "would fail" if dry_run else "failed"
-        self.finish(report, len(work), as_json=as_json, failed=failed)
+        self.finish(report, len(work) + absent, as_json=as_json, failed=failed)
 
 
 def _work(tenants: Sequence[Tenant], order: backups.Order) -> list[tuple[Tenant, Work]]:

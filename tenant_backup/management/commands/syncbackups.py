@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from functools import partial
 from typing import Any
 
-from tenant_backup import backups
+from django.core.management.base import CommandError
+
+from tenant_backup import absence, backups
 from tenant_backup.exceptions import BackupError
-from tenant_backup.management.base import Report, TenantCommand, shown
+from tenant_backup.management.base import USAGE_ERROR, Report, TenantCommand, shown, user
 from tenant_backup.models import BackupSettings
 from tenant_backup.tenants import Tenant, fault_of
 
@@ -18,9 +21,28 @@ class Command(TenantCommand):
         "what is missing, and adopt backups that it does not know. No file is touched."
     )
 
-    def handle(self, *, tenants: list[str], as_json: bool, verbosity: int, **options: Any) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--retire",
+            action="store_true",
+            help="say that the named tenants are gone on purpose, so that nobody is told of it",
+        )
+
+    def handle(
+        self,
+        *,
+        tenants: list[str],
+        retire: bool,
+        as_json: bool,
+        verbosity: int,
+        **options: Any,
+    ) -> None:
+        if retire:
+            self._retire(list(dict.fromkeys(tenants)), as_json=as_json, verbosity=verbosity)
+            return
         report = Report()
-        found = self.find_tenants(tenants, as_json=as_json)
+        found = self.find_tenants(tenants, as_json=as_json, notes_absent=True)
         BackupSettings.objects.ensure(tenant.id for tenant in found if not fault_of(tenant))
         if not found and verbosity and not as_json:
             self.say("There are no tenants, so there is nothing to bring in line.")
@@ -47,6 +69,26 @@ class Command(TenantCommand):
             if verbosity and not as_json and not any([*changes.values(), synced.refused]):
                 self.say(f"{shown(tenant.id)}: the catalog is in line with the files")
         self.finish(report, len(found), as_json=as_json, failed="not in line")
+
+    def _retire(self, tenant_ids: list[str], *, as_json: bool, verbosity: int) -> None:
+        if not tenant_ids:
+            raise CommandError("--retire needs the ids of tenants.", returncode=USAGE_ERROR)
+        listed = self.listed(tenant_ids, as_json=as_json)
+        unknown = set(tenant_ids) - absence.known(tenant_ids) - listed
+        self.refuse_unknown([key for key in tenant_ids if key in unknown], as_json=as_json)
+        absence.retire(tenant_ids, by=user())
+        report = Report()
+        for tenant_id in tenant_ids:
+            is_listed = tenant_id in listed
+            report.tenants.append({"id": tenant_id, "retired": True, "listed": is_listed})
+            if verbosity and not as_json:
+                self.say(f"{shown(tenant_id)}: {LISTED if is_listed else 'retired'}")
+        self.finish(report, len(tenant_ids), as_json=as_json, failed="not retired")
+
+
+LISTED = (
+    "retired if it disappears within a day. The tenant provider lists it, so it is still backed up."
+)
 
 
 def _sync(tenant: Tenant) -> backups.Synced:

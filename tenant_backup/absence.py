@@ -1,0 +1,226 @@
+"""Absence: tenants that the provider no longer lists, by accident or on purpose.
+
+Nothing of theirs is deleted. One with good backups that stays away for a day is a finding, until it
+is back or somebody says that it is gone on purpose: that it is retired.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext, ngettext
+
+from tenant_backup.conf import conf
+from tenant_backup.models import (
+    Action,
+    Backup,
+    BackupSettings,
+    Event,
+    Health,
+    TenantState,
+    TenantStateQuerySet,
+)
+
+logger = logging.getLogger("tenant_backup")
+
+ABSENT_AFTER = timedelta(hours=24)
+"""A tenant that is not listed for so long is a finding; before, it may just be on its way."""
+
+MANY = 3
+AT_ONCE = timedelta(hours=1)
+"""So many tenants that disappeared with less than this between one and the next are one finding:
+what they have in common, such as a disk that is not mounted, is what somebody must look at."""
+
+FEW = 10
+"""Ids that a sentence names; nobody reads more."""
+
+CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """One tenant that has disappeared, or many that disappeared at once."""
+
+    tenant_ids: tuple[str, ...]
+    since: datetime
+    """When the first of them was missed."""
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant, where it is one; otherwise nothing."""
+        return self.tenant_ids[0] if len(self.tenant_ids) == 1 else ""
+
+    def __str__(self) -> str:
+        since = date_format(timezone.localtime(self.since), "DATETIME_FORMAT")
+        values = {"time": f"{since} ({timezone.get_current_timezone_name()})"}
+        if self.tenant_id:
+            text = gettext(
+                "The tenant provider has not listed it since %(time)s, and it has good backups. "
+                "Is its folder still there? If it is gone on purpose, say so: %(command)s"
+            )
+            return text % {**values, "command": f"{RETIRE} {in_a_shell(self.tenant_id)}"}
+        text = gettext(
+            "%(number)d tenants that have good backups have disappeared at once: the tenant "
+            "provider has not listed them since %(time)s. Is a disk not mounted? They are: "
+            "%(tenants)s. If they are gone on purpose, say so: %(command)s"
+        )
+        return text % {
+            **values,
+            "number": len(self.tenant_ids),
+            "tenants": some_of(self.tenant_ids),
+            "command": f"{RETIRE} TENANT…",
+        }
+
+
+RETIRE = "python manage.py syncbackups --retire"
+
+
+def in_a_shell(tenant_id: str) -> str:
+    """A tenant's id as an argument of a command that somebody may copy."""
+    word = shlex.quote(tenant_id) if tenant_id.isprintable() else ascii(tenant_id)
+    return f"-- {word}" if word.startswith("-") else word
+
+
+def some_of(tenant_ids: Sequence[str]) -> str:
+    """The first ids, and how many there are beside them."""
+    names = [key if key.isprintable() else ascii(key) for key in tenant_ids[:FEW]]
+    if more := len(tenant_ids[FEW:]):
+        text = ngettext("%(number)d more", "%(number)d more", more)
+        names.append(text % {"number": more})
+    return ", ".join(names)
+
+
+def note(tenants: Iterable[Any], now: datetime) -> None:
+    """Note which tenants of the catalog the provider does not list; `tenants` are all it lists.
+
+    Whoever is back is not retired any more.
+    """
+    listed = {getattr(tenant, "id", None) for tenant in tenants}
+    known = {
+        *BackupSettings.objects.values_list("tenant_id", flat=True),
+        *Backup.objects.order_by().values_list("tenant_id", flat=True).distinct(),
+    }
+    marked = {row.tenant_id: row for row in TenantState.objects.filter(_MARKED)}
+    gone = sorted(
+        tenant_id
+        for tenant_id in known - listed
+        if not (row := marked.get(tenant_id)) or not row.absent_since or row.absent_since > now
+    )
+    back = [key for key, row in marked.items() if key in listed and row.absent_since]
+    # Whoever is to disappear on purpose is said to be retired shortly before, and not years.
+    lapsed = [
+        key
+        for key, row in marked.items()
+        if key in listed and row.retired_at and not now - ABSENT_AFTER < row.retired_at <= now
+    ]
+    if gone:
+        # So that each is in the list of all tenants, and can be retired there.
+        BackupSettings.objects.ensure(gone)
+        TenantState.objects.ensure(gone)
+    for rows in _in_chunks(gone):
+        missed = rows.filter(Q(absent_since=None) | Q(absent_since__gt=now))
+        missed.update(absent_since=now, absent_told_at=None)
+    for rows in _in_chunks(back):
+        rows.exclude(absent_since=None).update(absent_since=None, retired_at=None, retired_by="")
+    for rows in _in_chunks(lapsed):
+        rows.filter(absent_since=None).update(retired_at=None, retired_by="")
+    if gone:
+        logger.warning("No longer listed by the tenant provider: %s", some_of(gone))
+    if back:
+        logger.info("Listed by the tenant provider again: %s", some_of(back))
+
+
+_MARKED = Q(absent_since__isnull=False) | Q(retired_at__isnull=False)
+
+
+def findings(now: datetime) -> list[Absence]:
+    """The tenants that have disappeared, as things that somebody must look at."""
+    return grouped((row.tenant_id, row.absent_since) for row in found(now))
+
+
+def found(now: datetime) -> TenantStateQuerySet:
+    """The states of the tenants that have good backups and have disappeared a day ago or longer."""
+    good = Backup.objects.good().filter(tenant_id=OuterRef("tenant_id"))
+    away = TenantState.objects.filter(absent_since__lte=now - ABSENT_AFTER, retired_at=None)
+    return away.filter(Exists(good)).order_by("absent_since", "tenant_id")
+
+
+def returned() -> TenantStateQuerySet:
+    """The states of those of whom it was told that they are gone, and who are back or retired."""
+    is_over = Q(absent_since=None) | Q(retired_at__isnull=False)
+    return TenantState.objects.filter(is_over, absent_told_at__isnull=False).order_by("tenant_id")
+
+
+def grouped(absent: Iterable[tuple[str, datetime | None]]) -> list[Absence]:
+    """These tenants and since when each is away, as findings: many at once are one."""
+    findings = []
+    at_once: list[tuple[datetime, str]] = []
+    in_order = sorted((since, tenant_id) for tenant_id, since in absent if since)
+    for since, tenant_id in in_order:
+        if at_once and since - at_once[-1][0] >= AT_ONCE:
+            findings += _findings_of(at_once)
+            at_once = []
+        at_once.append((since, tenant_id))
+    return findings + _findings_of(at_once)
+
+
+def healths(tenant_ids: Collection[str], now: datetime) -> dict[str, Health]:
+    """How those stand whom the provider does not list."""
+    if not tenant_ids:
+        return {}
+    disappeared = {row.tenant_id for row in found(now)}
+    retired = set(
+        TenantState.objects.filter(retired_at__isnull=False).values_list("tenant_id", flat=True)
+    )
+    return {
+        tenant_id: Health.ABSENT
+        if tenant_id in disappeared
+        else Health.RETIRED
+        if tenant_id in retired
+        else Health.UNLISTED
+        for tenant_id in tenant_ids
+    }
+
+
+def known(tenant_ids: Collection[str]) -> set[str]:
+    """Those of these ids that the catalog knows."""
+    return {
+        tenant_id
+        for model in (BackupSettings, Backup, TenantState)
+        for tenant_id in model._default_manager.filter(tenant_id__in=tenant_ids).values_list(
+            "tenant_id", flat=True
+        )
+    }
+
+
+def retire(tenant_ids: Collection[str], *, by: str = "", now: datetime | None = None) -> None:
+    """Say that these tenants are gone on purpose, or will be within a day."""
+    now = now or timezone.now()
+    TenantState.objects.ensure(tenant_ids)
+    for tenant_id in tenant_ids:
+        with transaction.atomic(using=conf.CATALOG_DATABASE):
+            row = TenantState.objects.filter(tenant_id=tenant_id, retired_at=None)
+            if row.update(retired_at=now, retired_by=by[:255]):
+                Event.record(Action.RETIRED, tenant_id, actor=by[:255])
+
+
+def _findings_of(at_once: list[tuple[datetime, str]]) -> list[Absence]:
+    if len(at_once) >= MANY:
+        ids = tuple(sorted(tenant_id for _, tenant_id in at_once))
+        return [Absence(ids, at_once[0][0])]
+    return [Absence((tenant_id,), since) for since, tenant_id in at_once]
+
+
+def _in_chunks(tenant_ids: Sequence[str]) -> Iterator[TenantStateQuerySet]:
+    """The states of these tenants, few enough at a time for any database."""
+    for start in range(0, len(tenant_ids), CHUNK):
+        yield TenantState.objects.filter(tenant_id__in=tenant_ids[start : start + CHUNK])
