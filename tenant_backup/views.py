@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -571,8 +570,10 @@ def _restore_commands(
         return None
     file = backups.directory_of(tenant).file(backup.file_name)
     return {
-        "restorebackup": f"python manage.py restorebackup {shlex.quote(tenant.id)} {backup.pk}",
-        "by_hand": manual.commands(tenant.database.resolve(), file.resolve(), backup.sha256),
+        "restorebackup": manual.command("restorebackup", tenant.id, str(backup.pk)),
+        "by_hand": manual.commands(
+            tenant.database.resolve(), file.resolve(), backup.sha256, tenant_id=tenant.id
+        ),
     }
 
 

@@ -57,7 +57,7 @@ def paste(text, cwd, **options):
 
 
 def restore(database, backup, sha256):
-    return paste(commands(database, backup, sha256), database.parent)
+    return paste(commands(database, backup, sha256, tenant_id="acme"), database.parent)
 
 
 @pytest.mark.parametrize("journal_mode", ["wal", "delete"])
@@ -141,7 +141,9 @@ def test_an_owner_that_cannot_be_kept_is_said_and_nothing_is_done(open_folder):
     database = make_database(open_folder / "db.sqlite3")
     sha256 = back_up(database, open_folder / "backup.sqlite3")
     result = paste(
-        commands(database, open_folder / "backup.sqlite3", sha256), open_folder, user=NOBODY
+        commands(database, open_folder / "backup.sqlite3", sha256, tenant_id="acme"),
+        open_folder,
+        user=NOBODY,
     )
     assert result.returncode != 0
     assert result.stderr == (
@@ -209,6 +211,6 @@ def test_owner_and_mode_stay(tmp_path, is_there):
 
 
 def test_a_shell_in_which_it_is_pasted_lives_on_when_it_fails(tmp_path):
-    text = commands(tmp_path / "db.sqlite3", tmp_path / "none.sqlite3", "0" * 64)
+    text = commands(tmp_path / "db.sqlite3", tmp_path / "none.sqlite3", "0" * 64, tenant_id="acme")
     result = paste(f"{text}echo still here\n", Path(tmp_path))
     assert result.stdout == "still here\n"

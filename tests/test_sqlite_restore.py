@@ -77,7 +77,7 @@ def put_back(database, backup, **options):
         sqlite.exclusive(database, busy_timeout=0.2) as live,
         closing(sqlite.open_backup(backup)) as source,
     ):
-        live.require_fit(source)
+        live.facts.require_fit(source)
         live.replace_with(source, **options)
         live.settle()
         live.require_equal(source)
@@ -395,7 +395,7 @@ class TestFullDisk:
                 sqlite.exclusive(database, busy_timeout=0) as live,
                 closing(sqlite.open_backup(backup)) as source,
             ):
-                needed = live.bytes_to_replace(source)
+                needed = live.facts.bytes_to_replace(source)
             free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
             (disk / "filler").write_bytes(bytes(free - needed))
             put_back(database, backup)
