@@ -688,14 +688,18 @@ class _Work:
             for path in self.stamps:
                 self.kept.separate(path.name)
         aside = self.aside_in(self.safety_copy_to or self.plan.database.parent)
+        # Under a name of its own first: SQLite would take the log beside it for the copy's.
         target = aside.file(self.plan.database.name)
+        partial = aside.partial(self.plan.database.name)
         try:
-            os.close(aside.create(target))
-            with live.snapshot() as snapshot, closing(sqlite.open_copy(target)) as copy:
+            os.close(aside.create(partial))
+            with live.snapshot() as snapshot, closing(sqlite.open_copy(partial)) as copy:
                 snapshot.copy_to(copy)
+            like = Ownership.of_database(partial, aside.path)
+            aside.put_in_place(partial, target, like=like, instead_of=())
         except BaseException as error:
             with suppress(BackupError):
-                aside.discard(target)
+                aside.discard(partial)
                 if aside is not self.kept:
                     aside.discard(aside.path)
             if isinstance(error, DatabaseDamaged):
