@@ -14,6 +14,7 @@ sh -eu <<'RESTORE'
 database={database}
 backup={backup}
 sha256={sha256}
+sync={sync}
 
 # Copy the backup to a temporary name beside the database. Is it what it was when it was made?
 trap 'rm -f "$database.restored"' EXIT
@@ -55,9 +56,10 @@ done
 # Nothing of the old database is left beside the new one.
 mv "$database.restored" "$database"
 echo "Restored $database. What was there before is in $aside."
-# After: let the catalog know what is in the folder of the backups, before the next backup is made;
-# in the folder of the project. Then start everything again, and look whether it is right.
-echo "Now run, where the project's manage.py is:" {sync}
+
+# After: where the catalog lies in this very database, it is as old as the backup now. So let it
+# know the files first; then start everything again, and look whether it is right.
+echo "Now run, in the folder of manage.py: $sync"
 RESTORE
 """
 

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -246,6 +247,18 @@ class TestUsers:
                 sqlite.exclusive(database, busy_timeout=0),
             ):
                 pass
+
+
+class TestUsersOf:
+    def test_names_their_command_lines_as_a_terminal_may_show_them(self, tmp_path, start):
+        database = make_database(tmp_path / "db.sqlite3")
+        user = start(database, "SELECT 1 FROM credits", "SELECT '\x1b]0;title\x07'")
+        [found] = sqlite.users_of(database)
+        assert found.pid == user.pid
+        program = Path(user.args[0]).name
+        assert found.name.startswith(f"{program} -c \\nimport sqlite3, sys")
+        assert found.name.isprintable()
+        assert len(found.name) == sqlite.COMMAND_LENGTH
 
 
 class TestRefusals:
