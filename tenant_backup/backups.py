@@ -287,8 +287,8 @@ def preview(tenant: Tenant, order: Order) -> Preview:
     """What `create` would need and remove; changes nothing. Raises the `BackupError` it would."""
     directory = directory_of(tenant)
     rows = Backup.objects.for_tenant(tenant.id)
-    with sqlite.snapshot(tenant.database, busy_timeout=conf.BUSY_TIMEOUT) as snapshot:
-        size, needed = snapshot.size, snapshot.size + snapshot.wal_bytes
+    facts = sqlite.look(tenant.database, busy_timeout=conf.BUSY_TIMEOUT)
+    size, needed = facts.size, facts.size + facts.wal_bytes
     directory.require_writable()
     directory.require_space(needed)
     # What the backup would be: the queued one, which it would take over, or a new one.
@@ -829,8 +829,7 @@ def _prepare(tenant: Tenant, limits: Limits) -> None:
     """Make the backup directory, but not for a database that could not be copied anyway."""
     directory = directory_of(tenant)
     if not directory.exists():
-        with sqlite.snapshot(tenant.database, busy_timeout=_busy_timeout(limits)):
-            pass
+        sqlite.look(tenant.database, busy_timeout=_busy_timeout(limits))
     directory.make()
 
 
@@ -886,6 +885,24 @@ def begin(tenant: Tenant, order: Order) -> Backup:
     now = timezone.now()
     backup.start(_free_name(tenant, directory_of(tenant), now), at=now)
     return backup
+
+
+def take_back(backup: Backup, before: Backup | None) -> None:
+    """Undo `begin` where nothing was made, as if it had never been called.
+
+    `before` is the queued row that was taken over, as it was then.
+    """
+    row = Backup.objects.running().filter(pk=backup.pk, file_name=backup.file_name)
+    if before:
+        row.update(
+            **{
+                field.attname: getattr(before, field.attname)
+                for field in Backup._meta.concrete_fields
+                if not field.primary_key
+            }
+        )
+    else:
+        row.delete()
 
 
 def make_from(source: Source, tenant: Tenant, order: Order, settled: list[Backup]) -> Backup:

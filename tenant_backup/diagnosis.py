@@ -66,10 +66,8 @@ def _database(tenant: Tenant) -> tuple[int | None, Answer]:
     """How many bytes a copy needs, and whether the database can be read."""
     topic = gettext("The database")
     try:
-        with sqlite.snapshot(
-            tenant.database, busy_timeout=backups.REQUEST_BUSY_TIMEOUT
-        ) as snapshot:
-            size, mode = snapshot.size + snapshot.wal_bytes, snapshot.journal_mode
+        facts = sqlite.look(tenant.database, busy_timeout=backups.REQUEST_BUSY_TIMEOUT)
+        size, mode = facts.size + facts.wal_bytes, facts.journal_mode
     except BackupError as error:
         advice = gettext("The operator looks at the database and at what has it open.")
         return None, Answer(topic, str(error), False, advice)

@@ -143,6 +143,10 @@ class DatabaseDamaged(BackupError):
     """A file is not a sound SQLite database."""
 
 
+class UnfinishedWrite(BackupError):
+    """A killed process left a journal that has to be played back before the database is read."""
+
+
 class NotEnoughSpace(BackupError):
     """The disk has no room for another backup."""
 

@@ -26,7 +26,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.text import slugify
 
 from tenant_backup.exceptions import BackupError, DatabaseDamaged, NotEnoughSpace, NotWritable
-from tenant_backup.sqlite import Fingerprint, fingerprint
+from tenant_backup.sqlite import Fingerprint, fingerprint, inode_shortage
 
 SPACE_MARGIN = 16 * 1024 * 1024
 """Bytes that a backup must leave free, so that the tenant's own writes do not fail beside it."""
@@ -234,6 +234,7 @@ class BackupDirectory:
                 needed=size_in_words(needed + SPACE_MARGIN),
                 free=size_in_words(free),
             )
+        require_inodes(self._nearest())
 
     def is_free(self, name: str) -> bool:
         """Whether nothing at all lies under this name or the names that go with it."""
@@ -432,6 +433,52 @@ class BackupDirectory:
                     _link(file, self.file(file.name))
         _sync_directory(self.path)
 
+    def keep(self, files: Iterable[Path]) -> None:
+        """Let these files lie in this new directory, too; where there are no links, as copies."""
+        for file in files:
+            target = self.file(file.name)
+            with _writing(target):
+                try:
+                    with self.as_owner():
+                        os.link(file, target)
+                except OSError as error:
+                    if error.errno not in NO_LINKS:
+                        raise
+                    self._copy(file, target)
+        _sync_directory(self.path)
+
+    def separate(self, name: str) -> None:
+        """Let what `keep` has linked be a file of its own, which no change of the other reaches."""
+        file = self.file(name)
+        with _writing(file):
+            if file.lstat().st_nlink > 1:
+                self._copy(file, self.partial(name))
+                with self.as_owner():
+                    self.partial(name).replace(file)
+        _sync_directory(self.path)
+
+    def _copy(self, file: Path, target: Path) -> None:
+        """Copy a file that is no database, durably."""
+        with self.as_owner():
+            source = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | O_BINARY)
+        with os.fdopen(source, "rb") as stream, os.fdopen(self.create(target), "wb") as copy:
+            shutil.copyfileobj(stream, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write a small new file of the directory, durably."""
+        with _writing(path), os.fdopen(self.create(path), "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        _sync_directory(path.parent)
+
+    def read(self, path: Path, *, most: int) -> bytes:
+        """Read a small file of the directory; raises `BackupError` where it is no regular file."""
+        with self.open(path.name) as stream:
+            return stream.read(most)
+
     def put_in_place(
         self, partial: Path, database: Path, *, like: Ownership, instead_of: Iterable[Path]
     ) -> None:
@@ -491,7 +538,7 @@ class BackupDirectory:
 
     def _nearest(self) -> Path:
         """The directory itself, or what of the path to it there is already."""
-        return next(folder for folder in (self.path, *self.path.parents) if _exists(folder))
+        return _nearest(self.path)
 
     def _owner_for_root(self) -> os.stat_result | None:
         """As root, to whom what we make shall belong, so that the web server is never locked out.
@@ -517,6 +564,16 @@ class BackupDirectory:
                     path=self.path,
                     user=maker,
                 )
+
+
+def require_inodes(folder: Path) -> None:
+    """Raise `NotEnoughSpace` where the disk of this folder has room, but for no more files."""
+    if shortage := inode_shortage(folder):
+        raise NotEnoughSpace("%(shortage)s", shortage=shortage)
+
+
+def _nearest(path: Path) -> Path:
+    return next(folder for folder in (path, *path.parents) if _exists(folder))
 
 
 def _exists(path: Path) -> bool:
@@ -592,6 +649,10 @@ def _writing(path: Path) -> Iterator[None]:
     except FileExistsError:
         raise
     except OSError as error:
+        if error.errno == errno.ENOSPC and (shortage := inode_shortage(_nearest(path.parent))):
+            raise NotEnoughSpace(
+                "%(path)s cannot be made. %(shortage)s", path=path, shortage=shortage
+            ) from error
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise NotEnoughSpace(
                 "%(path)s cannot be written: %(reason)s.", path=path, reason=error.strerror

@@ -14,6 +14,7 @@ sh -eu <<'RESTORE'
 database={database}
 backup={backup}
 sha256={sha256}
+sync={sync}
 
 # Copy the backup to a temporary name beside the database. Is it what it was when it was made?
 trap 'rm -f "$database.restored"' EXIT
@@ -55,17 +56,31 @@ done
 # Nothing of the old database is left beside the new one.
 mv "$database.restored" "$database"
 echo "Restored $database. What was there before is in $aside."
-# After: start everything again, and look whether it is right.
+
+# After: where the catalog lies in this very database, it is as old as the backup now. So let it
+# know the files first; then start everything again, and look whether it is right.
+echo "Now run, in the folder of manage.py: $sync"
 RESTORE
 """
 
 
-def commands(database: Path, backup: Path, sha256: str) -> str:
+def command(name: str, tenant_id: str, *more: str) -> str:
+    """A command of ours as it is typed into a shell, whatever the tenant's id begins with."""
+    arguments = [tenant_id, *more]
+    if any(argument.startswith("-") for argument in arguments):
+        arguments.insert(0, "--")
+    return f"python manage.py {name} {shlex.join(arguments)}"
+
+
+def commands(database: Path, backup: Path, sha256: str, *, tenant_id: str) -> str:
     """What to paste into a shell to put this backup in the place of the database.
 
     Everything that uses the database must have been stopped. The paths are those of files, not of
     symbolic links to them.
     """
     return COMMANDS.format(
-        database=shlex.quote(str(database)), backup=shlex.quote(str(backup)), sha256=sha256
+        database=shlex.quote(str(database)),
+        backup=shlex.quote(str(backup)),
+        sha256=sha256,
+        sync=shlex.quote(command("syncbackups", tenant_id)),
     )

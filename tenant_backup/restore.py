@@ -10,7 +10,6 @@ import errno
 import logging
 import os
 import re
-import shlex
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -27,12 +26,13 @@ from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop
 
-from tenant_backup import backups, files, lock, sqlite
+from tenant_backup import backups, files, lock, manual, sqlite
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import (
     BackupError,
     BackupNotFound,
     DatabaseDamaged,
+    DatabaseLocked,
     NotEnoughSpace,
     NotWritable,
     Text,
@@ -49,7 +49,7 @@ from tenant_backup.models import (
     Trigger,
 )
 from tenant_backup.signals import backup_restored
-from tenant_backup.sqlite import Exclusive, Fingerprint, Progress, User
+from tenant_backup.sqlite import Exclusive, Facts, Fingerprint, Progress, User
 from tenant_backup.tenants import Tenant, fault_of, get_provider, sqlite_file
 
 if TYPE_CHECKING:
@@ -138,10 +138,10 @@ def require_catalog(tenant: Tenant) -> None:
     names = sorted(path.name for path in directory.path.iterdir()) if directory.exists() else []
     ours = [name for name in names if files.made_at(tenant.id, name)]
     raise BackupError(
-        "The catalog lies in %(database)s, which cannot be read. Name the backup's file: manage.py "
-        "restorebackup %(tenant)s FILE. In %(folder)s there are: %(files)s.",
+        "The catalog lies in %(database)s, which cannot be read. Name the backup's file: "
+        "%(command)s. In %(folder)s there are: %(files)s.",
         database=tenant.database,
-        tenant=shlex.quote(tenant.id),
+        command=manual.command("restorebackup", tenant.id, "FILE"),
         folder=directory.path,
         files=", ".join(ours) or Text("none"),
     )
@@ -252,8 +252,8 @@ def verify(choice: Choice) -> Plan:
     origin, other = _origin(choice, fingerprint)
     size, journal_mode, trouble = None, None, ""
     try:
-        with sqlite.snapshot(tenant.database, busy_timeout=WAIT_SECONDS) as snapshot:
-            size, journal_mode = snapshot.size, snapshot.journal_mode
+        facts = sqlite.look(tenant.database, busy_timeout=WAIT_SECONDS)
+        size, journal_mode = facts.size, _noted_mode(database) or facts.journal_mode
     except BackupError as error:
         trouble = str(error)
     return Plan(
@@ -377,6 +377,12 @@ class _Work:
     """What the catalog said before it was restored with the database, where it could be read."""
     safety_name: str = ""
     """The file name of the safety copy in the backup directory, once there is one."""
+    kept: BackupDirectory | None = None
+    """The folder that holds what lay beside the database, too, before SQLite could remove it."""
+    stamps: dict[Path, tuple[int, ...]] = field(default_factory=dict)
+    """What was put into that folder, and by what it is known to be as it was."""
+    asked_before: Backup | None = None
+    """The queued backup that became the safety copy, as it was, where there was one."""
 
     @property
     def tenant(self) -> Tenant:
@@ -410,36 +416,107 @@ class _Work:
     def restore(self) -> Restored:
         if _stamp(self.plan.choice.file) != self.plan.stamp:
             raise _changed(self.plan.choice.file)
-        begun = None
-        if self.holds_catalog and _catalog_is_usable(self.tenant):
+        catalog_is_usable = self.holds_catalog and _catalog_is_usable(self.tenant)
+        if catalog_is_usable:
             self.known = _Known.of(self.tenant)
-            begun = self.begin_in_same_database()
-        try:
-            _close_connections(self.plan.database)
-            with ExitStack() as stack:
-                live = self.lock_out_everybody(stack)
-                safety_copy = self.replace_content(live, begun) if live else None
-            if safety_copy is None:
-                safety_copy = self.replace_files()
-        finally:
-            if begun:
-                with suppress(DatabaseError):
-                    self.settled += backups.mend_running(self.tenant)
+        _close_connections(self.plan.database)
+        self.refuse_in_time()
+        with self.log_kept():
+            begun = None
+            if catalog_is_usable and not self.safety_copy_to:
+                begun = self.begin_in_same_database()
+            try:
+                _close_connections(self.plan.database)
+                with ExitStack() as stack:
+                    live = self.lock_out_everybody(stack)
+                    safety_copy = self.replace_content(live, begun) if live else None
+                if safety_copy is None:
+                    safety_copy = self.replace_files()
+            except BaseException:
+                if begun and self.directory.is_free(begun.file_name):
+                    with suppress(DatabaseError):
+                        backups.take_back(begun, self.asked_before)
+                raise
+            finally:
+                if begun:
+                    with suppress(DatabaseError):
+                        self.settled += backups.mend_running(self.tenant)
         if self.holds_catalog:
             safety_copy = self.bring_catalog_in_line() or safety_copy
         return self.conclude(safety_copy)
 
-    def begin_in_same_database(self) -> Backup | None:
+    def refuse_in_time(self) -> None:
+        """Raise what would be raised later anyway, before any row or file tells of it.
+
+        Only a look: nothing opens the database for writing.
+        """
+        database = self.plan.database
+        if users := sqlite.users_of(database):
+            raise sqlite.in_use(database, users)
+        if not os.path.lexists(database):
+            return
+        try:
+            facts = sqlite.look(database, busy_timeout=WAIT_SECONDS)
+        except DatabaseLocked as error:
+            raise sqlite.in_use(database, []) from error
+        except DatabaseDamaged:
+            return  # to replace it as a file needs other things
+        with closing(self.open_backup()) as backup:
+            facts.require_fit(backup)
+            self.require_space(facts, facts.bytes_to_replace(backup))
+
+    @contextmanager
+    def log_kept(self) -> Iterator[None]:
+        """Let what a killed process left beside the database lie in a folder, too, before SQLite
+        opens the database for writing: of a damaged one it would be lost.
+
+        The folder goes as soon as there is a sound safety copy, or where nothing came of the
+        restore and all is still in its place.
+        """
+        left = sqlite.left_behind(self.plan.database)
+        try:
+            if left and os.path.lexists(self.plan.database):
+                self.kept = self.make_aside(self.plan.database.parent)
+                self.stamps = {path: _identity(path) for path in left}
+                self.kept.keep(left)
+            yield
+        except BaseException as error:
+            if self.is_all_in_place():
+                self.drop_kept()
+            if not self.kept:
+                raise
+            more = Text("What lay beside the database is in %(folder)s.", folder=self.kept.path)
+            if isinstance(error, BackupError):
+                raise _with_more(error, more) from error
+            error.add_note(str(more))
+            raise
+
+    def is_all_in_place(self) -> bool:
+        """Whether all that was put aside is still beside the database, as it was."""
+        if self.kept and os.path.lexists(self.kept.file(self.plan.database.name)):
+            return False
+        with suppress(BackupError):
+            return all(_identity(path) == known for path, known in self.stamps.items())
+        return False
+
+    def drop_kept(self) -> None:
+        """Remove the folder of what was kept, which nobody needs any more."""
+        if self.kept:
+            with suppress(BackupError):
+                for path in self.stamps:
+                    self.kept.discard(self.kept.file(path.name))
+                self.kept.discard(self.kept.path)
+            self.kept = None
+
+    def begin_in_same_database(self) -> Backup:
         """Write the safety copy's row while the catalog's database is not locked yet.
 
         A crash then leaves a row that is mended, and with it what else it left.
         """
-        if self.safety_copy_to:
-            return None
-        _close_connections(self.plan.database)
         # Refused before there is a row, which would only tell of that.
         with sqlite.exclusive(self.plan.database, busy_timeout=WAIT_SECONDS):
             pass
+        self.asked_before = Backup.objects.for_tenant(self.tenant.id).queued().first()
         return backups.begin(self.tenant, self.order)
 
     def lock_out_everybody(self, stack: ExitStack) -> Exclusive | None:
@@ -453,6 +530,7 @@ class _Work:
         except DatabaseDamaged as error:
             self.notes.append(_replaced_as_a_file(error))
             return None
+        live = live.keep_journal_mode(_noted_mode(self.plan.database) or live.journal_mode)
         # In rollback mode SQLite cannot tell of one that is idle at this moment. The system can,
         # on Linux, as far as it lets us see.
         if users := sqlite.users_of(self.plan.database):
@@ -465,8 +543,8 @@ class _Work:
         None, and nothing is done, where not even the pages of the database can be copied.
         """
         with closing(self.open_backup()) as backup:
-            live.require_fit(backup)
-            self.require_space(live, live.bytes_to_replace(backup))
+            live.facts.require_fit(backup)
+            self.require_space(live.facts, live.facts.bytes_to_replace(backup))
             self.say("Saving the present state.")
             try:
                 safety_copy = self.save(live, begun)
@@ -474,34 +552,67 @@ class _Work:
                 raise _with_more(error, Text("The database was not changed.")) from error
             if safety_copy is None:
                 return None
-            self.say("Putting the backup in its place.")
             try:
-                live.replace_with(backup, progress=self.progress)
-            except BackupError as error:
-                copy = _name(safety_copy)
-                more = Text("The copy of it that was just made stays: %(copy)s.", copy=copy)
-                raise _with_more(error, more) from error
-            except BaseException as error:
-                copy = _name(safety_copy)
-                error.add_note(
-                    f"{self.plan.database} holds what it held before. The copy of it that was just "
-                    f"made stays: {copy}."
-                )
-                raise
-            self.say("Checking the result.")
-            try:
-                live.settle()
-                live.require_equal(backup)
-            except BackupError as error:
-                undo = Text("To undo: %(undo)s", undo=self.undo(safety_copy))
-                raise _with_more(error, undo) from error
-            except BaseException as error:
-                error.add_note(
-                    f"The backup is in {self.plan.database}, but was not checked to the end. Run "
-                    f"the same command again. To undo: {self.undo(safety_copy)}"
-                )
-                raise
+                self.put_in(live, backup, safety_copy)
+                self.say("Checking the result.")
+                self.settle(live, backup, safety_copy)
+            finally:
+                if live.has_its_journal_mode():
+                    self.forget_mode()
         return safety_copy
+
+    def put_in(self, live: Exclusive, backup: Connection, safety_copy: Backup | Path) -> None:
+        """Put the backup into the database; whatever is raised, that holds what it held before."""
+        copy = _name(safety_copy)
+        try:
+            self.note_mode(live.journal_mode)
+            self.say("Putting the backup in its place.")
+            live.replace_with(backup, progress=self.progress)
+        except BackupError as error:
+            more = Text("The copy of it that was just made stays: %(copy)s.", copy=copy)
+            raise _with_more(error, more) from error
+        except BaseException as error:
+            error.add_note(
+                f"{self.plan.database} holds what it held before. The copy of it that was just "
+                f"made stays: {copy}."
+            )
+            raise
+
+    def settle(self, live: Exclusive, backup: Connection, safety_copy: Backup | Path) -> None:
+        """Give the database its journal mode back, and check the result."""
+        try:
+            live.settle()
+            live.require_equal(backup)
+        except BackupError as error:
+            undo = Text("To undo: %(undo)s", undo=self.undo(safety_copy))
+            raise _with_more(error, undo) from error
+        except BaseException as error:
+            error.add_note(
+                f"The backup is in {self.plan.database}, but was not checked to the end. Run "
+                f"the same command again. To undo: {self.undo(safety_copy)}"
+            )
+            raise
+
+    @property
+    def beside(self) -> BackupDirectory:
+        """The folder of the database."""
+        database = self.plan.database
+        return BackupDirectory(database.parent, ".", owners=(database.parent, database))
+
+    def note_mode(self, mode: str) -> None:
+        """Note the journal mode that the database shall have in the end.
+
+        With the backup it gets that of the backup, until it is set again; whoever is killed in
+        between leaves the note to the next restore.
+        """
+        database = self.plan.database
+        self.forget_mode()
+        self.beside.write(_note_of(database), f"{mode} {database.stat().st_ino}\n".encode())
+
+    def forget_mode(self) -> None:
+        # One that stays tells of this mode, and of this file only.
+        with suppress(BackupError):
+            self.beside.discard(_note_of(self.plan.database))
 
     def open_backup(self) -> Connection:
         file = self.plan.choice.file
@@ -511,15 +622,20 @@ class _Work:
         with self.directory.as_owner():
             return sqlite.open_backup(file)
 
-    def require_space(self, live: Exclusive, log_bytes: int) -> None:
+    def require_space(self, facts: Facts, log_bytes: int) -> None:
         """Raise `NotEnoughSpace` unless log and safety copy fit, each on the disk that it is on."""
-        disk = live.database.parent
+        disk = facts.database.parent
         target = self.safety_copy_to or self.directory.path
         # Within the database's own disk they share what is free.
         together = disk.stat().st_dev == target.stat().st_dev
-        needed = log_bytes + live.size * together + SPACE_MARGIN
+        # The safety copy is made beside what is in the log now.
+        copy_bytes = facts.size + max(0, facts.wal_bytes - log_bytes * together)
+        needed = log_bytes + copy_bytes * together + SPACE_MARGIN
         free = shutil.disk_usage(disk).free
+        if free >= needed and not together:
+            BackupDirectory(target.parent, target.name).require_space(copy_bytes)
         if free >= needed:
+            files.require_inodes(disk)
             return
         sizes = {
             "path": disk,
@@ -537,7 +653,7 @@ class _Work:
         error = NotEnoughSpace(
             "Not enough disk space in %(path)s: %(needed)s needed (%(log)s for the log of the "
             "restore, %(copy)s for the safety copy), %(free)s free. Nothing was changed.",
-            copy=size_in_words(live.size),
+            copy=size_in_words(copy_bytes),
             **sizes,
         )
         if self.safety_copy_to:
@@ -547,21 +663,26 @@ class _Work:
     def save(self, live: Exclusive, begun: Backup | None) -> Backup | Path | None:
         """Save what the database holds now; None where not even its pages can be copied."""
         try:
-            if self.safety_copy_to:
-                # It is the tenant's data still, whoever that folder belongs to.
-                elsewhere = BackupDirectory(
-                    self.safety_copy_to.parent,
-                    self.safety_copy_to.name,
-                    owners=(self.tenant.root, self.plan.database),
-                )
-                return self.publish(live, elsewhere)
-            if self.holds_catalog:
-                path = self.publish(live, self.directory, begun.file_name if begun else "")
-                self.safety_name = path.name
-                return path
-            return backups.make_from(live.snapshot, self.tenant, self.order, self.settled)
+            copy = self.save_as_backup(live, begun)
         except DatabaseDamaged as error:
             return self.save_as_it_is(live, error)
+        self.drop_kept()
+        return copy
+
+    def save_as_backup(self, live: Exclusive, begun: Backup | None) -> Backup | Path:
+        if self.safety_copy_to:
+            # It is the tenant's data still, whoever that folder belongs to.
+            elsewhere = BackupDirectory(
+                self.safety_copy_to.parent,
+                self.safety_copy_to.name,
+                owners=(self.tenant.root, self.plan.database),
+            )
+            return self.publish(live, elsewhere)
+        if self.holds_catalog:
+            path = self.publish(live, self.directory, begun.file_name if begun else "")
+            self.safety_name = path.name
+            return path
+        return backups.make_from(live.snapshot, self.tenant, self.order, self.settled)
 
     def publish(self, live: Exclusive, directory: BackupDirectory, name: str = "") -> Path:
         """Make the safety copy where no row can be, or is wanted, before the restore."""
@@ -579,24 +700,45 @@ class _Work:
         return directory.file(name)
 
     def save_as_it_is(self, live: Exclusive, damage: DatabaseDamaged) -> Path | None:
-        """Copy the pages of a damaged database into a folder; None where that cannot be done."""
-        aside = self.make_aside(self.safety_copy_to or self.plan.database.parent)
+        """Copy the pages of a damaged database into a folder; None where that cannot be done.
+
+        What a killed process left beside it is kept in a folder, too.
+        """
+        if self.kept:
+            # The restore is about to write to these very files.
+            for path in self.stamps:
+                self.kept.separate(path.name)
+        aside = self.aside_in(self.safety_copy_to or self.plan.database.parent)
+        # Under a name of its own first: SQLite would take the log beside it for the copy's.
         target = aside.file(self.plan.database.name)
+        partial = aside.partial(self.plan.database.name)
         try:
-            os.close(aside.create(target))
-            with live.snapshot() as snapshot, closing(sqlite.open_copy(target)) as copy:
+            os.close(aside.create(partial))
+            with live.snapshot() as snapshot, closing(sqlite.open_copy(partial)) as copy:
                 snapshot.copy_to(copy)
+            like = Ownership.of_database(partial, aside.path)
+            aside.put_in_place(partial, target, like=like, instead_of=())
         except BaseException as error:
             with suppress(BackupError):
-                aside.discard(target)
-                aside.discard(aside.path)
+                aside.discard(partial)
+                if aside is not self.kept:
+                    aside.discard(aside.path)
             if isinstance(error, DatabaseDamaged):
                 self.notes.append(_replaced_as_a_file(error))
                 return None
             raise
         text = gettext("%(reason)s So it was saved as it is, which is no backup.")
         self.notes.append(text % {"reason": damage})
+        if self.kept and aside is not self.kept:
+            text = gettext("What lay beside the database is in %(folder)s.")
+            self.notes.append(text % {"folder": self.kept.path})
         return aside.path
+
+    def aside_in(self, parent: Path) -> BackupDirectory:
+        """The folder of what was kept, where that is the right place; otherwise a new one."""
+        if self.kept and self.kept.root == parent:
+            return self.kept
+        return self.make_aside(parent)
 
     def make_aside(self, parent: Path) -> BackupDirectory:
         """A new folder for what is no backup."""
@@ -640,7 +782,7 @@ class _Work:
                 free=size_in_words(free),
             )
         self.say("Copying the backup to beside the database.")
-        beside = BackupDirectory(database.parent, ".", owners=(database.parent, database))
+        beside = self.beside
         partial = database.with_name(f".{database.name}.partial")
         beside.discard(partial)  # of a restore that was interrupted
         try:
@@ -648,10 +790,12 @@ class _Work:
             self.say("Putting the old files aside, and the backup in their place.")
             companions = sqlite.companions(database)
             old = [path for path in (database, *companions) if os.path.lexists(path)]
-            aside = self.make_aside(database.parent) if old else None
+            aside = self.aside_in(database.parent) if old or self.kept else None
             if aside:
-                aside.take_in(old)
+                # What was kept is there already, as it was before anything opened the database.
+                aside.take_in(path for path in old if path not in self.stamps)
             beside.put_in_place(partial, database, like=like, instead_of=companions)
+            self.forget_mode()
             if aside and self.safety_copy_to:
                 text = gettext("The old files are in %(folder)s, not in %(directory)s.")
                 values = {"folder": aside.path, "directory": self.safety_copy_to}
@@ -758,9 +902,10 @@ class _Work:
                 "there, its -wal, -shm and -journal, and move what is in %(copy)s to %(folder)s."
             )
             return text % {"database": database, "copy": safety_copy, "folder": database.parent}
-        what = str(safety_copy.pk if isinstance(safety_copy, Backup) else safety_copy)
-        command = f"restorebackup {shlex.quote(self.tenant.id)} {shlex.quote(what)}"
-        return f"python manage.py {command}"
+        # By its file's name, since a number may be another backup's in the restored catalog.
+        if isinstance(safety_copy, Path) and safety_copy.parent != self.directory.path:
+            return manual.command("restorebackup", self.tenant.id, str(safety_copy))
+        return manual.command("restorebackup", self.tenant.id, _file_name(safety_copy))
 
 
 def _with_more(error: BackupError, more: Text) -> BackupError:
@@ -774,11 +919,36 @@ def _changed(file: Path) -> BackupError:
 
 
 def _replaced_as_a_file(reason: DatabaseDamaged) -> str:
-    return gettext("%(reason)s So it was replaced as a file.") % {"reason": reason}
+    # Without the advice to copy what lies beside it, which has been done.
+    what = reason.values.get("error", reason)
+    return gettext("%(reason)s So it was replaced as a file.") % {"reason": what}
 
 
 def _name(safety_copy: Backup | Path) -> str:
     return str(safety_copy) if isinstance(safety_copy, Path) else safety_copy.file_name
+
+
+def _file_name(safety_copy: Backup | Path) -> str:
+    return safety_copy.name if isinstance(safety_copy, Path) else safety_copy.file_name
+
+
+def _note_of(database: Path) -> Path:
+    return database.with_name(f".{database.name}.journal-mode")
+
+
+def _noted_mode(database: Path) -> str | None:
+    """The journal mode of before a restore that was killed; None where there was none.
+
+    Only where it is of this very file, since somebody may have replaced it meanwhile.
+    """
+    try:
+        note = BackupDirectory(database.parent, ".").read(_note_of(database), most=100)
+        found = re.fullmatch(rb"(wal|delete) (\d{1,20})\n", note)
+        if found and int(found[2]) == database.stat().st_ino:
+            return found[1].decode()
+    except (BackupError, OSError):
+        pass
+    return None
 
 
 def _choose(tenant: Tenant, backup: Backup) -> Choice:
@@ -936,6 +1106,11 @@ def _stamp(file: Path) -> tuple[int, ...]:
     return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
+def _identity(file: Path) -> tuple[int, ...]:
+    """By what a file is known to be the same, and as long as it was."""
+    return _stamp(file)[:3]
+
+
 def _resolved(database: Path) -> Path:
     try:
         return database.resolve()
@@ -960,6 +1135,13 @@ def _catalog_is_usable(tenant: Tenant) -> bool:
     # To connect to a file that is not there would make one.
     if not tenant.database.exists():
         return False
+    try:
+        # To connect to one that is damaged would cost what a killed process left beside it.
+        sqlite.require_openable(tenant.database, busy_timeout=WAIT_SECONDS)
+    except DatabaseDamaged:
+        return False
+    except BackupError:
+        pass  # Of one that is in use it is said later that it is.
     try:
         _require_sound_catalog()
     except DatabaseError as error:

@@ -17,7 +17,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from tenant_backup.exceptions import (
     DeadlineExceeded,
     NotEnoughSpace,
     Text,
+    UnfinishedWrite,
 )
 
 CHUNK_BYTES = 4 * 1024 * 1024
@@ -36,6 +37,9 @@ CHUNK_BYTES = 4 * 1024 * 1024
 
 LOG_MARGIN = 256 * 1024
 """Bytes that a log takes beyond the pages in it."""
+
+COMMAND_LENGTH = 80
+"""Characters of a command line that are shown."""
 
 CHECK_STEPS = 100_000
 """Virtual machine instructions of SQLite between two looks at the deadline during a check."""
@@ -56,6 +60,56 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What a look at a database told: see `look`."""
+
+    database: Path
+    page_size: int
+    page_count: int
+    journal_mode: str
+    encoding: str
+
+    @property
+    def size(self) -> int:
+        """The size of a copy, in bytes."""
+        return self.page_size * self.page_count
+
+    @property
+    def wal_bytes(self) -> int:
+        """The size of the database's write-ahead log now."""
+        return _bytes_in(_log_of(self.database))
+
+    def require_fit(self, backup: sqlite3.Connection) -> None:
+        """Raise `BackupError` where the backup cannot be put into this database."""
+        theirs = backup.execute("PRAGMA encoding").fetchone()[0]
+        if self.encoding != theirs:
+            raise BackupError(
+                "The backup's text is encoded as %(theirs)s, that of the database %(database)s as "
+                "%(ours)s. SQLite cannot put the one into the other; the file itself would have to "
+                "be replaced by hand.",
+                theirs=theirs,
+                database=self.database,
+                ours=self.encoding,
+            )
+
+    def bytes_to_replace(self, backup: sqlite3.Connection) -> int:
+        """How many more bytes the database and its log need, at most, until the backup is in it."""
+        size, pages = _size(backup)
+        growth = max(size, self.size) - self.database.stat().st_size
+        if self.stays_in_wal_mode(backup):
+            # Each page of the backup goes into the log, with a header; some go twice.
+            log = pages * (self.page_size + 24)
+        else:
+            # Each page of the database goes into the rollback journal, with number and checksum.
+            log = self.page_count * (self.page_size + 8)
+        return max(0, growth) + log + LOG_MARGIN
+
+    def stays_in_wal_mode(self, backup: sqlite3.Connection) -> bool:
+        size, pages = _size(backup)
+        return self.journal_mode == "wal" and size == pages * self.page_size
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A database as it was at one moment; valid while the context of `snapshot()` lasts."""
 
@@ -73,10 +127,15 @@ class Snapshot:
     @property
     def wal_bytes(self) -> int:
         """The size of the database's write-ahead log, which cannot shrink while we read."""
-        try:
-            return self.database.with_name(self.database.name + "-wal").stat().st_size
-        except FileNotFoundError:
-            return 0
+        return _bytes_in(_log_of(self.database))
+
+    @property
+    def facts(self) -> Facts:
+        """What stays true of it when the connection is closed."""
+        (encoding,) = self.connection.execute("PRAGMA encoding").fetchone()
+        return Facts(
+            self.database, self.page_size, self.page_count, self.journal_mode, str(encoding)
+        )
 
     def copy_to(
         self,
@@ -191,22 +250,68 @@ def open_copy(target: Path) -> sqlite3.Connection:
 def snapshot(database: Path, *, busy_timeout: float, only_look: bool = False) -> Iterator[Snapshot]:
     """Hold a read transaction on the database, so that what is read stays as it is now.
 
-    With `only_look`, a write-ahead log that a killed process left stays as it is, too; otherwise
-    the last connection that closes brings it into the database. Waits at most `busy_timeout`
-    seconds for a locked database, then raises `DatabaseLocked`. Raises `DatabaseDamaged` where the
-    file is no SQLite database or an empty one, and `BackupError` where it is missing or cannot be
-    opened.
+    A write-ahead log that a killed process left stays as it is. With `only_look` a rollback journal
+    stays, too, and `UnfinishedWrite` is raised where it would have to be played back first. Waits
+    at most `busy_timeout` seconds for a locked database, then raises `DatabaseLocked`. Raises
+    `DatabaseDamaged` where the file is no SQLite database or an empty one, and `BackupError` where
+    it is missing or cannot be opened.
     """
     path = _regular_file(database)
+    _require_header(path)
+    # A connection that may not write never brings the log into the database, and so cannot bring
+    # it into one that was overwritten. But where there is no log, it would leave an empty one.
+    read_only = _bytes_in(_log_of(path)) or (only_look and _bytes_in(_journal_of(path)))
     try:
-        # mode=rw never makes a new file. Read-only would not do: to read a database in WAL mode,
-        # or after a crash, SQLite has to write beside it.
-        mode = "ro" if only_look and _has_log(path) else "rw"
+        # mode=rw never makes a new file.
+        mode = "ro" if read_only else "rw"
         connection = _connect(path, f"mode={mode}", timeout=busy_timeout)
     except sqlite3.Error as error:
         raise _not_readable(path, error, busy_timeout) from error
     with closing(connection):
         yield _begin_snapshot(path, connection, busy_timeout)
+
+
+def look(database: Path, *, busy_timeout: float) -> Facts:
+    """What a backup or a restore needs to know of the database before it is begun.
+
+    Nothing is changed, not even what a killed process left beside it. Raises as `snapshot` does.
+    """
+    try:
+        with snapshot(database, busy_timeout=busy_timeout, only_look=True) as seen:
+            return seen.facts
+    except UnfinishedWrite:
+        # What the journal is about are single pages, not the size or the mode.
+        path = _regular_file(database)
+        try:
+            with closing(_connect(path, "mode=ro&immutable=1", timeout=0)) as connection:
+                return _begin_snapshot(path, connection, 0).facts
+        except sqlite3.Error as error:
+            raise _not_readable(path, error, 0) from error
+
+
+def require_openable(database: Path, *, busy_timeout: float) -> None:
+    """Raise `DatabaseDamaged` where SQLite, if it opened the database, would add to the damage.
+
+    SQLite deletes the log or journal of an empty file as soon as it reads it, and writes a log into
+    a file that is no database when the last connection is closed. A database without a log or
+    journal has nothing of that kind to lose.
+    """
+    path = _regular_file(database)
+    _require_header(path)
+    if _bytes_in(_log_of(path)):
+        try:
+            with closing(_connect(path, "mode=ro", timeout=busy_timeout)) as connection:
+                _begin_snapshot(path, connection, busy_timeout)
+        except sqlite3.Error as error:
+            raise _not_readable(path, error, busy_timeout) from error
+
+
+def left_behind(database: Path) -> list[Path]:
+    """The log and the journal beside the database, as far as they are there and not empty.
+
+    They may hold what the database itself does not.
+    """
+    return [path for path in (_log_of(database), _journal_of(database)) if _bytes_in(path)]
 
 
 def check(
@@ -257,7 +362,7 @@ def fingerprint(
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A process that has a database open."""
+    """A process that has a database open. `name` is its command line, shortened."""
 
     pid: int
     name: str
@@ -277,11 +382,24 @@ def users_of(database: Path) -> list[User]:
     users = []
     for process in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
         if int(process.name) != os.getpid() and not wanted.isdisjoint(_open_files(process)):
-            name = ""
-            with suppress(OSError):
-                name = (process / "comm").read_text(errors="replace").strip()
-            users.append(User(int(process.name), name))
+            users.append(User(int(process.name), _command_line(process)))
     return users
+
+
+def _command_line(process: Path) -> str:
+    """What somebody recognises a process by: its command line without the path of the program.
+
+    As it may be shown on a terminal, and not longer than a line.
+    """
+    with suppress(OSError):
+        program, *arguments = (process / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        words = [program.rpartition(b"/")[2] or program, *arguments]
+        line = b" ".join(words).decode(errors="replace")
+        if not line.strip():  # of a process that is about to end
+            line = (process / "comm").read_text(errors="replace").strip()
+        line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
+        return line if len(line) <= COMMAND_LENGTH else f"{line[: COMMAND_LENGTH - 1]}…"
+    return ""
 
 
 def in_use(database: Path, users: list[User]) -> DatabaseInUse:
@@ -293,8 +411,7 @@ def in_use(database: Path, users: list[User]) -> DatabaseInUse:
             database=database,
         )
     names = [
-        str(Text("process %(pid)d (%(name)s)", pid=user.pid, name=ascii(user.name)[1:-1]))
-        for user in users
+        str(Text("process %(pid)d (%(name)s)", pid=user.pid, name=user.name)) for user in users
     ]
     return DatabaseInUse(
         "The database %(database)s is in use, so nothing was changed. It is open in %(users)s. "
@@ -329,14 +446,14 @@ class Exclusive:
 
     database: Path
     connection: sqlite3.Connection
-    page_size: int
-    page_count: int
+    facts: Facts
     journal_mode: str
+    """The journal mode that the database shall have in the end."""
 
     @property
     def size(self) -> int:
         """The size of a copy of what is in the database, in bytes."""
-        return self.page_size * self.page_count
+        return self.facts.size
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -348,33 +465,9 @@ class Exclusive:
             with suppress(sqlite3.Error):
                 self.connection.rollback()
 
-    def require_fit(self, backup: sqlite3.Connection) -> None:
-        """Raise `BackupError` where the backup cannot be put into this database."""
-        ours, theirs = (
-            connection.execute("PRAGMA encoding").fetchone()[0]
-            for connection in (self.connection, backup)
-        )
-        if ours != theirs:
-            raise BackupError(
-                "The backup's text is encoded as %(theirs)s, that of the database %(database)s as "
-                "%(ours)s. SQLite cannot put the one into the other; the file itself would have to "
-                "be replaced by hand.",
-                theirs=theirs,
-                database=self.database,
-                ours=ours,
-            )
-
-    def bytes_to_replace(self, backup: sqlite3.Connection) -> int:
-        """How many more bytes the database and its log need, at most, until the backup is in it."""
-        size, pages = _size(backup)
-        growth = max(size, self.page_size * self.page_count) - self.database.stat().st_size
-        if self._stays_in_wal_mode(backup):
-            # Each page of the backup goes into the log, with a header; some go twice.
-            log = pages * (self.page_size + 24)
-        else:
-            # Each page of the database goes into the rollback journal, with number and checksum.
-            log = self.page_count * (self.page_size + 8)
-        return max(0, growth) + log + LOG_MARGIN
+    def keep_journal_mode(self, mode: str) -> Exclusive:
+        """The same database, which shall be in this journal mode in the end."""
+        return replace(self, journal_mode=mode)
 
     def replace_with(self, backup: sqlite3.Connection, *, progress: Progress | None = None) -> None:
         """Put the backup into the database, in one transaction.
@@ -392,7 +485,7 @@ class Exclusive:
         try:
             # Durable before anything says that it is done, whatever SQLite was built with.
             self.connection.execute("PRAGMA synchronous = FULL")
-            if self._stays_in_wal_mode(backup):
+            if self.facts.stays_in_wal_mode(backup):
                 # An old log would only add to what the new one takes.
                 self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             else:
@@ -418,6 +511,14 @@ class Exclusive:
                 reason=error,
             ) from error
 
+    def has_its_journal_mode(self) -> bool:
+        """Whether the database is in the journal mode that it shall have in the end."""
+        try:
+            now = self.connection.execute("PRAGMA journal_mode").fetchone()[0]
+        except sqlite3.Error:
+            return False
+        return bool(now == self.journal_mode)
+
     def settle(self) -> None:
         """After `replace_with`: give the database the journal mode back that it had.
 
@@ -425,7 +526,9 @@ class Exclusive:
         """
         try:
             now = self.connection.execute("PRAGMA journal_mode").fetchone()[0]
-            if now == self.journal_mode == "wal" and self._page_size_now() == self.page_size:
+            if now == self.journal_mode == self.facts.journal_mode == "wal" and (
+                self._page_size_now() == self.facts.page_size
+            ):
                 self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             else:
                 # The copy of a WAL database is marked WAL.
@@ -463,10 +566,6 @@ class Exclusive:
                 what=difference,
             )
 
-    def _stays_in_wal_mode(self, backup: sqlite3.Connection) -> bool:
-        size, pages = _size(backup)
-        return self.journal_mode == "wal" and size == pages * self.page_size
-
     def _page_size_now(self) -> int:
         return int(self.connection.execute("PRAGMA page_size").fetchone()[0])
 
@@ -492,8 +591,13 @@ def exclusive(database: Path, *, busy_timeout: float) -> Iterator[Exclusive]:
     every other connection. In rollback mode it is said of one that reads or writes; an idle one
     cannot be detected, waits when it comes back, and then sees what is there. Raises
     `DatabaseDamaged` where the file is no SQLite database or an empty one, otherwise `BackupError`.
+    What lies beside such a file is left as it is.
     """
     path = _regular_file(database)
+    try:
+        require_openable(path, busy_timeout=busy_timeout)
+    except DatabaseLocked as error:
+        raise in_use(path, users_of(path)) from error
     try:
         connection = _connect(path, "mode=rw", timeout=busy_timeout)
     except sqlite3.Error as error:
@@ -503,7 +607,7 @@ def exclusive(database: Path, *, busy_timeout: float) -> Iterator[Exclusive]:
             facts = _lock_out_everybody(path, connection, busy_timeout)
         except DatabaseLocked as error:
             raise in_use(path, users_of(path)) from error
-        yield Exclusive(path, connection, facts.page_size, facts.page_count, facts.journal_mode)
+        yield Exclusive(path, connection, facts, facts.journal_mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -623,15 +727,58 @@ def _interruptible(
         connection.set_progress_handler(None, 0)
 
 
-def _has_log(path: Path) -> bool:
-    """Whether there is a write-ahead log with something in it.
+def _log_of(database: Path) -> Path:
+    return database.with_name(f"{database.name}-wal")
 
-    Where there is none, a connection that may not write would leave an empty one behind.
-    """
+
+def _journal_of(database: Path) -> Path:
+    return database.with_name(f"{database.name}-journal")
+
+
+def _bytes_in(path: Path) -> int:
+    """The size of a file by `stat`; 0 where it is not there, or out of reach."""
     try:
-        return path.with_name(f"{path.name}-wal").stat().st_size > 0
+        return path.stat().st_size
     except OSError:
-        return False
+        return 0
+
+
+def _require_header(path: Path) -> None:
+    """Raise `DatabaseDamaged` where opening the file would cost what lies beside it.
+
+    An empty one is known by `stat` alone. Otherwise SQLite looks at it as at a file that never
+    changes and has no companions, so that it takes no note of the journal. Only "not a database" is
+    an answer then; anything else may be since somebody is writing to it.
+    """
+    size = path.stat().st_size
+    if size > 1:
+        if not _bytes_in(_journal_of(path)):
+            return
+        try:
+            with closing(_connect(path, "mode=ro&immutable=1", timeout=0)) as connection:
+                connection.execute("PRAGMA schema_version").fetchone()
+        except sqlite3.Error as error:
+            if _code(error) == sqlite3.SQLITE_NOTADB:
+                raise _not_readable(path, error, 0) from error
+        return
+    # A file of one byte is an empty one for SQLite.
+    text = "The database %(database)s is empty: it holds no data."
+    if size:
+        text = "The database %(database)s is not a SQLite database."
+    raise _with_what_is_beside(DatabaseDamaged(text, database=path), path)
+
+
+def _with_what_is_beside(error: DatabaseDamaged, path: Path) -> DatabaseDamaged:
+    """The error, with a warning for whoever opens the damaged database next."""
+    left = left_behind(path)
+    if not left:
+        return error
+    more = Text(
+        "Changes that are not in it may be in %(files)s beside it, which was left as it is. Copy "
+        "it elsewhere before any program opens the database: that would delete it.",
+        files=", ".join(file.name for file in left),
+    )
+    return DatabaseDamaged("%(error)s %(more)s", error=error, more=more)
 
 
 def _begin_snapshot(path: Path, connection: sqlite3.Connection, busy_timeout: float) -> Snapshot:
@@ -648,7 +795,7 @@ def _begin_snapshot(path: Path, connection: sqlite3.Connection, busy_timeout: fl
     except sqlite3.Error as error:
         raise _not_readable(path, error, busy_timeout) from error
     if page_count == 0:
-        # So SQLite takes a file that is shorter than its header.
+        # It was emptied just now, or is shorter than SQLite's header.
         if path.stat().st_size:
             raise DatabaseDamaged(
                 "The database %(database)s is not a SQLite database.", database=path
@@ -659,14 +806,12 @@ def _begin_snapshot(path: Path, connection: sqlite3.Connection, busy_timeout: fl
     return Snapshot(path, connection, page_size, page_count, journal_mode)
 
 
-def _lock_out_everybody(
-    path: Path, connection: sqlite3.Connection, busy_timeout: float
-) -> Snapshot:
+def _lock_out_everybody(path: Path, connection: sqlite3.Connection, busy_timeout: float) -> Facts:
     """Take the locks that `exclusive` holds, and say what is in the database."""
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         # First only read: to begin writing would make a database of an empty file.
-        facts = _begin_snapshot(path, connection, busy_timeout)
+        facts = _begin_snapshot(path, connection, busy_timeout).facts
         connection.rollback()
         # In this locking mode the connection keeps the lock when the transaction ends.
         connection.execute("BEGIN EXCLUSIVE")
@@ -744,6 +889,25 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def inode_shortage(folder: Path) -> Text | None:
+    """That no file can be made on this disk, though bytes are free, and what to do; else None."""
+    if not hasattr(os, "statvfs"):
+        return None
+    with suppress(OSError):
+        facts = os.statvfs(folder)
+        # A file system that makes inodes as they are needed says that it has none at all.
+        if facts.f_files and not facts.f_favail and facts.f_bavail:
+            return Text(
+                "The disk of %(path)s is out of inodes: all %(all)d are taken, so no file can be "
+                "made, though %(bytes)d bytes are free. Remove files that nobody needs, then try "
+                "again.",
+                path=folder,
+                all=facts.f_files,
+                bytes=facts.f_bavail * facts.f_frsize,
+            )
+    return None
+
+
 def _require_time(deadline: float | None, doing: Text) -> None:
     if deadline is not None and time.monotonic() > deadline:
         raise DeadlineExceeded("%(doing)s took longer than allowed and was given up.", doing=doing)
@@ -784,11 +948,15 @@ def _code(error: sqlite3.Error) -> int:
 
 def _not_readable(path: Path, error: sqlite3.Error, busy_timeout: float) -> BackupError:
     free = shutil.disk_usage(path.parent).free
-    if free < LOG_MARGIN and _code(error) in (
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-    ):
+    for_want_of_space = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
+    if _code(error) in for_want_of_space and (shortage := inode_shortage(path.parent)):
+        return NotEnoughSpace(
+            "The database %(database)s cannot be opened (%(reason)s). %(shortage)s",
+            database=path,
+            reason=error,
+            shortage=shortage,
+        )
+    if free < LOG_MARGIN and _code(error) in for_want_of_space:
         # To read in WAL mode SQLite has to write beside the database.
         return NotEnoughSpace(
             "The database %(database)s cannot be opened, since its disk is full: %(free)d bytes "
@@ -796,6 +964,14 @@ def _not_readable(path: Path, error: sqlite3.Error, busy_timeout: float) -> Back
             database=path,
             free=free,
             reason=error,
+        )
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
+        return UnfinishedWrite(
+            "A program ended while it wrote to the database %(database)s, and what it left in "
+            "%(journal)s is not undone yet. The next program that writes to the database does "
+            "that; then try again.",
+            database=path,
+            journal=_journal_of(path).name,
         )
     match _code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
@@ -806,13 +982,15 @@ def _not_readable(path: Path, error: sqlite3.Error, busy_timeout: float) -> Back
                 seconds=busy_timeout,
             )
         case sqlite3.SQLITE_NOTADB:
-            return DatabaseDamaged(
+            damage = DatabaseDamaged(
                 "The database %(database)s is not a SQLite database.", database=path
             )
+            return _with_what_is_beside(damage, path)
         case sqlite3.SQLITE_CORRUPT:
-            return DatabaseDamaged(
+            damage = DatabaseDamaged(
                 "The database %(database)s is damaged: %(reason)s.", database=path, reason=error
             )
+            return _with_what_is_beside(damage, path)
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_READONLY:
             return BackupError(
                 "The database %(database)s cannot be opened: %(reason)s. This process needs read "

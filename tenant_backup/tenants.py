@@ -25,6 +25,7 @@ from django.db import connections
 from django.db.utils import ConnectionDoesNotExist
 from django.http import HttpRequest
 from django.http.request import split_domain_port
+from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext
 
@@ -256,9 +257,12 @@ def sqlite_file(alias: str) -> Path | None:
 class SingleTenant(TenantProvider):
     """The project itself is the one tenant: its default SQLite database, and that file's directory.
 
-    Django's model permissions on `Backup` and `BackupSettings` decide who may do what.
+    Django's model permissions on `Backup` and `BackupSettings` decide who may do what. A subclass
+    sets `name`, which pages and mails call it by. Where it does not, that is the first host name of
+    `ALLOWED_HOSTS`, or else the name of the database's directory.
     """
 
+    name: str | Promise = ""
     permissions = {
         "view": "tenant_backup.view_backup",
         "create": "tenant_backup.add_backup",
@@ -274,7 +278,8 @@ class SingleTenant(TenantProvider):
                 "The tenant provider SingleTenant backs up the default database, which is not a "
                 "SQLite file here. Set TENANT_BACKUP['TENANT_PROVIDER'] to a provider of your own."
             )
-        return [Tenant("default", gettext("This site"), database.parent, database)]
+        name = str(self.name) or _host_name() or database.parent.name or "default"
+        return [Tenant("default", name, database.parent, database)]
 
     def tenant_for_request(self, request: HttpRequest) -> Tenant:
         return self.get_tenant("default")
@@ -285,6 +290,23 @@ class SingleTenant(TenantProvider):
     def is_operator(self, request: HttpRequest) -> bool:
         """Whoever has the permissions: there is no other tenant whom that could harm."""
         return _has_permissions_of_operators(request)
+
+
+def _host_name() -> str:
+    """The first of `ALLOWED_HOSTS` that says which site this is; nothing where none does."""
+    for host in settings.ALLOWED_HOSTS:
+        name = host.removeprefix(".")
+        if "." in name and not name.endswith(".localhost") and not _is_address(name):
+            return str(name)
+    return ""
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 class HostNameTenants(TenantProvider):
@@ -298,11 +320,9 @@ class HostNameTenants(TenantProvider):
 
     def tenant_for_request(self, request: HttpRequest) -> Tenant:
         host, _port = split_domain_port(request.get_host())
-        try:
-            ipaddress.ip_address(host.strip("[]"))
-        except ValueError:
-            return self._tenant_of_label(host.split(".", 1)[0])
-        raise TenantNotFound("The address %(host)s names no tenant.", host=host)
+        if _is_address(host):
+            raise TenantNotFound("The address %(host)s names no tenant.", host=host)
+        return self._tenant_of_label(host.split(".", 1)[0])
 
     def _tenant_of_label(self, label: str) -> Tenant:
         try:
@@ -327,8 +347,9 @@ class HostNameTenants(TenantProvider):
 class DirectoryTenants(HostNameTenants):
     """One folder a tenant: each folder in `directory` is a tenant, and its name the tenant's id.
 
-    Hidden folders are passed over. A folder without a database is a tenant whose database is
-    missing, and its backup fails and says so: better a loud mistake than a tenant forgotten.
+    Hidden folders are passed over, and `lost+found`, which file systems make. A folder without a
+    database is a tenant whose database is missing, and its backup fails and says so: better a loud
+    mistake than a tenant forgotten.
     """
 
     directory: Path | str
@@ -356,7 +377,7 @@ class DirectoryTenants(HostNameTenants):
 
     @staticmethod
     def _is_tenant(directory: Path, name: str) -> bool:
-        return not name.startswith(".") and (directory / name).is_dir()
+        return name[:1] != "." and name != "lost+found" and (directory / name).is_dir()
 
     def tenant(self, folder: Path) -> Tenant:
         """The tenant of this folder. Override it to give names or time zones, but keep the id."""

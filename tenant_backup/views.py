@@ -621,8 +621,10 @@ def _restore_commands(
         return None
     file = backups.directory_of(tenant).file(backup.file_name)
     return {
-        "restorebackup": f"python manage.py restorebackup {arguments(tenant.id, str(backup.pk))}",
-        "by_hand": manual.commands(tenant.database.resolve(), file.resolve(), backup.sha256),
+        "restorebackup": manual.command("restorebackup", tenant.id, str(backup.pk)),
+        "by_hand": manual.commands(
+            tenant.database.resolve(), file.resolve(), backup.sha256, tenant_id=tenant.id
+        ),
     }
 
 

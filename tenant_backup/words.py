@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,15 +29,6 @@ PAST: dict[str, Any] = {
     "minute": npgettext_lazy("ago", "%(num)d minute", "%(num)d minutes", "num"),
 }
 """The units in the case that "ago" asks for, which in German differs from Django's own."""
-
-
-def arguments(*words: str) -> str:
-    """Arguments of a command that is printed for a shell; `--` keeps a tenant from being an option.
-
-    So they come last, after all options.
-    """
-    quoted = " ".join(map(shlex.quote, words))
-    return f"-- {quoted}" if any(word.startswith("-") for word in words) else quoted
 
 
 def when(at: datetime, now: datetime | None = None) -> str:

@@ -101,6 +101,12 @@ def small_disk(size):
         Path(folder).rmdir()
 
 
+def take_all_inodes(disk):
+    """Leave room on a small disk, but for no more files."""
+    for number in range(os.statvfs(disk).f_favail):
+        (disk / f"taken{number}").touch()
+
+
 @contextmanager
 def without_privileges():
     """Within this block we are nobody, whom permissions bind."""

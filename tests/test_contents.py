@@ -146,7 +146,7 @@ class TestPage:
         backup = make(tenant)
         file = backups.directory_of(tenant).file(backup.file_name)
         page = unescape(visit("operator").get(address(backup)).content.decode())
-        assert manual.commands(tenant.database, file, backup.sha256) in page
+        assert manual.commands(tenant.database, file, backup.sha256, tenant_id=tenant.id) in page
         assert f"python manage.py restorebackup acme {backup.pk}" in page
         answer = visit().get(address(backup))
         assert "credits 100 100" in text_of(answer)

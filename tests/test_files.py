@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -26,6 +27,7 @@ from tenant_backup.exceptions import BackupError, NotEnoughSpace, NotWritable
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory, file_names, size_in_words
 from tenant_backup.lock import hold
 from tenant_backup.sqlite import Fingerprint, open_copy
+from tests.conftest import small_disk, take_all_inodes
 
 NOBODY = 65534
 NAME = "acme-20260615T120000Z.sqlite3"
@@ -1000,3 +1002,28 @@ def test_a_link_in_the_place_of_a_backup_is_not_opened(prepared, tmp_path):
     prepared.file("folder.sqlite3").mkdir()
     with pytest.raises(BackupError, match="is not a regular file"):
         prepared.open("folder.sqlite3")
+
+
+def test_a_disk_without_inodes_is_not_called_a_lack_of_permission_or_space():
+    with small_disk("4m,nr_inodes=20") as disk:
+        directory = BackupDirectory(disk, "backups")
+        directory.make()
+        take_all_inodes(disk)
+        for attempt in (
+            lambda: directory.create(directory.file("x")),
+            lambda: BackupDirectory(disk, "others").make(),
+            directory.try_writing,
+        ):
+            with pytest.raises(NotEnoughSpace, match="out of inodes: all 20 are taken"):
+                attempt()
+
+
+def test_want_of_inodes_is_known_before_anything_is_made(tmp_path, monkeypatch):
+    facts = os.statvfs(tmp_path)
+    fields = {"f_files": 20, "f_favail": 0, "f_bavail": facts.f_bavail, "f_frsize": facts.f_frsize}
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(**fields))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: SimpleNamespace(total=0, used=0, free=10**12)
+    )
+    with pytest.raises(NotEnoughSpace, match="out of inodes"):
+        BackupDirectory(tmp_path, "backups").require_space(1)

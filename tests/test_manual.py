@@ -1,6 +1,7 @@
 """The restore by hand: what is printed is run as it stands, by a real shell."""
 
 import os
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tenant_backup import sqlite
+from tenant_backup.management.commands.syncbackups import Command as SyncCommand
 from tenant_backup.manual import commands
 from tests.conftest import AS_ROOT, NOBODY, Process, assert_true_copy, count_rows, make_database
 from tests.test_sqlite_restore import kill_a_writer
@@ -57,7 +59,7 @@ def paste(text, cwd, **options):
 
 
 def restore(database, backup, sha256):
-    return paste(commands(database, backup, sha256), database.parent)
+    return paste(commands(database, backup, sha256, tenant_id="acme"), database.parent)
 
 
 @pytest.mark.parametrize("journal_mode", ["wal", "delete"])
@@ -77,6 +79,20 @@ def test_the_data_is_back_and_what_was_there_is_put_aside(folder, journal_mode):
     # The application's next write succeeds.
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("INSERT INTO credits (amount) VALUES (0)")
+
+
+@pytest.mark.parametrize("tenant_id", ["acme", "it's; rm -rf", "-odd", "Größe"])
+def test_it_ends_with_what_brings_the_catalog_in_line(tmp_path, tenant_id):
+    database = make_database(tmp_path / "db.sqlite3")
+    sha256 = back_up(database, tmp_path / "backup.sqlite3")
+    text = commands(database, tmp_path / "backup.sqlite3", sha256, tenant_id=tenant_id)
+    result = paste(text, tmp_path)
+    said, command = result.stdout.splitlines()[-1].split(": ", 1)
+    assert said == "Now run, in the folder of manage.py"
+    words = shlex.split(command)
+    assert words[:3] == ["python", "manage.py", "syncbackups"]
+    parsed = SyncCommand().create_parser("manage.py", "syncbackups").parse_args(words[3:])
+    assert parsed.tenants == [tenant_id]
 
 
 def test_a_stale_log_of_a_killed_process_does_not_undo_it(folder):
@@ -141,7 +157,9 @@ def test_an_owner_that_cannot_be_kept_is_said_and_nothing_is_done(open_folder):
     database = make_database(open_folder / "db.sqlite3")
     sha256 = back_up(database, open_folder / "backup.sqlite3")
     result = paste(
-        commands(database, open_folder / "backup.sqlite3", sha256), open_folder, user=NOBODY
+        commands(database, open_folder / "backup.sqlite3", sha256, tenant_id="acme"),
+        open_folder,
+        user=NOBODY,
     )
     assert result.returncode != 0
     assert result.stderr == (
@@ -209,6 +227,6 @@ def test_owner_and_mode_stay(tmp_path, is_there):
 
 
 def test_a_shell_in_which_it_is_pasted_lives_on_when_it_fails(tmp_path):
-    text = commands(tmp_path / "db.sqlite3", tmp_path / "none.sqlite3", "0" * 64)
+    text = commands(tmp_path / "db.sqlite3", tmp_path / "none.sqlite3", "0" * 64, tenant_id="acme")
     result = paste(f"{text}echo still here\n", Path(tmp_path))
     assert result.stdout == "still here\n"

@@ -1,6 +1,7 @@
 """The use case of the emergency, in this process: what the commands' tests cannot see."""
 
 import os
+import shlex
 import shutil
 import sqlite3
 from contextlib import closing
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 from django.db import transaction
 
 from tenant_backup import backups, files, restore
@@ -21,7 +23,15 @@ from tenant_backup.exceptions import (
 from tenant_backup.files import BackupDirectory, Ownership
 from tenant_backup.models import Backup, Event, Status, Trigger
 from tenant_backup.signals import backup_completed, backup_restored
-from tests.conftest import AS_ROOT, NOBODY, assert_true_copy, count_rows, make_database, names_in
+from tests.conftest import (
+    AS_ROOT,
+    NOBODY,
+    assert_true_copy,
+    count_rows,
+    make_database,
+    names_in,
+    small_disk,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -108,7 +118,8 @@ class TestPerform:
             restore.perform(plan)
         safety_copy = Backup.objects.get(trigger=Trigger.RESTORE)
         assert "is not equal to the backup in the table 'credits'" in str(caught.value)
-        assert f"To undo: python manage.py restorebackup acme {safety_copy.pk}" in str(caught.value)
+        undo = f"To undo: python manage.py restorebackup acme {safety_copy.file_name}"
+        assert undo in str(caught.value)
 
     def test_a_full_disk_at_the_safety_copy(self, tenant, plan, monkeypatch):
         def full(*args, **kwargs):
@@ -127,8 +138,28 @@ class TestPerform:
         tenant = add_tenant("it's; rm -rf", folder="odd")
         backups.create(tenant, COMMAND)
         restored = restore.perform(restore.verify(restore.newest(tenant)))
-        pk = restored.safety_copy.pk
-        assert restored.undo == f"""python manage.py restorebackup 'it'"'"'s; rm -rf' {pk}"""
+        name = restored.safety_copy.file_name
+        assert restored.undo == f"""python manage.py restorebackup 'it'"'"'s; rm -rf' {name}"""
+
+    def test_a_tenant_id_that_looks_like_an_option(self, add_tenant):
+        tenant = add_tenant("-odd", folder="odd")
+        backups.create(tenant, COMMAND)
+        restored = restore.perform(restore.verify(restore.newest(tenant)))
+        name = restored.safety_copy.file_name
+        assert restored.undo == f"python manage.py restorebackup -- -odd {name}"
+        call_command(*shlex.split(restored.undo)[2:], "--no-input", verbosity=0)
+
+    def test_want_of_space_for_the_safety_copy_is_said_before_there_is_a_row(self, tenant, made):
+        """The backups are on another disk than the database, which has room."""
+        path, events = backups.directory_of(tenant).path, Event.objects.count()
+        with small_disk("1m") as disk:
+            shutil.move(path, disk / "backups")
+            path.symlink_to(disk / "backups")
+            plan = restore.verify(restore.newest(tenant))
+            with pytest.raises(NotEnoughSpace, match="Not enough disk space"):
+                restore.perform(plan)
+        assert [backup.pk for backup in Backup.objects.all()] == [made.pk]
+        assert Event.objects.count() == events
 
     @pytest.mark.skipif(not AS_ROOT, reason="Only root makes files for others.")
     def test_as_root_everything_belongs_to_the_owner(self, tenant, made):

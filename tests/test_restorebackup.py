@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import random
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -125,8 +126,8 @@ class TestRestore:
         add_rows(database, 1)
 
         undo = done.stdout.splitlines()[-1]
-        assert undo == "To undo: python manage.py restorebackup acme 2"
-        assert restore(host, "acme", "2", "--no-input").returncode == 0
+        assert undo == f"To undo: python manage.py restorebackup acme {safety_copy['file']}"
+        assert restore(host, *shlex.split(undo)[5:], "--no-input").returncode == 0
         assert state(database) == new
 
     def test_the_latest_is_no_safety_copy(self, host, root):
@@ -154,7 +155,7 @@ class TestRestore:
                 "database": str(root / "db.sqlite3"),
                 "restored_from": str(backup),
                 "safety_copy": str(root / "backups" / answer["backups"][1]["file"]),
-                "undo": "python manage.py restorebackup acme 2",
+                "undo": f"python manage.py restorebackup acme {answer['backups'][1]['file']}",
                 "notes": [],
             }
         ]
@@ -289,9 +290,47 @@ class TestInterrupted:
         assert said == (
             f"CommandError: Interrupted. The backup is in {root / 'db.sqlite3'}, but was not "
             "checked to the end. Run the same command again. To undo: python manage.py "
-            f"restorebackup acme {safety_copy['id']}\n"
+            f"restorebackup acme {safety_copy['file']}\n"
         )
         assert state(root / "db.sqlite3") == state_of_backup(backup)
+
+
+class TestKilledLate:
+    """Between the commit and the end the database may be in another journal mode."""
+
+    @pytest.mark.parametrize("page_size", [4096, 8192])
+    @pytest.mark.parametrize("backup_mode", JOURNAL_MODES)
+    @pytest.mark.parametrize("undo", [False, True], ids=["again", "undone"])
+    def test_the_next_restore_gives_it_its_journal_mode_back(
+        self, host, mode, backup_mode, page_size, undo
+    ):
+        root = host.add_tenant(journal_mode=backup_mode, page_size=page_size)
+        database = root / "db.sqlite3"
+        host.run("runbackup")
+        for path in root.glob("db.*"):
+            path.unlink()
+        make_database(database, rows=300, journal_mode=mode)
+        before = state(database)
+        process = host.start(
+            "from tenant_backup import sqlite\n"
+            "sqlite.Exclusive.settle = die\n"
+            "command('restorebackup', 'acme', '1', '--no-input')"
+        )
+        host.assert_killed(process)
+        safety_copy = host.catalog()[0]["file"]
+        done = restore(host, "acme", safety_copy if undo else "1", "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert f"journal mode {mode}, which it keeps" in done.stdout
+        assert journal_mode(database) == mode
+        assert (state(database) == before) == undo
+        assert not list(root.glob(".db.*"))
+
+    def test_a_note_about_another_file_says_nothing(self, host, root):
+        (root / ".db.sqlite3.journal-mode").write_text("delete 1\n")
+        done = restore(host, "acme", "1", "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert journal_mode(root / "db.sqlite3") == "wal"
+        assert not list(root.glob(".db.*"))
 
 
 class TestQuestions:
@@ -539,6 +578,192 @@ class TestUsers:
         user.end()
         assert state(database) == before
         assert restore(host, "acme", "1", "--no-input").returncode == 0
+
+
+EMPTY, ONE_BYTE, RUBBISH = b"", b"x", b"rubbish" * 3000
+
+# Leaves a change in a log that does not hold the database's first page.
+KILLED_SOON = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("UPDATE credits SET amount = 7 WHERE id = 1")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def kill_while_it_uses(database, code=KILLED):
+    killed = Process(code, database)
+    killed.wait(timeout=60)
+    killed.end()
+
+
+class TestALogBesideADamagedDatabase:
+    """A process is killed with a committed change in the log, then the database itself is ruined.
+
+    SQLite would delete the log when it opens the database, or write it into the rubbish.
+    """
+
+    COMMANDS = (
+        ["listbackups", "acme", "--contents"],
+        ["runbackup", "acme", "--dry-run"],
+        ["runbackup", "acme"],
+        ["checkbackups"],
+    )
+
+    @pytest.fixture(params=[EMPTY, ONE_BYTE, RUBBISH], ids=["empty", "one byte", "rubbish"])
+    def ruined(self, host, root, request):
+        database = root / "db.sqlite3"
+        kill_while_it_uses(database, KILLED_SOON)
+        shutil.copytree(root, host.directory / "before", ignore=shutil.ignore_patterns("backups"))
+        database.write_bytes(request.param)
+        return database
+
+    def log(self, database):
+        return database.with_name("db.sqlite3-wal").read_bytes()
+
+    def test_is_left_as_it_is_by_what_promises_to_change_nothing(self, host, ruined):
+        log, content = self.log(ruined), ruined.read_bytes()
+        for command in self.COMMANDS:
+            done = host.run(*command)
+            assert self.log(ruined) == log, command
+            assert ruined.read_bytes() == content, command
+            if command[0] == "runbackup":
+                assert done.returncode == 1
+                assert "db.sqlite3-wal" in done.stderr
+        assert restore(host, "acme", "1", answers="no\n").returncode == 1
+        assert self.log(ruined) == log
+        assert ruined.read_bytes() == content
+        assert not list(ruined.parent.glob("before-restore-*"))
+
+    def test_is_put_aside_by_a_restore_which_says_where(self, host, ruined, backup):
+        log, content = self.log(ruined), ruined.read_bytes()
+        done = restore(host, "acme", "1", "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert state(ruined) == state_of_backup(backup)
+        [aside] = ruined.parent.glob("before-restore-*")
+        assert (aside / "db.sqlite3-wal").read_bytes() == log
+        assert (aside / "db.sqlite3").read_bytes() == content
+        assert f"The state before is in {aside}" in done.stdout
+        # With the database of before the ruin it is whole again.
+        shutil.copy(host.directory / "before" / "db.sqlite3", aside / "db.sqlite3")
+        with closing(sqlite3.connect(aside / "db.sqlite3")) as connection:
+            assert connection.execute("SELECT sum(amount) FROM credits").fetchone() == (7,)
+
+    def test_is_put_aside_without_links_too(self, host, ruined, backup):
+        log = self.log(ruined)
+        process = host.start(
+            "def refuse(*a, **o): raise PermissionError(1, 'Operation not permitted')\n"
+            "os.link = refuse\n"
+            "command('restorebackup', 'acme', '1', '--no-input')"
+        )
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        assert state(ruined) == state_of_backup(backup)
+        [aside] = ruined.parent.glob("before-restore-*")
+        assert (aside / "db.sqlite3-wal").read_bytes() == log
+
+    @pytest.mark.parametrize("what", ["first page", "rubbish"])
+    def test_that_can_be_opened_all_the_same(self, host, root, backup, what):
+        """By its first page, which is there, or in the log; then nothing else can be read."""
+        database = root / "db.sqlite3"
+        kill_while_it_uses(database)
+        if what == "rubbish":
+            database.write_bytes(RUBBISH)
+        else:
+            os.truncate(database, 4096)
+        log = self.log(database)
+        for command in self.COMMANDS:
+            host.run(*command)
+            assert self.log(database) == log, command
+        done = restore(host, "acme", "1", "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert state(database) == state_of_backup(backup)
+        [aside] = root.glob("before-restore-*")
+        assert (aside / "db.sqlite3-wal").read_bytes() == log
+        assert str(aside) in done.stdout
+
+    def test_a_journal_beside_one_that_was_emptied(self, host):
+        database = host.add_tenant(journal_mode="delete", rows=300) / "db.sqlite3"
+        host.run("runbackup")
+        kill_while_it_uses(database)
+        journal = database.with_name("db.sqlite3-journal")
+        content = journal.read_bytes()
+        database.write_bytes(b"")
+        for command in self.COMMANDS:
+            host.run(*command)
+            assert journal.read_bytes() == content, command
+        done = restore(host, "acme", "1", "--no-input")
+        assert done.returncode == 0, done.stderr
+        [aside] = database.parent.glob("before-restore-*")
+        assert (aside / "db.sqlite3-journal").read_bytes() == content
+
+    def test_of_a_sound_database_it_is_in_the_safety_copy_and_no_folder_stays(self, host, root):
+        database = root / "db.sqlite3"
+        kill_while_it_uses(database)
+        log = self.log(database)
+        for command in self.COMMANDS:
+            assert host.run(*command).returncode == 0
+            assert self.log(database) == log, command
+        done = restore(host, "acme", "1", "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert not list(root.glob("before-restore-*"))
+        with closing(open_backup(root / "backups" / host.catalog()[0]["file"])) as copy:
+            assert copy.execute("SELECT count(*) FROM credits").fetchone() == (610,)
+
+    def test_where_the_restore_is_refused_nothing_stays_behind(self, host, root):
+        """Somebody comes after we have looked who uses it."""
+        database = root / "db.sqlite3"
+        kill_while_it_uses(database)
+        log = self.log(database)
+        process = host.start(
+            "from tenant_backup import restore, sqlite\n"
+            "exclusive = sqlite.exclusive\n"
+            "def late(database, **options):\n"
+            "    global user\n"
+            "    user = sqlite3.connect(database)\n"
+            "    user.execute('SELECT * FROM credits').fetchone()\n"
+            "    os.kill(os.getpid(), 0)\n"
+            "    return exclusive(database, **options)\n"
+            "sqlite.exclusive = late\n"
+            "restore.WAIT_SECONDS = 0.1\n"
+            "try: command('restorebackup', 'acme', '1', '--no-input')\n"
+            "except Exception as error: print(error)\n"
+            "os._exit(0)"
+        )
+        output, errors = process.communicate(timeout=60)
+        assert "is in use, so nothing was changed" in output, errors
+        assert "What lay beside" not in output
+        assert self.log(database) == log
+        assert not list(root.glob("before-restore-*"))
+        assert len(host.catalog()) == 1
+
+
+class TestALogBesideADamagedCatalog:
+    """With `SingleTenant` every command of ours connects to the very database."""
+
+    @pytest.mark.parametrize("content", [EMPTY, RUBBISH], ids=["empty", "rubbish"])
+    def test_is_left_and_then_put_aside(self, host, content):
+        host.environment["TEST_PROVIDER"] = "tenant_backup.tenants.SingleTenant"
+        database = host.directory / "control.sqlite3"
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA journal_mode = wal")
+            connection.execute("CREATE TABLE credits (amount, body)")
+        assert host.run("runbackup").returncode == 0
+        [file] = (host.directory / "backups").glob("*.sqlite3")
+        kill_while_it_uses(database)
+        database.write_bytes(content)
+        log = host.directory / "control.sqlite3-wal"
+        before = log.read_bytes()
+        for command in (["listbackups", "--contents"], ["runbackup"], ["runbackup", "--dry-run"]):
+            done = host.run(*command)
+            assert (done.returncode, log.read_bytes()) == (1, before)
+            assert "control.sqlite3-wal" in done.stderr
+        assert restore(host, "default", file.name, answers="no\n").returncode == 1
+        assert log.read_bytes() == before
+        done = restore(host, "default", file.name, "--no-input")
+        assert done.returncode == 0, done.stderr
+        [aside] = host.directory.glob("before-restore-*")
+        assert (aside / log.name).read_bytes() == before
 
 
 class TestWhatSqliteCannotOpen:
@@ -867,6 +1092,56 @@ class TestSingleTenant:
         assert self.notes(site) == ["before", "between", "after"]
         assert len(site.catalog()) == 2
 
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_refused_for_want_of_space_it_leaves_no_row(self, site, when):
+        """Before its row is written; and where the room goes only then."""
+        before = site.catalog()
+        events = site.query("SELECT count(*) FROM tenant_backup_event")
+        code = (
+            "import collections, shutil\n"
+            "from tenant_backup import backups\n"
+            "usage = collections.namedtuple('usage', 'total used free')\n"
+            "def fill(): shutil.disk_usage = lambda path: usage(0, 0, 1000)\n"
+        )
+        if when == "before":
+            code += "fill()\n"
+        else:
+            code += (
+                "begin = backups.begin\n"
+                "def begin_and_fill(*arguments):\n"
+                "    row = begin(*arguments)\n"
+                "    fill()\n"
+                "    return row\n"
+                "backups.begin = begin_and_fill\n"
+            )
+        process = site.start(f"{code}command('restorebackup', 'default', '1', '--no-input')")
+        _, errors = process.communicate(timeout=60)
+        assert "Not enough disk space" in errors
+        assert site.catalog() == before
+        assert site.query("SELECT count(*) FROM tenant_backup_event") == events
+        assert self.notes(site) == ["before", "between", "after"]
+
+    def test_refused_it_gives_a_queued_backup_back(self, site):
+        site.start(
+            "from tenant_backup import backups\n"
+            "from tenant_backup.models import Trigger\n"
+            "from tenant_backup.tenants import get_provider\n"
+            "order = backups.Order(trigger=Trigger.MANUAL, label='mine')\n"
+            "backups.request(get_provider().get_tenant('default'), order)"
+        ).communicate(timeout=60)
+        before = site.catalog()[0]
+        assert before["status"] == "queued"
+        process = site.start(
+            "from tenant_backup import restore\n"
+            "from tenant_backup.exceptions import NotEnoughSpace\n"
+            "def full(*arguments): raise NotEnoughSpace('full')\n"
+            "restore._Work.replace_content = full\n"
+            "command('restorebackup', 'default', '1', '--no-input')"
+        )
+        _, errors = process.communicate(timeout=60)
+        assert "full" in errors
+        assert site.catalog()[0] == before
+
 
 # Half of all combinations, such that any three of the four differences meet in every way.
 SITUATIONS = [
@@ -932,9 +1207,6 @@ def test_killed_at_random_moments(host, mode, backup_mode, stale, page_size):
     assert (state(database), journal_mode(database)) == (new, mode)
     durations = {"begun": time.monotonic() - begun, PUTTING: checking - putting}
 
-    # Killed between commit and `settle` it may be left in the journal mode of the backup, and with
-    # another page size in rollback mode; to run it again keeps what it finds.
-    modes = {mode, backup_mode} | ({"delete"} if page_size != 4096 else set())
     outcomes = {"old": 0, "new": 0, "missed": 0}
     kills = max(2, KILLS // len(SITUATIONS))
     while (done := outcomes["old"] + outcomes["new"]) < kills:
@@ -958,7 +1230,7 @@ def test_killed_at_random_moments(host, mode, backup_mode, stale, page_size):
             assert state_of_backup(file) in (old, new)
         again = restore(host, "acme", "1", "--no-input")
         assert again.returncode == 0, again.stderr
-        assert (state(database), journal_mode(database) in modes) == (new, True)
+        assert (state(database), journal_mode(database)) == (new, mode)
         assert not list((root / "backups").glob(".*.partial"))
         assert {row["status"] for row in host.catalog()} <= {"complete", "failed"}
     seconds = ", ".join(f"{duration:.3f} s" for duration in durations.values())

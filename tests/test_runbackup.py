@@ -547,3 +547,42 @@ class TestListbackups:
         run = host.run("listbackups")
         assert "\x1b" not in run.stdout
         assert r"'x\x1b[2Jy'" in run.stdout
+
+
+ESCAPES = "a\x1b]0;title\x07\x9b2Jb"
+
+
+def test_no_command_lets_a_path_command_the_terminal(host):
+    """The folder's name is in the paths of the database and of the backups."""
+    root = host.add_tenant(ESCAPES)
+    said = []
+
+    def run(*arguments):
+        done = host.run(*arguments)
+        said.append(done.stdout + done.stderr)
+        return done
+
+    def run_all():
+        for command in (
+            ["runbackup", "--dry-run"],
+            ["runbackup"],
+            ["listbackups", "--contents"],
+            ["verifybackups", "--all"],
+            ["syncbackups"],
+            ["prunebackups", "--dry-run"],
+            ["checkbackups"],
+            ["restorebackup", ESCAPES, "1", "--no-input"],
+            ["restorebackup", ESCAPES, str(root / "none"), "--no-input"],
+            ["restorebackup", ESCAPES, "1", "--no-input", "--safety-copy-to", str(root / "none")],
+        ):
+            run(*command)
+
+    run_all()
+    assert "would back up" in said[0]
+    (root / "db.sqlite3").write_bytes(b"rubbish" * 1000)
+    for file in (root / "backups").glob("*.sqlite3"):
+        file.write_bytes(b"rubbish")
+    run_all()
+    assert any("\\x1b]0;title\\x07\\x9b2J" in text for text in said)
+    for text in said:
+        assert not {"\x1b", "\x07", "\x9b"} & set(text)

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -18,8 +18,16 @@ from tenant_backup.exceptions import (
     DatabaseLocked,
     DeadlineExceeded,
     NotEnoughSpace,
+    UnfinishedWrite,
 )
-from tests.conftest import Process, assert_true_copy, count_rows, make_database, small_disk
+from tests.conftest import (
+    Process,
+    assert_true_copy,
+    count_rows,
+    make_database,
+    small_disk,
+    take_all_inodes,
+)
 
 JOURNAL_MODES = ["wal", "delete"]
 
@@ -190,7 +198,7 @@ class TestUnderLoad:
 
 
 # A process with a SQLite connection of its own on the tenant's database, in which something else
-# reads the same file: by a plain open(), or by a backup. It says when that has happened.
+# reads the same file: by a plain open(), by a look, or by a backup. It says when that has happened.
 NEIGHBOUR = """
 database = Path(sys.argv[1])
 own = sqlite3.connect(database, isolation_level=None)
@@ -200,6 +208,10 @@ if sys.argv[2] == "delete":
     own.execute("INSERT INTO credits (amount) VALUES (0)")
 if sys.argv[3] == "open":
     database.open("rb").close()
+elif sys.argv[3] == "look":
+    from tenant_backup import sqlite
+    sqlite.look(database, busy_timeout=0)
+    sqlite.require_openable(database, busy_timeout=0)
 else:
     from tenant_backup import backups
     from tenant_backup.models import Trigger
@@ -235,7 +247,7 @@ class TestAConnectionOfTheSameProcess:
         assert other.returncode == 0 or "database is locked" in other.stderr, other.stderr
         return other.returncode == 0
 
-    @pytest.mark.parametrize(("what", "lost"), [("open", True), ("backup", False)])
+    @pytest.mark.parametrize(("what", "lost"), [("open", True), ("backup", False), ("look", False)])
     def test_keeps_its_write_lock_in_rollback_mode(self, host, what, lost):
         database = host.add_tenant(journal_mode="delete") / "db.sqlite3"
         process = host.start(NEIGHBOUR, database, "delete", what)
@@ -246,7 +258,7 @@ class TestAConnectionOfTheSameProcess:
             assert process.line() == "written"
             assert count_rows(database) == 102
 
-    @pytest.mark.parametrize(("what", "lost"), [("open", True), ("backup", False)])
+    @pytest.mark.parametrize(("what", "lost"), [("open", True), ("backup", False), ("look", False)])
     def test_loses_no_row_in_wal_mode(self, host, what, lost):
         database = host.add_tenant() / "db.sqlite3"
         process = host.start(NEIGHBOUR, database, "wal", what)
@@ -295,6 +307,16 @@ class TestRefusals:
             (disk / "filler").write_bytes(bytes(facts.f_bavail * facts.f_frsize))
             with (
                 pytest.raises(NotEnoughSpace, match=rf"{database} cannot .* its disk is full"),
+                sqlite.snapshot(database, busy_timeout=0),
+            ):
+                pass
+
+    def test_a_disk_without_inodes_on_which_a_log_cannot_be_made(self):
+        with small_disk("4m,nr_inodes=20") as disk:
+            database = make_database(disk / "db.sqlite3")
+            take_all_inodes(disk)
+            with (
+                pytest.raises(NotEnoughSpace, match=r"out of inodes: all 20 are taken"),
                 sqlite.snapshot(database, busy_timeout=0),
             ):
                 pass
@@ -355,6 +377,116 @@ class TestRefusals:
         os.truncate(database, size - size // 3)
         with pytest.raises(DatabaseDamaged, match=r"db\.sqlite3 is damaged"):
             copy(database, tmp_path / "copy.sqlite3")
+
+
+# Leaves a log that holds a change, but not the first page; or all pages that it wrote to.
+KILLED = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA wal_autocheckpoint = 0")
+if sys.argv[2] == "small":
+    connection.execute("UPDATE credits SET amount = 7 WHERE id = 1")
+else:
+    connection.executemany("INSERT INTO credits (body) VALUES (?)", [(bytes(1000),)] * 99)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+DAMAGES = {
+    "empty": lambda file: os.truncate(file, 0),
+    "one byte": lambda file: os.truncate(file, 1),
+    "part of the header": lambda file: os.truncate(file, 50),
+    "part of a page": lambda file: os.truncate(file, 1000),
+    "one page": lambda file: os.truncate(file, 4096),
+    "rubbish": lambda file: file.write_bytes(b"rubbish" * 3000),
+    "zeros": lambda file: file.write_bytes(bytes(file.stat().st_size)),
+    "sound": lambda file: None,
+}
+
+
+def copy_and_forget(database):
+    with sqlite.snapshot(database, busy_timeout=0) as snapshot:
+        target = database.with_name("copy")
+        target.touch()
+        with closing(sqlite.open_copy(target)) as connection:
+            snapshot.copy_to(connection)
+
+
+def look_inside(database):
+    with sqlite.snapshot(database, busy_timeout=0, only_look=True) as snapshot:
+        snapshot.contents()
+
+
+class TestWhatAKilledProcessLeft:
+    """SQLite deletes the log of an empty database, and writes it into one that was overwritten."""
+
+    @pytest.mark.parametrize("damage", DAMAGES)
+    @pytest.mark.parametrize("log", ["small", "large"])
+    def test_is_not_touched_by_a_look_or_a_copy(self, database, damage, log):
+        Process(KILLED, database, log).close()
+        DAMAGES[damage](database)
+        wal = database.with_name("db.sqlite3-wal")
+        before = wal.read_bytes(), database.read_bytes()
+        assert before[0]
+        for look in (
+            lambda: sqlite.look(database, busy_timeout=0),
+            lambda: sqlite.require_openable(database, busy_timeout=0),
+            lambda: look_inside(database),
+            lambda: copy_and_forget(database),
+        ):
+            with suppress(BackupError):
+                look()
+                assert damage not in {"empty", "one byte"}
+            assert (wal.read_bytes(), database.read_bytes()) == before
+
+    @pytest.mark.parametrize("damage", ["empty", "one byte", "rubbish", "zeros"])
+    def test_is_named_and_left_by_who_wanted_the_database_alone(self, database, damage):
+        Process(KILLED, database, "small").close()
+        DAMAGES[damage](database)
+        wal = database.with_name("db.sqlite3-wal")
+        before = wal.read_bytes(), database.read_bytes()
+        with (
+            pytest.raises(DatabaseDamaged, match=r"may be in db\.sqlite3-wal beside it"),
+            sqlite.exclusive(database, busy_timeout=0),
+        ):
+            pass
+        assert (wal.read_bytes(), database.read_bytes()) == before
+        assert sqlite.left_behind(database) == [wal]
+
+    def test_is_in_the_copy_of_a_sound_database(self, database, tmp_path):
+        Process(KILLED, database, "large").close()
+        assert count_rows(copy(database, tmp_path / "copy.sqlite3")) == 199
+
+    @pytest.mark.parametrize("damage", ["empty", "rubbish", "sound"])
+    def test_a_journal_is_not_played_back_by_a_look(self, tmp_path, damage):
+        database = make_database(tmp_path / "db.sqlite3", journal_mode="delete", rows=300)
+        Process(KILLED_IN_A_TRANSACTION, database).close()
+        DAMAGES[damage](database)
+        journal = database.with_name("db.sqlite3-journal")
+        before = journal.read_bytes(), database.read_bytes()
+        if damage == "sound":
+            facts = sqlite.look(database, busy_timeout=0)
+            assert (facts.journal_mode, facts.encoding) == ("delete", "UTF-8")
+            with pytest.raises(UnfinishedWrite, match="not undone yet"):
+                look_inside(database)
+        else:
+            for look in (sqlite.look, sqlite.require_openable):
+                with pytest.raises(DatabaseDamaged, match=r"db\.sqlite3-journal"):
+                    look(database, busy_timeout=0)
+            with pytest.raises(DatabaseDamaged, match=r"db\.sqlite3-journal"):
+                copy(database, tmp_path / "copy.sqlite3")
+        assert (journal.read_bytes(), database.read_bytes()) == before
+
+
+KILLED_IN_A_TRANSACTION = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 5")
+connection.execute("BEGIN")
+connection.executemany(
+    "INSERT INTO credits (amount, body) VALUES (0, ?)", [(os.urandom(1000),)] * 500
+)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 class TestProgressAndDeadline:

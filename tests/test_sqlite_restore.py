@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -77,7 +78,7 @@ def put_back(database, backup, **options):
         sqlite.exclusive(database, busy_timeout=0.2) as live,
         closing(sqlite.open_backup(backup)) as source,
     ):
-        live.require_fit(source)
+        live.facts.require_fit(source)
         live.replace_with(source, **options)
         live.settle()
         live.require_equal(source)
@@ -248,6 +249,18 @@ class TestUsers:
                 pass
 
 
+class TestUsersOf:
+    def test_names_their_command_lines_as_a_terminal_may_show_them(self, tmp_path, start):
+        database = make_database(tmp_path / "db.sqlite3")
+        user = start(database, "SELECT 1 FROM credits", "SELECT '\x1b]0;title\x07'")
+        [found] = sqlite.users_of(database)
+        assert found.pid == user.pid
+        program = Path(user.args[0]).name
+        assert found.name.startswith(f"{program} -c \\nimport sqlite3, sys")
+        assert found.name.isprintable()
+        assert len(found.name) == sqlite.COMMAND_LENGTH
+
+
 class TestRefusals:
     @pytest.mark.parametrize("what", [b"", b"x", b"no database" * 1000])
     def test_what_is_no_database_stays_as_it_is(self, tmp_path, what):
@@ -395,7 +408,7 @@ class TestFullDisk:
                 sqlite.exclusive(database, busy_timeout=0) as live,
                 closing(sqlite.open_backup(backup)) as source,
             ):
-                needed = live.bytes_to_replace(source)
+                needed = live.facts.bytes_to_replace(source)
             free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
             (disk / "filler").write_bytes(bytes(free - needed))
             put_back(database, backup)

@@ -9,6 +9,8 @@ from asgiref.local import Local
 from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.core.exceptions import DisallowedHost, ImproperlyConfigured
 from django.db import connections
+from django.utils import translation
+from django.utils.translation import gettext_lazy
 
 from tenant_backup import exceptions
 from tenant_backup.tenants import (
@@ -244,6 +246,35 @@ def test_single_tenant_reads_names_as_sqlite_does(set_databases, name, path):
     assert [tenant.database for tenant in SingleTenant().all_tenants()] == [Path(path)]
 
 
+def test_single_tenant_is_called_what_its_subclass_says(set_databases):
+    set_databases(default=Path("/srv/site/db.sqlite3"))
+
+    class Shop(SingleTenant):
+        name = gettext_lazy("Delete backups")
+
+    assert Shop().get_tenant("default").name == "Delete backups"
+    with translation.override("de"):
+        assert Shop().get_tenant("default").name == "Sicherungen löschen"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "name"),
+    [
+        (
+            ["*", "localhost", "127.0.0.1", "[::1]", ".localhost", "www.example.com"],
+            "www.example.com",
+        ),
+        ([".example.com", "example.org"], "example.com"),
+        (["*"], "site"),
+        ([], "site"),
+    ],
+)
+def test_single_tenant_is_called_by_its_host_or_its_directory(set_databases, settings, hosts, name):
+    settings.ALLOWED_HOSTS = hosts
+    set_databases(default=Path("/srv/site/db.sqlite3"))
+    assert SingleTenant().get_tenant("default").name == name
+
+
 def test_single_tenants_paths_are_absolute(set_databases, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("db.sqlite3", "file:db.sqlite3?cache=private"):
@@ -311,13 +342,13 @@ def test_directory_tenants_finds_nothing_but_a_folders_exact_name(folders, tmp_p
 
 
 def test_directory_tenants_passes_over_files_and_hidden_folders(folders, tmp_path):
-    for name in ("acme", ".hidden", ".git"):
+    for name in ("acme", ".hidden", ".git", "lost+found"):
         (tmp_path / name).mkdir()
     for name in ("notes.txt", "bolt", "db.sqlite3", ".DS_Store"):
         (tmp_path / name).touch()
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
     assert ids(folders) == ["acme"]
-    for name in (".hidden", "bolt", "nowhere"):
+    for name in (".hidden", "bolt", "nowhere", "lost+found"):
         with pytest.raises(TenantNotFound):
             folders.get_tenant(name)
 

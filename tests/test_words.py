@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone, translation
 
 from tenant_backup.models import BackupSettings, Interval, Weekday
-from tenant_backup.words import ago, arguments, settings_in_words, when
+from tenant_backup.words import ago, settings_in_words, when
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)  # a Monday
 
@@ -114,18 +114,3 @@ def test_german():
         assert when(NOW + timedelta(hours=14), NOW).startswith("morgen um 02:00")
         assert "7" in settings_in_words(settings)
         assert "Every" not in settings_in_words(settings)
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["acme", "7"], "acme 7"),
-        (["-acme", "7"], "-- -acme 7"),
-        (["--all"], "-- --all"),
-        (["a b", "-7"], "-- 'a b' -7"),
-        (["-a b"], "-- '-a b'"),
-        ([""], "''"),
-    ],
-)
-def test_arguments_of_a_command_are_never_taken_for_options(words, expected):
-    assert arguments(*words) == expected

@@ -18,10 +18,10 @@ from django.db import DatabaseError, connections
 from django.utils import timezone
 from tqdm import tqdm
 
-from tenant_backup import absence
+from tenant_backup import absence, sqlite
 from tenant_backup.automation import Standing, State
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError, TenantNotFound
+from tenant_backup.exceptions import BackupError, DatabaseDamaged, TenantNotFound
 from tenant_backup.models import Backup, BackupSettings, BackupSettingsQuerySet
 from tenant_backup.sqlite import Progress
 from tenant_backup.tenants import Tenant, fault_of, get_provider, sqlite_file
@@ -42,6 +42,16 @@ INTERRUPTED = 130
 def shown(text: str) -> str:
     """Text from outside as it may be printed on a terminal: in quotes where it could do harm."""
     return text if text.isprintable() and text else ascii(text)
+
+
+def harmless(text: str) -> str:
+    """Lines to be printed, in which nothing but their ends commands the terminal.
+
+    A path may hold escape sequences, which move the cursor, change the title, or worse.
+    """
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\xa0" else ascii(sign)[1:-1] for sign in text
+    )
 
 
 def user() -> str:
@@ -86,6 +96,8 @@ def catalog_trouble(error: DatabaseError) -> str:
         free = shutil.disk_usage(file.parent).free
         if free < FULL:
             text += f" Its disk is full: {free} bytes are free."
+        elif shortage := sqlite.inode_shortage(file.parent):
+            text += f" {shortage}"
     return text
 
 
@@ -118,19 +130,40 @@ class CatalogCommand(BaseCommand):
             # What the log would say goes to the terminal then, where the command says it itself.
             logger.addHandler(logging.NullHandler())
         try:
+            self.look_at_catalog(as_json=options["as_json"])
             return super().execute(*args, **options)
+        except CommandError as error:
+            error.args = (harmless(str(error)), *error.args[1:])
+            raise
         except DatabaseError as error:
             raise self.failure(catalog_trouble(error), as_json=options["as_json"]) from error
         except KeyboardInterrupt as error:
             # What state things are in, say those who know it in notes.
             notes = getattr(error, "__notes__", [])
-            raise CommandError(" ".join(["Interrupted.", *notes]), returncode=INTERRUPTED) from None
+            message = harmless(" ".join(["Interrupted.", *notes]))
+            raise CommandError(message, returncode=INTERRUPTED) from None
+
+    def look_at_catalog(self, *, as_json: bool) -> None:
+        """End the command where to connect to the catalog would cost what lies beside its file.
+
+        It may be a tenant's own database; and what a killed process left beside one that was
+        emptied or overwritten is gone as soon as it is opened.
+        """
+        file = sqlite_file(conf.CATALOG_DATABASE)
+        if file is None or not sqlite.left_behind(file):
+            return
+        try:
+            sqlite.require_openable(file, busy_timeout=conf.BUSY_TIMEOUT)
+        except DatabaseDamaged as error:
+            raise self.failure(str(error), as_json=as_json) from error
+        except BackupError:
+            pass  # What it is in the way of says so itself.
 
     def failure(self, message: str, *, as_json: bool) -> CommandError:
         """The end of a command that fails as a whole, said to people and to programs."""
         if as_json:
             self.say(Report(errors=[("", message)]).as_json())
-        return CommandError(message, returncode=FAILED)
+        return CommandError(harmless(message), returncode=FAILED)
 
     def say(self, text: str, *, loud: bool = False) -> None:
         """Print a line, on the error output where it is `loud`.
@@ -139,7 +172,7 @@ class CatalogCommand(BaseCommand):
         than the line about it.
         """
         try:
-            (self.stderr if loud else self.stdout).write(text)
+            (self.stderr if loud else self.stdout).write(harmless(text))
         except (OSError, UnicodeError) as error:
             logger.warning("A line of output was lost (%s): %s", error, text)
 

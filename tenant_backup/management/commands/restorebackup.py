@@ -18,6 +18,7 @@ from tenant_backup.management.base import (
     USAGE_ERROR,
     Report,
     TenantCommand,
+    harmless,
     progress_bar,
     shown,
     user,
@@ -161,8 +162,11 @@ class Command(TenantCommand):
         if self.ask(f"To go on, type the tenant's id ({shown(tenant.id)}): ") != tenant.id:
             raise CommandError(f"That is not the tenant's id. {NOTHING}", returncode=FAILED)
 
+    def look_at_catalog(self, *, as_json: bool) -> None:
+        """The emergency is what this command is for, and it looks by itself."""
+
     def ask(self, question: str) -> str:
-        self.stdout.write(question, ending="")
+        self.stdout.write(harmless(question), ending="")
         self.stdout.flush()
         try:
             return input().strip()
@@ -241,6 +245,10 @@ def _result(plan: Plan, restored: Restored) -> str:
         lines.append(f"The state before is backup {safety_copy.pk}, {safety_copy.file_name}.")
     elif safety_copy:
         lines.append(f"The state before is in {safety_copy}")
+    lines.append(
+        "Passwords, permissions and sessions that are in this database are those of the backup's "
+        "time again: whoever was locked out since may come in. Change them before you start again."
+    )
     lines.append(f"To undo: {restored.undo}")
     return "\n".join(lines)
 
