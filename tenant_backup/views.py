@@ -25,7 +25,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, ImproperlyConfigured, PermissionDenied
 from django.core.paginator import Paginator
 from django.db import OperationalError
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render, resolve_url
 from django.template.defaultfilters import filesizeformat
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
@@ -36,9 +36,14 @@ from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from tenant_backup import backups, chart, diagnosis, glance, manual, monitoring
+from tenant_backup import backups, chart, diagnosis, downloads, glance, manual, monitoring
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
+from tenant_backup.exceptions import (
+    BackupError,
+    BackupInProgress,
+    LimitReached,
+    TenantNotFound,
+)
 from tenant_backup.forms import LabelForm, SettingsForm
 from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
 from tenant_backup.tenants import Tenant, fault_of, get_provider
@@ -156,10 +161,15 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
             request, gettext("No backup was made. Label: %(reason)s") % {"reason": reason}
         )
         return _back(request)
+    replaces = request.POST.get("replace", "")
+    if replaces:
+        # It is a deletion, too.
+        _require(request, tenant, "delete")
     order = backups.Order(
         trigger=Trigger.MANUAL,
         label=form.cleaned_data["label"],
         requested_by=_user_name(request),
+        replaces=_id(replaces) if replaces else None,
     )
     make = _queue if _is_for_a_worker(tenant, workers_run=glance.runs(glance.standing())) else _make
     try:
@@ -173,6 +183,8 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
             )
             % {"tenant": tenant.name},
         )
+    except LimitReached as error:
+        messages.error(request, gettext("No backup was made. %(reason)s") % {"reason": error})
     except BackupError as error:
         reason = _reason(error, request, tenant)
         messages.error(request, gettext("The backup failed. %(reason)s") % {"reason": reason})
@@ -235,27 +247,35 @@ def pin(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     return _back(request)
 
 
-@require_GET
+@require_safe
 @cache_control(private=True, no_store=True)
 @door("download")
 def download(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpResponse:
     backup = _backup(tenant, backup_id)
+    answer = downloads.wanted(request, backup.size or 0, backup.sha256)
+    is_sent = answer.part is not None and request.method == "GET"
     try:
-        stream = backups.open_file(tenant, backup, actor=_user_name(request))
+        stream = backups.open_file(
+            tenant,
+            backup,
+            actor=_user_name(request),
+            is_resumed=answer.is_resumed,
+            is_sent=is_sent,
+        )
     except BackupError as error:
         messages.error(request, _reason(error, request, tenant))
         return _back(request)
-    response = FileResponse(
-        stream,
-        as_attachment=True,
-        filename=backup.file_name,
-        content_type="application/vnd.sqlite3",
-    )
-    # Not only where the host has Django's SecurityMiddleware: a browser shall never take a
-    # tenant's data for a page.
-    response["X-Content-Type-Options"] = "nosniff"
+    if not is_sent:
+        stream.close()
     # mypy takes a streaming response for no HttpResponse; for Django both are answers of a view.
-    return response  # type: ignore[return-value]
+    return downloads.response(  # type: ignore[return-value]
+        request,
+        answer,
+        stream if is_sent else None,
+        name=backup.file_name,
+        size=backup.size or 0,
+        sha256=backup.sha256,
+    )
 
 
 @require_safe
@@ -424,6 +444,9 @@ def _make(request: HttpRequest, tenant: Tenant, order: backups.Order) -> None:
         gettext("The backup is complete: %(file)s, %(size)s.")
         % {"file": made.backup.file_name, "size": filesizeformat(made.backup.size or 0)},
     )
+    if made.replaced:
+        text = gettext("It replaces the backup of %(time)s, which was deleted.")
+        messages.info(request, text % {"time": _time(made.replaced)})
     if made.prune_error:
         messages.warning(request, _reason(made.prune_error, request, tenant))
     if removed := len(made.pruned):
@@ -524,6 +547,7 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         "largest": max((day.size or 0 for day in days), default=0),
         "outcomes": list(chart.Outcome),
         "space": space,
+        "quota": backups.quota_of(tenant) if may["create"] else None,
         "backup_settings": settings,
         "settings_in_words": settings_in_words(settings),
         "next_run_at": next_run_at,

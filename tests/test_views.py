@@ -29,6 +29,7 @@ from django_q.tasks import async_task
 
 from tenant_backup import automation, backups, lock, urls, views
 from tenant_backup.exceptions import BackupError
+from tenant_backup.files import BackupDirectory
 from tenant_backup.forms import SettingsForm
 from tenant_backup.models import (
     LABEL_LENGTH,
@@ -324,7 +325,9 @@ class TestRoutes:
         client = visit()
         assert client.head(PAGE).status_code == 200
         assert client.head(f"{PAGE}/status").status_code == 200
-        assert client.head(f"{PAGE}/download/{backup.pk}").status_code == 405
+        answer = client.head(f"{PAGE}/download/{backup.pk}")
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer["Content-Length"] == str(backup.size)
         assert not Event.objects.filter(action="downloaded").exists()
 
     @pytest.mark.parametrize("name", [name for name, route in ROUTES.items() if name not in POSTS])
@@ -1181,6 +1184,85 @@ class TestCreate:
         assert Backup.objects.count() == 1
 
 
+class TestLimits:
+    @pytest.fixture
+    def at_most(self, project):
+        def at_most(number):
+            project.TENANT_BACKUP = project.TENANT_BACKUP | {"MAX_MANUAL": number}
+
+        return at_most
+
+    def test_a_refused_click_is_a_message_and_a_line_and_no_row(self, tenant, visit, at_most):
+        client = visit()
+        client.post(f"{PAGE}/create")
+        at_most(1)
+        answer = client.post(f"{PAGE}/create")
+        assert is_page(answer)
+        assert "No backup was made. The limit for backups made by hand is 1" in said(answer)
+        assert Backup.objects.count() == 1
+        line = Event.objects.get(action=Action.REFUSED)
+        assert line.actor == "ada"
+        text = text_of(client.get(PAGE))
+        assert text.count("The limit for backups made by hand is 1, and there are 1.") == 3
+        assert "refused" in text
+
+    def test_a_click_that_would_fill_the_disk_is_refused(self, tenant, visit, monkeypatch):
+        monkeypatch.setattr(BackupDirectory, "free_bytes", lambda self: 50 * 1024**2)
+        monkeypatch.setattr(BackupDirectory, "disk_bytes", lambda self: 10 * 1024**3)
+        client = visit()
+        for _ in range(3):
+            answer = client.post(f"{PAGE}/create")
+        assert "No backup was made. There is not enough room on the disk" in said(answer)
+        assert "of the 50.0\xa0MB" not in said(answer)
+        assert "of the 50.0 MB that are free" in said(answer)
+        assert not Backup.objects.exists()
+        assert Event.objects.get().action == Action.REFUSED
+        assert "There is not enough room on the disk" in text_of(client.get(PAGE))
+
+    def test_from_four_fifths_the_page_warns(self, tenant, visit, at_most):
+        client = visit()
+        at_most(5)
+        for _ in range(4):
+            assert "and the limit is 5" not in text_of(client.get(PAGE))
+            client.post(f"{PAGE}/create")
+        text = text_of(client.get(PAGE))
+        assert "There are 4 backups made by hand, and the limit is 5." in text
+
+    def test_at_the_limit_the_form_offers_to_replace_the_oldest(self, tenant, visit, at_most):
+        at_most(1)
+        client = visit()
+        client.post(f"{PAGE}/create", {"label": "of long ago"})
+        oldest = Backup.objects.get()
+        page = client.get(PAGE)
+        assert f'name="replace" value="{oldest.pk}" required' in page.content.decode()
+        assert f"delete the oldest one: No. {oldest.pk} of" in text_of(page)
+        answer = client.post(f"{PAGE}/create", {"replace": oldest.pk})
+        assert "It replaces the backup of" in said(answer)
+        assert Backup.objects.get().pk != oldest.pk
+        assert Event.objects.get(action=Action.DELETED).actor == "ada"
+
+    def test_who_may_not_delete_replaces_nothing(self, tenant, visit, at_most, monkeypatch):
+        at_most(1)
+        client = visit()
+        client.post(f"{PAGE}/create")
+        oldest = Backup.objects.get()
+        monkeypatch.setitem(HostNames.may, "ada", {"acme": EVERYTHING - {"delete"}})
+        assert 'name="replace"' not in client.get(PAGE).content.decode()
+        answer = client.post(f"{PAGE}/create", {"replace": oldest.pk})
+        assert answer.status_code == 403
+        assert Backup.objects.get() == oldest
+
+    def test_a_neighbours_is_not_replaced(self, tenant, add_tenant, visit, at_most):
+        at_most(1)
+        theirs = make(add_tenant("globex"), trigger=Trigger.MANUAL)
+        client = visit()
+        client.post(f"{PAGE}/create")
+        answer = client.post(f"{PAGE}/create", {"replace": theirs.pk})
+        assert "No backup was made" in said(answer)
+        assert Backup.objects.count() == 2
+        assert client.post(f"{PAGE}/create", {"replace": "x"}).status_code == 404
+
+
 class HostsTransaction:
     """A middleware of a host that writes to the tenant's database around each request."""
 
@@ -1416,6 +1498,9 @@ class TestDownload:
         assert answer["Content-Disposition"] == f'attachment; filename="{backup.file_name}"'
         assert answer["Cache-Control"] == "private, no-store"
         assert answer["X-Content-Type-Options"] == "nosniff"
+        assert answer["ETag"] == f'"{backup.sha256}"'
+        assert answer["Accept-Ranges"] == "bytes"
+        assert answer["Content-Encoding"] == "identity"
         assert Event.objects.get(action="downloaded").actor == "ada"
 
     def test_without_a_file_says_so(self, tenant, directory, visit):
