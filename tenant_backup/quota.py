@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import LimitReached
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory, size_in_words
-from tenant_backup.models import Action, Backup, BackupQuerySet, Event, Trigger
+from tenant_backup.models import Action, Backup, BackupQuerySet, Event, Status, Trigger
 from tenant_backup.retention import EXEMPT_TRIGGERS
 from tenant_backup.tenants import Tenant
 
@@ -30,6 +30,8 @@ FLOOR_DAYS = 3
 
 LINES_APART = timedelta(minutes=1)
 """At most one line of the history in so long a time says that somebody's click was refused."""
+
+HAS_FILE = Q(status=Status.COMPLETE, missing_at=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,16 @@ def reserved_bytes(directory: BackupDirectory) -> int:
 
 def look(tenant: Tenant, directory: BackupDirectory, needed: int | None) -> Quota:
     """Where a tenant stands, who needs so many bytes for another backup (None: nobody knows)."""
-    refusal = _refusal(tenant, directory, needed)
+    by_hand = Backup.objects.for_tenant(tenant.id).filter(trigger=Trigger.MANUAL)
+    numbers = by_hand.aggregate(
+        made=Count("pk", filter=HAS_FILE), waiting=Count("pk", filter=Backup.ACTIVE)
+    )
+    made = numbers["made"]
+    refusal = _refusal(tenant, directory, needed, number=made)
     oldest = _replaceable(tenant).order_by("created_at", "pk").first() if refusal else None
-    if oldest and _refusal(tenant, directory, needed, without=oldest):
+    if oldest and _refusal(tenant, directory, needed, number=made, without=oldest):
         oldest = None
-    waiting = Backup.objects.for_tenant(tenant.id).active().filter(trigger=Trigger.MANUAL)
-    number = _made_by_hand(tenant).count() + waiting.count()
-    return Quota(number, conf.MAX_MANUAL, refusal, oldest)
+    return Quota(made + numbers["waiting"], conf.MAX_MANUAL, refusal, oldest)
 
 
 def admit(
@@ -90,11 +95,12 @@ def require(
     tenant: Tenant, directory: BackupDirectory, needed: int | None, *, replaces: int | None
 ) -> int | None:
     """As `admit`, without a line in the history."""
-    refusal = _refusal(tenant, directory, needed)
+    number = _made_by_hand(tenant).count()
+    refusal = _refusal(tenant, directory, needed, number=number)
     if refusal is None:
         return None
     chosen = to_replace(tenant, replaces)
-    if chosen is None or _refusal(tenant, directory, needed, without=chosen):
+    if chosen is None or _refusal(tenant, directory, needed, number=number, without=chosen):
         raise refusal
     return chosen.pk
 
@@ -105,7 +111,7 @@ def to_replace(tenant: Tenant, backup_id: int | None) -> Backup | None:
 
 
 def _with_files(tenant: Tenant) -> BackupQuerySet:
-    return Backup.objects.for_tenant(tenant.id).complete().filter(missing_at=None)
+    return Backup.objects.for_tenant(tenant.id).filter(HAS_FILE)
 
 
 def _made_by_hand(tenant: Tenant) -> BackupQuerySet:
@@ -122,12 +128,13 @@ def _refusal(
     directory: BackupDirectory,
     needed: int | None,
     *,
+    number: int,
     without: Backup | None = None,
 ) -> LimitReached | None:
     """Why no further backup may be made by hand, if this one were deleted afterwards."""
     return (
         _by_the_disk(directory, needed)
-        or _by_their_number(tenant, without)
+        or _by_their_number(tenant, number, without)
         or _by_their_bytes(tenant, needed, without)
     )
 
@@ -151,8 +158,7 @@ def _by_the_disk(directory: BackupDirectory, needed: int | None) -> LimitReached
     )
 
 
-def _by_their_number(tenant: Tenant, without: Backup | None) -> LimitReached | None:
-    number = _made_by_hand(tenant).count()
+def _by_their_number(tenant: Tenant, number: int, without: Backup | None) -> LimitReached | None:
     # What is over the limit already, since that was lowered, shall not grow.
     if without or number < conf.MAX_MANUAL:
         return None

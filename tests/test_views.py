@@ -513,7 +513,7 @@ class TestOverview:
             complete_row(made, error="/srv/why" if made % 2 else "")
         client = visit()
         client.get(PAGE)
-        with django_assert_num_queries(18):
+        with django_assert_num_queries(19):
             client.get(PAGE)
 
     @pytest.mark.parametrize("number", [30, 300])
