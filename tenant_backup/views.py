@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.conf import settings as project_settings
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, ImproperlyConfigured, PermissionDenied
 from django.core.paginator import Paginator
@@ -36,7 +36,16 @@ from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from tenant_backup import backups, chart, diagnosis, downloads, glance, manual, monitoring
+from tenant_backup import (
+    backups,
+    chart,
+    diagnosis,
+    downloads,
+    glance,
+    languages,
+    manual,
+    monitoring,
+)
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import (
     BackupError,
@@ -45,6 +54,7 @@ from tenant_backup.exceptions import (
     TenantNotFound,
 )
 from tenant_backup.forms import LabelForm, SettingsForm
+from tenant_backup.languages import messages
 from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
 from tenant_backup.tenants import Tenant, fault_of, get_provider
 from tenant_backup.words import going_in_words, settings_in_words
@@ -88,7 +98,7 @@ def door(action: str) -> Callable[[View], View]:
             if fault := fault_of(tenant):
                 # The operator's log gets a sentence instead of whatever would go wrong later.
                 raise ImproperlyConfigured(fault)
-            with timezone.override(tenant.zone):
+            with timezone.override(tenant.zone), languages.speaking():
                 try:
                     return view(request, tenant, **kwargs)
                 except OperationalError as error:
@@ -627,8 +637,15 @@ def _render(
             "is_popup": False,
             "is_nav_sidebar_enabled": False,
         }
-    ours = {"tenant": tenant, "zone": tenant.zone.key}
-    return render(request, template, {**frame, **ours, **context})
+    ours = {
+        "tenant": tenant,
+        "zone": tenant.zone.key,
+        "app_language": languages.of_the_app(),
+        "app_language_marks": languages.marks(),
+    }
+    # The pages themselves come back to the app's language for what is theirs.
+    with languages.in_the_frame():
+        return render(request, template, {**frame, **ours, **context})
 
 
 def _back(request: HttpRequest) -> HttpResponse:
