@@ -71,6 +71,9 @@ PAGE_SIZE = 25
 HISTORY_SIZE = 50
 HISTORY_ON_THE_PAGE = 6
 
+ID = "[0-9]{1,18}"
+"""A row's number: with more digits it is none that a database can compare a key with."""
+
 COUNTING_SECONDS = 5
 """So long the rows of each of two databases are counted while somebody waits before a browser."""
 
@@ -125,6 +128,12 @@ def door(action: str) -> Callable[[View], View]:
 @never_cache
 @door("view")
 def overview(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    """The page; first of all, what came of the backup that was being made `after` this number."""
+    watched = _watched(tenant, request.GET.get("after", ""))
+    if watched and not watched.is_active:
+        say = messages.error if watched.status == Status.FAILED else messages.success
+        say(request, _ended(watched, _reader(request, tenant)))
+        return _back(request)
     return _page(request, tenant)
 
 
@@ -348,13 +357,16 @@ def history(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 @never_cache
 @door("view")
 def status(request: HttpRequest, tenant: Tenant) -> HttpResponse:
-    """What the progress bar needs. Nothing of it comes from a file's content, or names one."""
+    """What the progress bar needs, and what came of the `backup` that it is about."""
     rows = Backup.objects.for_tenant(tenant.id)
     newest = rows.newest_first().first()
     active = rows.active().first()
     progress = _progress(tenant, active)
+    watched = _watched(tenant, request.GET.get("backup", ""))
+    ended = watched and not watched.is_active
     return JsonResponse(
         {
+            "ended": _ended(watched, _reader(request, tenant)) if watched and ended else "",
             "running": active is not None and active.status == Status.RUNNING,
             "queued": active is not None and active.status == Status.QUEUED,
             "bytes_done": progress.bytes_done if progress else None,
@@ -413,6 +425,13 @@ def _backup(tenant: Tenant, text: str) -> Backup:
     return get_object_or_404(Backup.objects.for_tenant(tenant.id), pk=_id(text))
 
 
+def _watched(tenant: Tenant, text: str) -> Backup | None:
+    """The tenant's backup that a page was waiting for; None where it is gone by now."""
+    if not re.fullmatch(ID, text):
+        return None
+    return Backup.objects.for_tenant(tenant.id).filter(pk=int(text)).first()
+
+
 def _chosen(request: HttpRequest, tenant: Tenant) -> list[Backup]:
     """All the tenant's backups that the request names; one that is not there is 404."""
     ids = {_id(text) for text in request.POST.getlist("backup")}
@@ -424,8 +443,7 @@ def _chosen(request: HttpRequest, tenant: Tenant) -> list[Backup]:
 
 
 def _id(text: str) -> int:
-    # At most 18 digits, for a larger number is none that a database can compare a key with.
-    if not re.fullmatch(r"[0-9]{1,18}", text):
+    if not re.fullmatch(ID, text):
         raise Http404("There is no such backup.")
     return int(text)
 
@@ -449,11 +467,7 @@ def _is_for_a_worker(tenant: Tenant, *, workers_run: bool) -> bool:
 
 def _make(request: HttpRequest, tenant: Tenant, order: backups.Order) -> None:
     made = backups.create(tenant, order, limits=backups.request_limits())
-    messages.success(
-        request,
-        gettext("The backup is complete: %(file)s, %(size)s.")
-        % {"file": made.backup.file_name, "size": filesizeformat(made.backup.size or 0)},
-    )
+    messages.success(request, _ended(made.backup, _reader(request, tenant)))
     if made.replaced:
         text = gettext("It replaces the backup of %(time)s, which was deleted.")
         messages.info(request, text % {"time": _time(made.replaced)})
@@ -670,6 +684,14 @@ def _line(backup: Backup, *, read: Reader, going: Mapping[int, str]) -> Line:
         is_deletable=backup.is_deletable,
         goes_because=going.get(backup.pk, ""),
     )
+
+
+def _ended(backup: Backup, read: Reader) -> str:
+    """What came of a backup."""
+    if backup.status == Status.FAILED:
+        return gettext("The backup failed. %(reason)s") % {"reason": read(backup.reason)}
+    values = {"file": backup.file_name, "size": filesizeformat(backup.size or 0)}
+    return gettext("The backup is complete: %(file)s, %(size)s.") % values
 
 
 def _why_kept(backup: Backup) -> str:

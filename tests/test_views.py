@@ -526,7 +526,7 @@ class TestOverview:
         client = visit()
         text = text_of(client.get(PAGE))
         assert text.count("will be removed after the next backup") == 23
-        with django_assert_num_queries(19):
+        with django_assert_num_queries(20):
             client.get(PAGE)
 
     def test_another_tenants_are_in_no_part_of_it(self, tenant, add_tenant, visit):
@@ -1622,6 +1622,7 @@ class TestStatus:
             "bytes_total": None,
             "so_far": "",
             "status": None,
+            "ended": "",
         }
 
     @pytest.mark.parametrize("status", [Status.COMPLETE, Status.FAILED, Status.QUEUED])
@@ -1639,6 +1640,7 @@ class TestStatus:
         total = tenant.database.stat().st_size
         row(status=Status.RUNNING, file_name="a.sqlite3", started_at=timezone.now())
         expected = {"running": True, "queued": False, "bytes_total": total, "status": "running"}
+        expected |= {"ended": ""}
         assert self.status(visit) == expected | {
             "bytes_done": 0,
             "so_far": "0\xa0bytes of 44.0\xa0KB",
@@ -1661,13 +1663,60 @@ class TestStatus:
         assert self.status(visit)["bytes_total"] is None
         assert visit().get(PAGE).status_code == 200
 
+    def ended(self, client, backup):
+        """What the progress bar is told at the end, and what the page says when it is opened."""
+        text = json.loads(client.get(f"{PAGE}/status", {"backup": backup.pk}).content)["ended"]
+        answer = client.get(PAGE, {"after": backup.pk})
+        if text:
+            assert is_page(answer)
+            assert said(answer).endswith(text)
+        else:
+            assert answer.status_code == 200
+        return text.replace("\xa0", " ")
+
+    def test_a_queued_one_that_is_made_ends_with_a_message(self, tenant, visit):
+        queued = backups.request(tenant, COMMAND)
+        client = visit()
+        assert f'href="{PAGE}?after={queued.pk}"' in client.get(PAGE).content.decode()
+        assert self.ended(client, queued) == ""
+        automation.make(queued.pk)
+        queued.refresh_from_db()
+        text = f"The backup is complete: {queued.file_name}, 44.0 KB."
+        assert self.ended(client, queued) == text
+        # Another one since is in nobody's way, and the message is there once.
+        backups.request(tenant, COMMAND)
+        assert self.ended(client, queued) == text
+        assert text in text_of(client.get(PAGE))
+        assert text not in text_of(client.get(PAGE))
+
+    def test_one_that_fails_ends_with_the_reason(self, tenant, visit, monkeypatch):
+        queued = backups.request(tenant, COMMAND)
+        tenant.database.unlink()
+        with pytest.raises(BackupError):
+            backups.perform(tenant, queued.pk)
+        client = visit()
+        assert str(tenant.database) in self.ended(client, queued)
+        monkeypatch.setitem(HostNames.may, "ada", {"acme": {"view"}})
+        text = self.ended(client, queued)
+        assert text.startswith("The backup failed. The database db.sqlite3 does not exist")
+
+    @pytest.mark.parametrize("number", ["<theirs>", "99", "x", "", "9" * 30])
+    def test_of_what_is_not_ours_it_says_nothing(self, tenant, add_tenant, visit, number):
+        theirs = make(add_tenant("globex"))
+        number = number.replace("<theirs>", str(theirs.pk))
+        client = visit()
+        answer = client.get(f"{PAGE}/status", {"backup": number})
+        assert json.loads(answer.content)["ended"] == ""
+        assert client.get(PAGE, {"after": number}).status_code == 200
+
     def test_asks_little_of_the_database(self, tenant, visit):
         client = visit()
+        backup = make(tenant)
         with CaptureQueriesContext(
             connection,
         ) as queries:
-            client.get(f"{PAGE}/status")
-        assert len(queries) <= 4
+            client.get(f"{PAGE}/status", {"backup": backup.pk})
+        assert len(queries) <= 5
 
 
 # What the pages are made of
