@@ -588,6 +588,7 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         "form": form or SettingsForm(instance=settings),
         "directory": backups.directory_of(tenant).path if may["configure"] else None,
         "database_bytes": backups.database_bytes(tenant),
+        "not_included": conf.OPERATOR.get("NOT_INCLUDED", ""),
         "events": _events(newest[:HISTORY_ON_THE_PAGE], read),
     }
     return _render(request, tenant, "tenant_backup/overview.html", context)

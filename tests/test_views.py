@@ -607,6 +607,21 @@ class TestOverview:
         assert pinned.pk != queued.pk
 
 
+class TestHelp:
+    def test_says_what_is_in_no_backup_and_where_they_are(self, tenant, visit):
+        text = text_of(visit().get(PAGE))
+        assert "Files that were uploaded, such as pictures and documents, lie beside it" in text
+        assert "Ask the operator where copies of those are kept." in text
+        assert "on the same server and disk as the data" in text
+
+    def test_the_host_says_what_else_is_not(self, tenant, visit, project):
+        sentence = "Scans are in the archive <S3>, copied every night."
+        project.TENANT_BACKUP = project.TENANT_BACKUP | {"OPERATOR": {"NOT_INCLUDED": sentence}}
+        page = visit().get(PAGE)
+        assert sentence in text_of(page)
+        assert "<S3>" not in page.content.decode()
+
+
 class TestWhenNextAndAutomation:
     def page(self, visit, **changes):
         BackupSettings.objects.update_or_create(tenant_id="acme", defaults=changes)
