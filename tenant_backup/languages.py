@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from pathlib import Path
 
 from django.apps import apps
 from django.conf import settings
@@ -34,8 +33,7 @@ def has_words(language: str) -> bool:
     """Whether the app can be read in this language: by a catalog of ours, or of the host's."""
     if language.split("-")[0] == SOURCE:
         return True
-    folders = [*settings.LOCALE_PATHS]
-    folders += [Path(app.path) / "locale" for app in apps.get_app_configs()]
+    folders = [*settings.LOCALE_PATHS, *(f"{app.path}/locale" for app in apps.get_app_configs())]
     return _translates(translation.to_locale(language), tuple(map(str, folders)))
 
 

@@ -199,7 +199,7 @@ def _bytes_that_stay(tenant: Tenant, without: Backup | None, now: datetime) -> i
     """The bytes of what `MAX_BYTES` removes nothing of, once there is a backup of today."""
     kept = 0
     days = {now.astimezone(tenant.zone).date()}
-    rows = _with_files(tenant).exclude(pk=without.pk if without else None).newest_first()
+    rows = _with_files(tenant).exclude(pk=without.pk if without else 0).newest_first()
     fields = ("created_at", "trigger", "pinned", "damaged_at", "future_at", "hold_reason")
     for backup in rows.only("status", "size", "missing_at", "held_until", *fields):
         is_of_the_future = backup.future_at is not None or backup.created_at > now
