@@ -177,7 +177,7 @@ def test_all_can_be_read(catalog, frame, browse, colours):
     page = browse(color_scheme="dark" if colours not in COLOURS else "light", viewport=WIDE)
     for words in [
         "The last attempt to make a backup failed.",
-        "The limit for backups made by hand is 1",
+        "The limit for backups made by hand is reached",
         "will be removed after the next backup",
         "missing",
     ]:

@@ -140,8 +140,8 @@ class TestTheirNumber:
         for _ in range(2):
             click(tenant)
         assert refused(tenant) == (
-            "The limit for backups made by hand is 2, and there are 2. Delete one that nobody "
-            "needs, or choose that the new one replaces the oldest."
+            "The limit for backups made by hand is reached: 2 of 2. Delete one that nobody needs, or "
+            "choose that the new one replaces the oldest."
         )
         assert Backup.objects.count() == 2
         assert refusals().count() == 1
@@ -212,7 +212,7 @@ class TestTheirNumber:
         limit(MAX_MANUAL=1)
         click(tenant)
         Backup.objects.update(pinned=True)
-        assert "all of them pinned or held. Unpin and delete one" in refused(tenant)
+        assert "all of them are pinned or held. Unpin and delete one" in refused(tenant)
         assert backups.quota_of(tenant).oldest is None
 
     def test_only_what_has_a_file_counts(self, tenant, limit):

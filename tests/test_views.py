@@ -1213,12 +1213,12 @@ class TestLimits:
         at_most(1)
         answer = client.post(f"{PAGE}/create")
         assert is_page(answer)
-        assert "No backup was made. The limit for backups made by hand is 1" in said(answer)
+        assert "No backup was made. The limit for backups made by hand is reached" in said(answer)
         assert Backup.objects.count() == 1
         line = Event.objects.get(action=Action.REFUSED)
         assert line.actor == "ada"
         text = text_of(client.get(PAGE))
-        assert text.count("The limit for backups made by hand is 1, and there are 1.") == 3
+        assert text.count("The limit for backups made by hand is reached: 1 of 1.") == 3
         assert "refused" in text
 
     def test_a_click_that_would_fill_the_disk_is_refused(self, tenant, visit, monkeypatch):
@@ -1238,10 +1238,10 @@ class TestLimits:
         client = visit()
         at_most(5)
         for _ in range(4):
-            assert "and the limit is 5" not in text_of(client.get(PAGE))
+            assert "of at most 5" not in text_of(client.get(PAGE))
             client.post(f"{PAGE}/create")
         text = text_of(client.get(PAGE))
-        assert "There are 4 backups made by hand, and the limit is 5." in text
+        assert "Backups made by hand: 4 of at most 5." in text
 
     def test_at_the_limit_the_form_offers_to_replace_the_oldest(self, tenant, visit, at_most):
         at_most(1)
