@@ -191,7 +191,7 @@ class BackupAdmin(CatalogAdmin):
         "condition",
         "trigger",
         "label",
-        "pinned",
+        "pin_sign",
         "short_error",
     ]
     list_filter = ["status", "trigger", "pinned", GoodFilter]
@@ -200,7 +200,7 @@ class BackupAdmin(CatalogAdmin):
     ordering = ["-created_at", "-pk"]
     actions = ["delete_selected", "pin", "unpin"]
     fieldsets = [
-        (None, {"fields": ["tenant_id", "status", "trigger", "label", "pinned", "error"]}),
+        (None, {"fields": ["tenant_id", "status", "trigger", "label", "pin_sign", "error"]}),
         (
             gettext_lazy("File"),
             {
@@ -248,6 +248,13 @@ class BackupAdmin(CatalogAdmin):
         if backup.future_at:
             words.append(_("dated in the future"))
         return ", ".join(words)
+
+    @admin.display(description=gettext_lazy("pinned"), ordering="pinned")
+    def pin_sign(self, backup: Backup) -> str:
+        """Nothing where it is not pinned: that is no fault, as Django's red cross would say."""
+        if not backup.pinned:
+            return ""
+        return format_html('<span class="backup-light">{}</span>', _("pinned"))
 
     @admin.display(description=gettext_lazy("error"))
     def short_error(self, backup: Backup) -> str:

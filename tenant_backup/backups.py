@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from django.db.models import Field, Q, Sum
 from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop
 
-from tenant_backup import lock, retention, sqlite
+from tenant_backup import lock, quota, retention, sqlite
 from tenant_backup.chart import Happening, Outcome
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import (
@@ -58,6 +58,8 @@ class Order:
     pinned: bool = False
     requested_by: str = ""
     slot_at: datetime | None = None
+    replaces: int | None = None
+    """The backup made by hand that may go when this one is complete, where a limit demands it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,17 +84,21 @@ Source = Callable[[], AbstractContextManager[Snapshot]]
 QUIET = timedelta(minutes=3)
 """A running backup that has not moved for this long was probably left by a crash."""
 
+RESUMED_WITHIN = timedelta(days=1)
+"""A download that goes on after this long is a new one for the history."""
+
 REQUEST_BUSY_TIMEOUT = 5
 """Seconds that a request waits at most for a locked database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A backup that succeeded, and what retention then removed."""
+    """A backup that succeeded, and what it replaced and retention then removed."""
 
     backup: Backup
     pruned: list[Decision[Backup]] = field(default_factory=list)
     prune_error: str = ""
+    replaced: Backup | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +128,12 @@ def request(tenant: Tenant, order: Order) -> Backup:
     """Queue a backup, for `perform` to make later.
 
     One that is queued already takes the new order on. Raises `BackupInProgress` where one is being
-    made; a row that a crash left `running` is mended first.
+    made, and `LimitReached` where there is no room for one made by hand; a row that a crash left
+    `running` is mended first.
     """
     require_no_transaction()
     mend(tenant)
-    return _claim(tenant, order)
+    return _claim(tenant, _admitted(tenant, order))
 
 
 def create(
@@ -139,10 +146,32 @@ def create(
     """Make a backup now, in this process, then prune. A queued one is taken over.
 
     Raises `BackupInProgress`, and leaves no row, where another process is at work on this tenant
-    for longer than `limits.lock_wait`; any other `BackupError` is the reason that the failed row
-    has, too.
+    for longer than `limits.lock_wait`, and `LimitReached`, without a row, too, where there is no
+    room for one made by hand; any other `BackupError` is the reason that the failed row has, too.
     """
-    return _perform(tenant, lambda: _claim(tenant, order), limits, progress)
+    is_click = order.trigger == Trigger.MANUAL
+    admitted = _admitted(tenant, order)
+    claim = partial(_claim, tenant, admitted)
+    return _perform(tenant, claim, limits, progress, is_click=is_click)
+
+
+def _admitted(tenant: Tenant, order: Order) -> Order:
+    """The order, which replaces something only if it has to."""
+    if order.trigger != Trigger.MANUAL:
+        return order
+    replaces = quota.admit(
+        tenant,
+        directory_of(tenant),
+        database_bytes(tenant),
+        replaces=order.replaces,
+        actor=order.requested_by,
+    )
+    return replace(order, replaces=replaces)
+
+
+def quota_of(tenant: Tenant) -> quota.Quota:
+    """How many backups made by hand a tenant has, and whether there is room for another one."""
+    return quota.look(tenant, directory_of(tenant), database_bytes(tenant))
 
 
 def perform(
@@ -165,7 +194,7 @@ def perform(
             raise _NothingToDo from None
 
     try:
-        return _perform(tenant, still_queued, limits, progress)
+        return _perform(tenant, still_queued, limits, progress, is_click=True)
     except _NothingToDo:
         return None
 
@@ -681,14 +710,32 @@ def configure(tenant: Tenant, settings: BackupSettings, *, actor: str = "") -> N
         Event.record(Action.CONFIGURED, tenant.id, actor=actor, detail=detail)
 
 
-def open_file(tenant: Tenant, backup: Backup, *, actor: str = "") -> BinaryIO:
+def open_file(
+    tenant: Tenant,
+    backup: Backup,
+    *,
+    actor: str = "",
+    is_resumed: bool = False,
+    is_sent: bool = True,
+) -> BinaryIO:
     """Open a complete backup's file to be downloaded, and note that in the history.
 
-    Raises `BackupError` where there is no file.
+    One that goes on where it stopped has its line already, where the same person began within a
+    day; and what is not sent at all gets none. Raises `BackupError` where there is no file.
     """
     stream = _open(tenant, backup)
-    Event.record(Action.DOWNLOADED, backup, actor=actor)
+    if is_sent and not (is_resumed and _has_begun(backup, actor)):
+        Event.record(Action.DOWNLOADED, backup, actor=actor)
     return stream
+
+
+def _has_begun(backup: Backup, actor: str) -> bool:
+    """Whether this person has begun to download a backup, so that the rest is no further one."""
+    since = timezone.now() - RESUMED_WITHIN
+    lines = Event.objects.for_tenant(backup.tenant_id).filter(
+        action=Action.DOWNLOADED, backup_id=backup.pk, actor=actor, created_at__gte=since
+    )
+    return lines.exists()
 
 
 def _open(tenant: Tenant, backup: Backup) -> BinaryIO:
@@ -799,6 +846,8 @@ def _perform(
     claim: Callable[[], Backup],
     limits: Limits,
     progress: Progress | None,
+    *,
+    is_click: bool,
 ) -> Made:
     require_no_transaction()
     # A long copy, or the host's own work before us, may have outlived the connection.
@@ -810,19 +859,36 @@ def _perform(
         with at_work(tenant, wait=limits.lock_wait) as settled:
             backup = claim()
             settled.append(backup)
-            _make(tenant, backup, limits, progress)
+            _make(tenant, backup, limits, progress, is_click=is_click)
     except (BackupInProgress, _NothingToDo):
         raise
     except BackupError as error:
         error.backup = backup or _record_failure(tenant, claim, error)
         raise
+    replaced = None
     try:
-        return Made(backup, prune(tenant, actor=backup.requested_by, just_made=backup))
+        replaced = _replace(tenant, backup)
+        pruned = prune(tenant, actor=backup.requested_by, just_made=backup)
+        return Made(backup, pruned, replaced=replaced)
     except Exception as error:
         # Whatever it is, the backup is there, and nobody shall be told that it failed.
         logger.exception("Pruning the backups of tenant %r failed.", tenant.id)
         text = gettext("The backup is complete, but pruning failed: %(reason)s")
-        return Made(backup, prune_error=text % {"reason": _as_backup_error(error)})
+        reason = text % {"reason": _as_backup_error(error)}
+        return Made(backup, prune_error=reason, replaced=replaced)
+
+
+def _replace(tenant: Tenant, backup: Backup) -> Backup | None:
+    """Delete what a new, complete backup was to replace, unless that is protected by now."""
+    old = quota.to_replace(tenant, backup.replaces)
+    if old is None:
+        return None
+    why = Text("It was replaced by backup %(backup)d.", backup=backup.pk)
+    try:
+        _delete(tenant, old, Action.DELETED, backup.requested_by, why)
+    except RowChanged:
+        return None  # Somebody has pinned or deleted it at this very moment.
+    return old
 
 
 def _prepare(tenant: Tenant, limits: Limits) -> None:
@@ -995,6 +1061,7 @@ def _claim(tenant: Tenant, order: Order) -> Backup:
                 pinned=order.pinned,
                 requested_by=order.requested_by,
                 slot_at=order.slot_at,
+                replaces=order.replaces,
             )
         # Somebody else was faster.
         active = rows.active().first()
@@ -1008,6 +1075,7 @@ def _claim(tenant: Tenant, order: Order) -> Backup:
             label=order.label,
             pinned=order.pinned,
             requested_by=order.requested_by,
+            replaces=order.replaces,
         )
     except RowChanged as error:
         raise BackupInProgress(
@@ -1022,16 +1090,21 @@ def _make(
     limits: Limits,
     progress: Progress | None,
     source: Source | None = None,
+    *,
+    is_click: bool = False,
 ) -> None:
     """Bring a queued row to `complete` with its file, or to `failed` with the reason raised.
 
-    What is copied is the tenant's database, unless a source says otherwise.
+    What is copied is the tenant's database, unless a source says otherwise. For what only a click
+    asked for, there must still be room.
     """
     source = source or _source(tenant, limits)
     directory = directory_of(tenant)
     now = timezone.now()
     backup.start(_free_name(tenant, directory, now), at=now)
     try:
+        if is_click and quota.binds(backup):
+            quota.require(tenant, directory, database_bytes(tenant), replaces=backup.replaces)
         copy = copy_into(directory, backup.file_name, tenant, source, limits, progress)
         backup.record_copy(copy)
         directory.publish(backup.file_name, copy.sha256)

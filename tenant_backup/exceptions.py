@@ -151,6 +151,10 @@ class NotEnoughSpace(BackupError):
     """The disk has no room for another backup."""
 
 
+class LimitReached(BackupError):
+    """A tenant has as many backups made by hand, or as many bytes of backups, as it may have."""
+
+
 class NotWritable(BackupError):
     """A backup's file or directory cannot be made, changed or removed with our permissions."""
 

@@ -218,6 +218,10 @@ class BackupDirectory:
         """Free bytes, for this process, on the disk that the directory is or would be on."""
         return shutil.disk_usage(self._nearest()).free
 
+    def disk_bytes(self) -> int:
+        """How large the disk is that the directory is or would be on."""
+        return shutil.disk_usage(self._nearest()).total
+
     def require_writable(self) -> None:
         """Raise `NotWritable` where the permissions do not let us make files in the directory."""
         with _writing(self.path):

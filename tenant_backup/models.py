@@ -473,6 +473,8 @@ class Backup(models.Model):
     error_data = models.TextField(blank=True, default="", editable=False)
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True, default="")
     slot_at = models.DateTimeField(_("slot"), null=True, blank=True)
+    # The backup made by hand that goes when this one is complete, as somebody chose at the limit.
+    replaces = models.BigIntegerField(null=True, blank=True, editable=False)
     enqueued_at = models.DateTimeField(_("enqueued"), null=True, blank=True)
     # Found to be dated in the future, by a clock that was wrong. That stays true for good.
     future_at = models.DateTimeField(_("found dated in the future"), null=True, blank=True)
@@ -604,7 +606,15 @@ class Backup(models.Model):
             "sha256": "",
         }
 
-    def take_over(self, *, trigger: Trigger, label: str, pinned: bool, requested_by: str) -> None:
+    def take_over(
+        self,
+        *,
+        trigger: Trigger,
+        label: str,
+        pinned: bool,
+        requested_by: str,
+        replaces: int | None = None,
+    ) -> None:
         """Let a queued backup answer another request, too, and lose nothing that either asked."""
         as_read = {
             "trigger": self.trigger,
@@ -623,6 +633,7 @@ class Backup(models.Model):
             label="; ".join(labels)[:LABEL_LENGTH],
             pinned=self.pinned or pinned,
             requested_by=", ".join(people)[:255],
+            replaces=replaces or self.replaces,
         )
 
     def trigger_with(self, other: Trigger) -> str:
@@ -681,6 +692,7 @@ class Action(models.TextChoices):
 
     COMPLETED = "completed", _("completed")
     FAILED = "failed", _("failed")
+    REFUSED = "refused", _("refused")
     DELETED = "deleted", _("deleted")
     PRUNED = "pruned", _("pruned")
     PINNED = "pinned", _("pinned")

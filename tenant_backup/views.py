@@ -21,19 +21,12 @@ from urllib.parse import urlsplit
 from django.apps import apps
 from django.conf import global_settings
 from django.conf import settings as project_settings
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, ImproperlyConfigured, PermissionDenied
 from django.core.paginator import Paginator
 from django.db import OperationalError
-from django.http import (
-    FileResponse,
-    Http404,
-    HttpRequest,
-    HttpResponse,
-    HttpResponseRedirect,
-    JsonResponse,
-)
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render, resolve_url
 from django.template.defaultfilters import filesizeformat
 from django.urls import (
@@ -51,13 +44,28 @@ from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from tenant_backup import backups, chart, diagnosis, glance, manual, monitoring
+from tenant_backup import (
+    backups,
+    chart,
+    diagnosis,
+    downloads,
+    glance,
+    languages,
+    manual,
+    monitoring,
+)
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
+from tenant_backup.exceptions import (
+    BackupError,
+    BackupInProgress,
+    LimitReached,
+    TenantNotFound,
+)
 from tenant_backup.forms import LabelForm, SettingsForm
+from tenant_backup.languages import messages
 from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
 from tenant_backup.tenants import Tenant, fault_of, get_provider, is_operator
-from tenant_backup.words import arguments, going_in_words, settings_in_words
+from tenant_backup.words import going_in_words, settings_in_words
 
 logger = logging.getLogger("tenant_backup")
 
@@ -72,6 +80,9 @@ NOBODYS = "an-address-that-nobody-has"
 PAGE_SIZE = 25
 HISTORY_SIZE = 50
 HISTORY_ON_THE_PAGE = 6
+
+ID = "[0-9]{1,18}"
+"""A row's number: with more digits it is none that a database can compare a key with."""
 
 COUNTING_SECONDS = 5
 """So long the rows of each of two databases are counted while somebody waits before a browser."""
@@ -100,7 +111,7 @@ def door(action: str) -> Callable[[View], View]:
             if fault := fault_of(tenant):
                 # The operator's log gets a sentence instead of whatever would go wrong later.
                 raise ImproperlyConfigured(fault)
-            with timezone.override(tenant.zone):
+            with timezone.override(tenant.zone), languages.speaking():
                 try:
                     return view(request, tenant, **kwargs)
                 except OperationalError as error:
@@ -127,6 +138,12 @@ def door(action: str) -> Callable[[View], View]:
 @never_cache
 @door("view")
 def overview(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    """The page; first of all, what came of the backup that was being made `after` this number."""
+    watched = _watched(tenant, request.GET.get("after", ""))
+    if watched and not watched.is_active:
+        say = messages.error if watched.status == Status.FAILED else messages.success
+        say(request, _ended(watched, _reader(request, tenant)))
+        return _back(request)
     return _page(request, tenant)
 
 
@@ -173,10 +190,15 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
             request, gettext("No backup was made. Label: %(reason)s") % {"reason": reason}
         )
         return _back(request)
+    replaces = request.POST.get("replace", "")
+    if replaces:
+        # It is a deletion, too.
+        _require(request, tenant, "delete")
     order = backups.Order(
         trigger=Trigger.MANUAL,
         label=form.cleaned_data["label"],
         requested_by=_user_name(request),
+        replaces=_id(replaces) if replaces else None,
     )
     make = _queue if _is_for_a_worker(tenant, workers_run=glance.runs(glance.standing())) else _make
     try:
@@ -190,6 +212,8 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
             )
             % {"tenant": tenant.name},
         )
+    except LimitReached as error:
+        messages.error(request, gettext("No backup was made. %(reason)s") % {"reason": error})
     except BackupError as error:
         reason = _reason(error, request, tenant)
         messages.error(request, gettext("The backup failed. %(reason)s") % {"reason": reason})
@@ -252,27 +276,35 @@ def pin(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     return _back(request)
 
 
-@require_GET
+@require_safe
 @cache_control(private=True, no_store=True)
 @door("download")
 def download(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpResponse:
     backup = _backup(tenant, backup_id)
+    answer = downloads.wanted(request, backup.size or 0, backup.sha256)
+    is_sent = answer.part is not None and request.method == "GET"
     try:
-        stream = backups.open_file(tenant, backup, actor=_user_name(request))
+        stream = backups.open_file(
+            tenant,
+            backup,
+            actor=_user_name(request),
+            is_resumed=answer.is_resumed,
+            is_sent=is_sent,
+        )
     except BackupError as error:
         messages.error(request, _reason(error, request, tenant))
         return _back(request)
-    response = FileResponse(
-        stream,
-        as_attachment=True,
-        filename=backup.file_name,
-        content_type="application/vnd.sqlite3",
-    )
-    # Not only where the host has Django's SecurityMiddleware: a browser shall never take a
-    # tenant's data for a page.
-    response["X-Content-Type-Options"] = "nosniff"
+    if not is_sent:
+        stream.close()
     # mypy takes a streaming response for no HttpResponse; for Django both are answers of a view.
-    return response  # type: ignore[return-value]
+    return downloads.response(  # type: ignore[return-value]
+        request,
+        answer,
+        stream if is_sent else None,
+        name=backup.file_name,
+        size=backup.size or 0,
+        sha256=backup.sha256,
+    )
 
 
 @require_safe
@@ -342,13 +374,16 @@ def without_slash(request: HttpRequest, **kwargs: Any) -> HttpResponse:
 @never_cache
 @door("view")
 def status(request: HttpRequest, tenant: Tenant) -> HttpResponse:
-    """What the progress bar needs. Nothing of it comes from a file's content, or names one."""
+    """What the progress bar needs, and what came of the `backup` that it is about."""
     rows = Backup.objects.for_tenant(tenant.id)
     newest = rows.counted(timezone.now()).newest_first().first()
     active = rows.active().first()
     progress = _progress(tenant, active)
+    watched = _watched(tenant, request.GET.get("backup", ""))
+    ended = watched and not watched.is_active
     return JsonResponse(
         {
+            "ended": _ended(watched, _reader(request, tenant)) if watched and ended else "",
             "running": active is not None and active.status == Status.RUNNING,
             "queued": active is not None and active.status == Status.QUEUED,
             "bytes_done": progress.bytes_done if progress else None,
@@ -430,6 +465,13 @@ def _backup(tenant: Tenant, text: str) -> Backup:
     return get_object_or_404(Backup.objects.for_tenant(tenant.id), pk=_id(text))
 
 
+def _watched(tenant: Tenant, text: str) -> Backup | None:
+    """The tenant's backup that a page was waiting for; None where it is gone by now."""
+    if not re.fullmatch(ID, text):
+        return None
+    return Backup.objects.for_tenant(tenant.id).filter(pk=int(text)).first()
+
+
 def _chosen(request: HttpRequest, tenant: Tenant) -> list[Backup]:
     """All the tenant's backups that the request names; one that is not there is 404."""
     ids = {_id(text) for text in request.POST.getlist("backup")}
@@ -441,8 +483,7 @@ def _chosen(request: HttpRequest, tenant: Tenant) -> list[Backup]:
 
 
 def _id(text: str) -> int:
-    # At most 18 digits, for a larger number is none that a database can compare a key with.
-    if not re.fullmatch(r"[0-9]{1,18}", text):
+    if not re.fullmatch(ID, text):
         raise Http404("There is no such backup.")
     return int(text)
 
@@ -466,11 +507,10 @@ def _is_for_a_worker(tenant: Tenant, *, workers_run: bool) -> bool:
 
 def _make(request: HttpRequest, tenant: Tenant, order: backups.Order) -> None:
     made = backups.create(tenant, order, limits=backups.request_limits())
-    messages.success(
-        request,
-        gettext("The backup is complete: %(file)s, %(size)s.")
-        % {"file": made.backup.file_name, "size": filesizeformat(made.backup.size or 0)},
-    )
+    messages.success(request, _ended(made.backup, _reader(request, tenant)))
+    if made.replaced:
+        text = gettext("It replaces the backup of %(time)s, which was deleted.")
+        messages.info(request, text % {"time": _time(made.replaced)})
     if made.prune_error:
         messages.warning(request, _reason(made.prune_error, request, tenant))
     if removed := len(made.pruned):
@@ -574,6 +614,7 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         "largest": max((day.size or 0 for day in days), default=0),
         "outcomes": list(chart.Outcome),
         "space": space,
+        "quota": backups.quota_of(tenant) if may["create"] else None,
         "backup_settings": settings,
         "settings_in_words": settings_in_words(settings),
         "next_run_at": next_run_at,
@@ -590,6 +631,7 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         "form": form or SettingsForm(instance=settings),
         "directory": backups.directory_of(tenant).path if sees_paths else None,
         "database_bytes": backups.database_bytes(tenant),
+        "not_included": conf.OPERATOR.get("NOT_INCLUDED", ""),
         "events": _events(newest[:HISTORY_ON_THE_PAGE], read),
     }
     return _render(request, tenant, "tenant_backup/overview.html", context)
@@ -656,8 +698,15 @@ def _render(
             "is_popup": False,
             "is_nav_sidebar_enabled": False,
         }
-    ours = {"tenant": tenant, "zone": tenant.zone.key}
-    return render(request, template, {**frame, **ours, **context})
+    ours = {
+        "tenant": tenant,
+        "zone": tenant.zone.key,
+        "app_language": languages.of_the_app(),
+        "app_language_marks": languages.marks(),
+    }
+    # The pages themselves come back to the app's language for what is theirs.
+    with languages.in_the_frame():
+        return render(request, template, {**frame, **ours, **context})
 
 
 def _back(request: HttpRequest) -> HttpResponse:
@@ -693,6 +742,14 @@ def _stays_because(backup: Backup, now: datetime) -> str:
     if backup.is_held(now):
         return gettext("It is held: %(reason)s") % {"reason": backup.hold_reason}
     return ""
+
+
+def _ended(backup: Backup, read: Reader) -> str:
+    """What came of a backup."""
+    if backup.status == Status.FAILED:
+        return gettext("The backup failed. %(reason)s") % {"reason": read(backup.reason)}
+    values = {"file": backup.file_name, "size": filesizeformat(backup.size or 0)}
+    return gettext("The backup is complete: %(file)s, %(size)s.") % values
 
 
 def _why_kept(backup: Backup) -> str:

@@ -455,6 +455,19 @@ class TestPinning:
         recorded = Event.objects.filter(actor="grace").order_by("pk")
         assert list(recorded.values_list("action", flat=True)) == ["pinned", "unpinned"]
 
+    def test_only_what_is_pinned_has_a_sign(self, operator, tenant, backup):
+        pinned = backups.create(tenant, COMMAND).backup
+        backups.pin(tenant, pinned, pinned=True)
+        for page, signs in [
+            ("", 1),
+            (f"{pinned.pk}/change/", 1),
+            (f"{backup.pk}/change/", 0),
+        ]:
+            text = operator.get(f"/admin/tenant_backup/backup/{page}").content.decode()
+            assert text.count('<span class="backup-light">pinned</span>') == signs
+            assert "icon-no" not in text
+            assert "icon-yes" not in text
+
 
 class TestBackingUpNow:
     def test_each_failure_is_told_and_the_rest_goes_on(self, operator, add_tenant):

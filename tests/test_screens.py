@@ -210,6 +210,31 @@ def test_a_running_backup_moves_its_bar_and_shows_the_page_anew(visit, site):
         project.manage("runbackup", "acme")
     sync_api.expect(page.locator("table.backups tbody tr").first).to_contain_text("complete")
     assert not page.get_by_role("progressbar").count()
+    sync_api.expect(page.locator(".messagelist")).to_contain_text("The backup failed. Interrupted")
+    assert page.url.endswith(PAGE)
+
+
+def test_a_queued_backup_that_is_made_ends_with_a_message(visit, site):
+    page = visit("queued")
+    sync_api.expect(page.locator(".active")).to_contain_text("A backup is queued.")
+    with page.expect_navigation():
+        site[0].project.manage("runbackup", "acme")
+    sync_api.expect(page.locator(".messagelist")).to_contain_text("The backup is complete: acme-")
+    assert not page.locator(".active").count()
+    assert page.url.endswith(PAGE)
+
+
+def test_what_came_of_it_is_said_without_a_word_lost_that_somebody_types(visit, site):
+    page = visit("queued")
+    label = page.get_by_label("Label")
+    label.press_sequentially("before the imp")
+    site[0].project.manage("runbackup", "acme")
+    status = page.locator(".active").get_by_role("status")
+    sync_api.expect(status).to_contain_text("The backup is complete: acme-")
+    sync_api.expect(page.locator(".active")).not_to_contain_text("queued")
+    sync_api.expect(label).to_have_value("before the imp")
+    press(page.get_by_role("link", name="Look again"))
+    sync_api.expect(page.locator(".messagelist")).to_contain_text("The backup is complete: acme-")
 
 
 def test_a_sentence_follows_the_choices(visit):

@@ -30,6 +30,7 @@ from django_q.tasks import async_task
 
 from tenant_backup import automation, backups, lock, urls, views
 from tenant_backup.exceptions import BackupError
+from tenant_backup.files import BackupDirectory
 from tenant_backup.forms import SettingsForm
 from tenant_backup.models import (
     LABEL_LENGTH,
@@ -325,7 +326,9 @@ class TestRoutes:
         client = visit()
         assert client.head(PAGE).status_code == 200
         assert client.head(f"{PAGE}/status").status_code == 200
-        assert client.head(f"{PAGE}/download/{backup.pk}").status_code == 405
+        answer = client.head(f"{PAGE}/download/{backup.pk}")
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer["Content-Length"] == str(backup.size)
         assert not Event.objects.filter(action="downloaded").exists()
 
     @pytest.mark.parametrize("name", [name for name, route in ROUTES.items() if name not in POSTS])
@@ -573,7 +576,7 @@ class TestOverview:
             complete_row(made, error="/srv/why" if made % 2 else "")
         client = visit()
         client.get(PAGE)
-        with django_assert_num_queries(18):
+        with django_assert_num_queries(19):
             client.get(PAGE)
 
     @pytest.mark.parametrize("number", [30, 300])
@@ -586,7 +589,7 @@ class TestOverview:
         client = visit()
         text = text_of(client.get(PAGE))
         assert text.count("will be removed after the next backup") == 23
-        with django_assert_num_queries(19):
+        with django_assert_num_queries(20):
             client.get(PAGE)
 
     def test_another_tenants_are_in_no_part_of_it(self, tenant, add_tenant, visit):
@@ -665,6 +668,21 @@ class TestOverview:
         )
         assert selectable == [str(failed.pk)]
         assert pinned.pk != queued.pk
+
+
+class TestHelp:
+    def test_says_what_is_in_no_backup_and_where_they_are(self, tenant, visit):
+        text = text_of(visit().get(PAGE))
+        assert "Files that were uploaded, such as pictures and documents, lie beside it" in text
+        assert "Ask the operator where copies of those are kept." in text
+        assert "on the same server and disk as the data" in text
+
+    def test_the_host_says_what_else_is_not(self, tenant, visit, project):
+        sentence = "Scans are in the archive <S3>, copied every night."
+        project.TENANT_BACKUP = project.TENANT_BACKUP | {"OPERATOR": {"NOT_INCLUDED": sentence}}
+        page = visit().get(PAGE)
+        assert sentence in text_of(page)
+        assert "<S3>" not in page.content.decode()
 
 
 class TestWhenNextAndAutomation:
@@ -1246,6 +1264,85 @@ class TestCreate:
         assert Backup.objects.count() == 1
 
 
+class TestLimits:
+    @pytest.fixture
+    def at_most(self, project):
+        def at_most(number):
+            project.TENANT_BACKUP = project.TENANT_BACKUP | {"MAX_MANUAL": number}
+
+        return at_most
+
+    def test_a_refused_click_is_a_message_and_a_line_and_no_row(self, tenant, visit, at_most):
+        client = visit()
+        client.post(f"{PAGE}/create")
+        at_most(1)
+        answer = client.post(f"{PAGE}/create")
+        assert is_page(answer)
+        assert "No backup was made. The limit for backups made by hand is reached" in said(answer)
+        assert Backup.objects.count() == 1
+        line = Event.objects.get(action=Action.REFUSED)
+        assert line.actor == "ada"
+        text = text_of(client.get(PAGE))
+        assert text.count("The limit for backups made by hand is reached: 1 of 1.") == 3
+        assert "refused" in text
+
+    def test_a_click_that_would_fill_the_disk_is_refused(self, tenant, visit, monkeypatch):
+        monkeypatch.setattr(BackupDirectory, "free_bytes", lambda self: 50 * 1024**2)
+        monkeypatch.setattr(BackupDirectory, "disk_bytes", lambda self: 10 * 1024**3)
+        client = visit()
+        for _ in range(3):
+            answer = client.post(f"{PAGE}/create")
+        assert "No backup was made. There is not enough room on the disk" in said(answer)
+        assert "of the 50.0\xa0MB" not in said(answer)
+        assert "of the 50.0 MB that are free" in said(answer)
+        assert not Backup.objects.exists()
+        assert Event.objects.get().action == Action.REFUSED
+        assert "There is not enough room on the disk" in text_of(client.get(PAGE))
+
+    def test_from_four_fifths_the_page_warns(self, tenant, visit, at_most):
+        client = visit()
+        at_most(5)
+        for _ in range(4):
+            assert "of at most 5" not in text_of(client.get(PAGE))
+            client.post(f"{PAGE}/create")
+        text = text_of(client.get(PAGE))
+        assert "Backups made by hand: 4 of at most 5." in text
+
+    def test_at_the_limit_the_form_offers_to_replace_the_oldest(self, tenant, visit, at_most):
+        at_most(1)
+        client = visit()
+        client.post(f"{PAGE}/create", {"label": "of long ago"})
+        oldest = Backup.objects.get()
+        page = client.get(PAGE)
+        assert f'name="replace" value="{oldest.pk}" required' in page.content.decode()
+        assert f"delete the oldest one: No. {oldest.pk} of" in text_of(page)
+        answer = client.post(f"{PAGE}/create", {"replace": oldest.pk})
+        assert "It replaces the backup of" in said(answer)
+        assert Backup.objects.get().pk != oldest.pk
+        assert Event.objects.get(action=Action.DELETED).actor == "ada"
+
+    def test_who_may_not_delete_replaces_nothing(self, tenant, visit, at_most, monkeypatch):
+        at_most(1)
+        client = visit()
+        client.post(f"{PAGE}/create")
+        oldest = Backup.objects.get()
+        monkeypatch.setitem(HostNames.may, "ada", {"acme": EVERYTHING - {"delete"}})
+        assert 'name="replace"' not in client.get(PAGE).content.decode()
+        answer = client.post(f"{PAGE}/create", {"replace": oldest.pk})
+        assert answer.status_code == 403
+        assert Backup.objects.get() == oldest
+
+    def test_a_neighbours_is_not_replaced(self, tenant, add_tenant, visit, at_most):
+        at_most(1)
+        theirs = make(add_tenant("globex"), trigger=Trigger.MANUAL)
+        client = visit()
+        client.post(f"{PAGE}/create")
+        answer = client.post(f"{PAGE}/create", {"replace": theirs.pk})
+        assert "No backup was made" in said(answer)
+        assert Backup.objects.count() == 2
+        assert client.post(f"{PAGE}/create", {"replace": "x"}).status_code == 404
+
+
 class HostsTransaction:
     """A middleware of a host that writes to the tenant's database around each request."""
 
@@ -1481,6 +1578,9 @@ class TestDownload:
         assert answer["Content-Disposition"] == f'attachment; filename="{backup.file_name}"'
         assert answer["Cache-Control"] == "private, no-store"
         assert answer["X-Content-Type-Options"] == "nosniff"
+        assert answer["ETag"] == f'"{backup.sha256}"'
+        assert answer["Accept-Ranges"] == "bytes"
+        assert answer["Content-Encoding"] == "identity"
         assert Event.objects.get(action="downloaded").actor == "ada"
 
     def test_without_a_file_says_so(self, tenant, directory, visit):
@@ -1613,6 +1713,7 @@ class TestStatus:
             "bytes_total": None,
             "so_far": "",
             "status": None,
+            "ended": "",
         }
 
     @pytest.mark.parametrize("status", [Status.COMPLETE, Status.FAILED, Status.QUEUED])
@@ -1630,6 +1731,7 @@ class TestStatus:
         total = tenant.database.stat().st_size
         row(status=Status.RUNNING, file_name="a.sqlite3", started_at=timezone.now())
         expected = {"running": True, "queued": False, "bytes_total": total, "status": "running"}
+        expected |= {"ended": ""}
         assert self.status(visit) == expected | {
             "bytes_done": 0,
             "so_far": "0\xa0bytes of 44.0\xa0KB",
@@ -1652,13 +1754,60 @@ class TestStatus:
         assert self.status(visit)["bytes_total"] is None
         assert visit().get(PAGE).status_code == 200
 
+    def ended(self, client, backup):
+        """What the progress bar is told at the end, and what the page says when it is opened."""
+        text = json.loads(client.get(f"{PAGE}/status", {"backup": backup.pk}).content)["ended"]
+        answer = client.get(PAGE, {"after": backup.pk})
+        if text:
+            assert is_page(answer)
+            assert said(answer).endswith(text)
+        else:
+            assert answer.status_code == 200
+        return text.replace("\xa0", " ")
+
+    def test_a_queued_one_that_is_made_ends_with_a_message(self, tenant, visit):
+        queued = backups.request(tenant, COMMAND)
+        client = visit()
+        assert f'href="{PAGE}?after={queued.pk}"' in client.get(PAGE).content.decode()
+        assert self.ended(client, queued) == ""
+        automation.make(queued.pk)
+        queued.refresh_from_db()
+        text = f"The backup is complete: {queued.file_name}, 44.0 KB."
+        assert self.ended(client, queued) == text
+        # Another one since is in nobody's way, and the message is there once.
+        backups.request(tenant, COMMAND)
+        assert self.ended(client, queued) == text
+        assert text in text_of(client.get(PAGE))
+        assert text not in text_of(client.get(PAGE))
+
+    def test_one_that_fails_ends_with_the_reason(self, tenant, visit, monkeypatch):
+        queued = backups.request(tenant, COMMAND)
+        tenant.database.unlink()
+        with pytest.raises(BackupError):
+            backups.perform(tenant, queued.pk)
+        client = visit()
+        assert str(tenant.database) in self.ended(client, queued)
+        monkeypatch.setitem(HostNames.may, "ada", {"acme": {"view"}})
+        text = self.ended(client, queued)
+        assert text.startswith("The backup failed. The database db.sqlite3 does not exist")
+
+    @pytest.mark.parametrize("number", ["<theirs>", "99", "x", "", "9" * 30])
+    def test_of_what_is_not_ours_it_says_nothing(self, tenant, add_tenant, visit, number):
+        theirs = make(add_tenant("globex"))
+        number = number.replace("<theirs>", str(theirs.pk))
+        client = visit()
+        answer = client.get(f"{PAGE}/status", {"backup": number})
+        assert json.loads(answer.content)["ended"] == ""
+        assert client.get(PAGE, {"after": number}).status_code == 200
+
     def test_asks_little_of_the_database(self, tenant, visit):
         client = visit()
+        backup = make(tenant)
         with CaptureQueriesContext(
             connection,
         ) as queries:
-            client.get(f"{PAGE}/status")
-        assert len(queries) <= 4
+            client.get(f"{PAGE}/status", {"backup": backup.pk})
+        assert len(queries) <= 5
 
 
 # What the pages are made of

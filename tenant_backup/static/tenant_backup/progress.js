@@ -1,4 +1,5 @@
-// While a backup is queued or running: move the progress bar, and show the page anew at the end.
+// While a backup is queued or running: move the progress bar, and at the end say what came of it and
+// show the page anew.
 // Without this the page works just as well, with its link "Look again".
 "use strict";
 
@@ -14,16 +15,23 @@
   });
 
   function showAnew() {
-    if (touched) {
-      // What somebody is typing shall not be lost.
-      active.querySelector(".finished").hidden = false;
-    } else {
-      window.location.assign(active.dataset.pageUrl);
-    }
+    window.location.assign(active.querySelector(".reload").href);
   }
 
-  function hasChanged(status) {
-    return active.dataset.status === "queued" ? !status.queued : !status.running;
+  function end(status) {
+    const finished = active.querySelector(".finished");
+    const kept = [finished, active.querySelector(".reload")];
+    Array.from(active.childNodes).forEach((each) => kept.includes(each) || each.remove());
+    finished.textContent = status.ended || finished.dataset.otherwise;
+    if (!touched) {
+      // Soon enough, but not before a screen reader has begun to say it.
+      window.setTimeout(showAnew, EVERY_MS / 2);
+    }
+    // Otherwise not at all: what somebody is typing shall not be lost.
+  }
+
+  function hasBegun(status) {
+    return active.dataset.status === "queued" && status.running;
   }
 
   function show(status) {
@@ -48,7 +56,9 @@
       })
       .then(function (status) {
         show(status);
-        if (hasChanged(status)) {
+        if (status.ended || (!status.queued && !status.running)) {
+          end(status);
+        } else if (hasBegun(status) && !touched) {
           showAnew();
         } else {
           window.setTimeout(ask, EVERY_MS);

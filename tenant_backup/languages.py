@@ -1,0 +1,102 @@
+"""In which language the app's part of a page is.
+
+A host may speak languages that this app has no translation for. Then the app's part is in another
+one from its first word to its last date, and marked so; the frame around it keeps its own.
+"""
+
+from __future__ import annotations
+
+import gettext
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib import messages as django_messages
+from django.http import HttpRequest
+from django.utils import translation
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+SOURCE = "en"
+"""The language in which the texts are written."""
+
+PROBE = "About backups"
+"""A catalog that translates this translates the app."""
+
+_frame: ContextVar[str | None] = ContextVar("frame", default=None)
+
+
+def has_words(language: str) -> bool:
+    """Whether the app can be read in this language: by a catalog of ours, or of the host's."""
+    if language.split("-")[0] == SOURCE:
+        return True
+    folders = [*settings.LOCALE_PATHS, *(f"{app.path}/locale" for app in apps.get_app_configs())]
+    return _translates(translation.to_locale(language), tuple(map(str, folders)))
+
+
+@lru_cache
+def _translates(locale: str, folders: tuple[str, ...]) -> bool:
+    catalogs = (
+        gettext.translation("django", folder, [locale], fallback=True) for folder in folders
+    )
+    return any(catalog.gettext(PROBE) != PROBE for catalog in catalogs)
+
+
+def of_the_app() -> str:
+    """The language for a reader of the active one: that, or the site's own, or English."""
+    active = translation.get_language() or SOURCE
+    wanted = (active, settings.LANGUAGE_CODE)
+    return next((language for language in wanted if has_words(language)), SOURCE)
+
+
+@contextmanager
+def speaking() -> Iterator[None]:
+    """Within this block every text is the app's own."""
+    token = _frame.set(translation.get_language())
+    try:
+        with translation.override(of_the_app()):
+            yield
+    finally:
+        _frame.reset(token)
+
+
+@contextmanager
+def in_the_frame() -> Iterator[None]:
+    """Within this block, inside of the other, the host speaks again."""
+    with translation.override(_frame.get()):
+        yield
+
+
+def marks() -> SafeString:
+    """What tells a browser which language an element of the app is in: its attributes."""
+    language = of_the_app()
+    direction = "rtl" if language.split("-")[0] in settings.LANGUAGES_BIDI else "ltr"
+    return format_html(' lang="{}" dir="{}"', language, direction)
+
+
+class Messages:
+    """Django's messages, each marked with its language where the frame has another one."""
+
+    def info(self, request: HttpRequest, text: str) -> None:
+        self._add(request, django_messages.INFO, text)
+
+    def success(self, request: HttpRequest, text: str) -> None:
+        self._add(request, django_messages.SUCCESS, text)
+
+    def warning(self, request: HttpRequest, text: str) -> None:
+        self._add(request, django_messages.WARNING, text)
+
+    def error(self, request: HttpRequest, text: str) -> None:
+        self._add(request, django_messages.ERROR, text)
+
+    @staticmethod
+    def _add(request: HttpRequest, level: int, text: str) -> None:
+        if _frame.get() not in (None, translation.get_language()):
+            text = format_html("<span{}>{}</span>", marks(), text)
+        django_messages.add_message(request, level, text)
+
+
+messages = Messages()

@@ -1,0 +1,226 @@
+"""How much backups made by hand may take up, so that no tenant's clicks harm another tenant.
+
+Nothing automatic removes a backup that somebody made by hand. So a click leaves a part of the disk
+free, and there are limits to the number of such backups (`MAX_MANUAL`) and to the bytes of a tenant
+(`MAX_BYTES`). All of it is judged by the catalog and by `stat` alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from tenant_backup.conf import conf
+from tenant_backup.exceptions import LimitReached
+from tenant_backup.files import SPACE_MARGIN, BackupDirectory, size_in_words
+from tenant_backup.models import Action, Backup, BackupQuerySet, Event, Status, Trigger
+from tenant_backup.retention import EXEMPT_TRIGGERS
+from tenant_backup.tenants import Tenant
+
+RESERVED_SHARE = 20
+"""One of so many parts of the disk is kept free from clicks: 5 %."""
+
+RESERVED_MOST = 5 * 1024**3
+
+FLOOR_DAYS = 3
+"""Of so many different days the newest good backup is kept, whatever `MAX_BYTES` says."""
+
+LINES_APART = timedelta(minutes=1)
+"""At most one line of the history in so long a time says that somebody's click was refused."""
+
+HAS_FILE = Q(status=Status.COMPLETE, missing_at=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many backups made by hand a tenant has, and whether a click makes another one."""
+
+    number: int
+    limit: int
+    refusal: LimitReached | None
+    """Why a click makes none, or none without replacing the oldest."""
+    oldest: Backup | None
+    """What a click may replace, where that makes room enough."""
+
+    @property
+    def is_nearly_used_up(self) -> bool:
+        return self.number * 5 >= self.limit * 4
+
+
+def reserved_bytes(directory: BackupDirectory) -> int:
+    """How much of the disk clicks leave free, beside the margin that every backup leaves."""
+    return min(directory.disk_bytes() // RESERVED_SHARE, RESERVED_MOST)
+
+
+def look(tenant: Tenant, directory: BackupDirectory, needed: int | None) -> Quota:
+    """Where a tenant stands, who needs so many bytes for another backup (None: nobody knows)."""
+    by_hand = Backup.objects.for_tenant(tenant.id).filter(trigger=Trigger.MANUAL)
+    numbers = by_hand.aggregate(
+        made=Count("pk", filter=HAS_FILE), waiting=Count("pk", filter=Backup.ACTIVE)
+    )
+    made = numbers["made"]
+    refusal = _refusal(tenant, directory, needed, number=made)
+    oldest = _replaceable(tenant).order_by("created_at", "pk").first() if refusal else None
+    if oldest and _refusal(tenant, directory, needed, number=made, without=oldest):
+        oldest = None
+    return Quota(made + numbers["waiting"], conf.MAX_MANUAL, refusal, oldest)
+
+
+def admit(
+    tenant: Tenant,
+    directory: BackupDirectory,
+    needed: int | None,
+    *,
+    replaces: int | None,
+    actor: str,
+) -> int | None:
+    """Let a click make a backup, and return which one it is to replace, if it has to.
+
+    Raises `LimitReached` where there is no room, which leaves a line in the history.
+    """
+    try:
+        return require(tenant, directory, needed, replaces=replaces)
+    except LimitReached as refusal:
+        now = timezone.now()
+        lines = Event.objects.for_tenant(tenant.id).filter(action=Action.REFUSED, actor=actor)
+        if not lines.filter(created_at__range=(now - LINES_APART, now)).exists():
+            Event.record(Action.REFUSED, tenant.id, actor=actor, detail=refusal)
+        raise
+
+
+def require(
+    tenant: Tenant, directory: BackupDirectory, needed: int | None, *, replaces: int | None
+) -> int | None:
+    """As `admit`, without a line in the history."""
+    number = _made_by_hand(tenant).count()
+    refusal = _refusal(tenant, directory, needed, number=number)
+    if refusal is None:
+        return None
+    chosen = to_replace(tenant, replaces)
+    if chosen is None or _refusal(tenant, directory, needed, number=number, without=chosen):
+        raise refusal
+    return chosen.pk
+
+
+def to_replace(tenant: Tenant, backup_id: int | None) -> Backup | None:
+    """The tenant's backup of this id, where it was made by hand and nothing protects it."""
+    return _replaceable(tenant).filter(pk=backup_id).first() if backup_id else None
+
+
+def _with_files(tenant: Tenant) -> BackupQuerySet:
+    return Backup.objects.for_tenant(tenant.id).filter(HAS_FILE)
+
+
+def _made_by_hand(tenant: Tenant) -> BackupQuerySet:
+    return _with_files(tenant).filter(trigger=Trigger.MANUAL)
+
+
+def _replaceable(tenant: Tenant) -> BackupQuerySet:
+    is_free = Q(hold_reason="") | Q(held_until__lte=timezone.now())
+    return _made_by_hand(tenant).filter(is_free, pinned=False)
+
+
+def _refusal(
+    tenant: Tenant,
+    directory: BackupDirectory,
+    needed: int | None,
+    *,
+    number: int,
+    without: Backup | None = None,
+) -> LimitReached | None:
+    """Why no further backup may be made by hand, if this one were deleted afterwards."""
+    return (
+        _by_the_disk(directory, needed)
+        or _by_their_number(tenant, number, without)
+        or _by_their_bytes(tenant, needed, without)
+    )
+
+
+def _by_the_disk(directory: BackupDirectory, needed: int | None) -> LimitReached | None:
+    if needed is None:
+        return None
+    try:
+        free, reserved = directory.free_bytes(), reserved_bytes(directory) + SPACE_MARGIN
+    except OSError:
+        return None  # Making the backup says what is wrong.
+    if free >= needed + reserved:
+        return None
+    return LimitReached(
+        "There is not enough room on the disk: the backup needs %(needed)s, and of the %(free)s "
+        "that are free, backups made by hand leave %(reserved)s. Delete backups that nobody needs, "
+        "or ask the operator for a larger disk.",
+        needed=size_in_words(needed),
+        free=size_in_words(free),
+        reserved=size_in_words(reserved),
+    )
+
+
+def _by_their_number(tenant: Tenant, number: int, without: Backup | None) -> LimitReached | None:
+    # What is over the limit already, since that was lowered, shall not grow.
+    if without or number < conf.MAX_MANUAL:
+        return None
+    values = {"number": number, "limit": conf.MAX_MANUAL}
+    if _replaceable(tenant).exists():
+        return LimitReached(
+            "The limit for backups made by hand is reached: %(number)d of %(limit)d. Delete one that "
+            "nobody needs, or choose that the new one replaces the oldest.",
+            **values,
+        )
+    return LimitReached(
+        "The limit for backups made by hand is reached: %(number)d of %(limit)d, and all of them are "
+        "pinned or held. Unpin and delete one that nobody needs.",
+        **values,
+    )
+
+
+def _by_their_bytes(
+    tenant: Tenant, needed: int | None, without: Backup | None
+) -> LimitReached | None:
+    if conf.MAX_BYTES is None or needed is None:
+        return None
+    kept = _bytes_that_stay(tenant, without, timezone.now())
+    if kept + needed <= conf.MAX_BYTES:
+        return None
+    return LimitReached(
+        "The backups of %(tenant)s may take up %(limit)s. Those that are not removed automatically "
+        "take up %(kept)s, and the new one needs %(needed)s. Delete backups that nobody needs, or "
+        "ask the operator to raise the limit.",
+        tenant=tenant.name,
+        limit=size_in_words(conf.MAX_BYTES),
+        kept=size_in_words(kept),
+        needed=size_in_words(needed),
+    )
+
+
+def _bytes_that_stay(tenant: Tenant, without: Backup | None, now: datetime) -> int:
+    """The bytes of what `MAX_BYTES` removes nothing of, once there is a backup of today."""
+    kept = 0
+    days = {now.astimezone(tenant.zone).date()}
+    rows = _with_files(tenant).exclude(pk=without.pk if without else 0).newest_first()
+    fields = ("created_at", "trigger", "pinned", "damaged_at", "future_at", "hold_reason")
+    for backup in rows.only("status", "size", "missing_at", "held_until", *fields):
+        is_of_the_future = backup.future_at is not None or backup.created_at > now
+        is_exempt = (
+            not backup.is_good
+            or is_of_the_future
+            or backup.pinned
+            or backup.trigger in EXEMPT_TRIGGERS
+            or (backup.hold_reason and not (backup.held_until and backup.held_until <= now))
+        )
+        day = backup.created_at.astimezone(tenant.zone).date()
+        is_of_the_floor = (
+            backup.is_good and not is_of_the_future and len(days) < FLOOR_DAYS and day not in days
+        )
+        if is_of_the_floor:
+            days.add(day)
+        if is_exempt or is_of_the_floor:
+            kept += backup.size or 0
+    return kept
+
+
+def binds(backup: Backup) -> bool:
+    """Whether a backup is made for nobody but who clicked: what the schedule wants, it gets."""
+    return backup.trigger == Trigger.MANUAL and backup.slot_at is None
