@@ -12,7 +12,7 @@ import pytest
 
 from tenant_backup import sqlite
 from tenant_backup.management.commands.syncbackups import Command as SyncCommand
-from tenant_backup.manual import commands
+from tenant_backup.manual import command, commands
 from tests.conftest import AS_ROOT, NOBODY, Process, assert_true_copy, count_rows, make_database
 from tests.test_sqlite_restore import kill_a_writer
 
@@ -230,3 +230,17 @@ def test_a_shell_in_which_it_is_pasted_lives_on_when_it_fails(tmp_path):
     text = commands(tmp_path / "db.sqlite3", tmp_path / "none.sqlite3", "0" * 64, tenant_id="acme")
     result = paste(f"{text}echo still here\n", Path(tmp_path))
     assert result.stdout == "still here\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["acme", "7"], "acme 7"),
+        (["-acme", "7"], "-- -acme 7"),
+        (["--all"], "-- --all"),
+        (["a b", "-7"], "-- 'a b' -7"),
+        (["-a b"], "-- '-a b'"),
+    ],
+)
+def test_arguments_of_a_command_are_never_taken_for_options(words, expected):
+    assert command("restorebackup", *words) == f"python manage.py restorebackup {expected}"
