@@ -120,8 +120,9 @@ def send_mail_by(settings, backend):
 
 
 def names_in(directory):
-    """Everything in a backup directory but the lock, which stays."""
-    return sorted(path.name for path in directory.iterdir() if path.name != ".lock")
+    """Everything in a backup directory but the lock and the index, which stay."""
+    ours = {".lock", "index.json"}
+    return sorted(path.name for path in directory.iterdir() if path.name not in ours)
 
 
 @pytest.fixture
