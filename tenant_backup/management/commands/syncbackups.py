@@ -34,6 +34,8 @@ class Command(TenantCommand):
                 "missing": synced.missing,
                 "found": synced.found,
                 "adopted": synced.adopted,
+                "protected": synced.protected,
+                "forgotten": synced.forgotten,
             }
             report.tenants.append(
                 {"id": tenant.id}
