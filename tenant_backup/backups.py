@@ -81,8 +81,6 @@ NO_LIMITS = Limits()
 Source = Callable[[], AbstractContextManager[Snapshot]]
 """Opens the snapshot that a backup is made of."""
 
-FROM_INDEX = gettext_noop("What it is says the index of the backup folder.")
-
 QUIET = timedelta(minutes=3)
 """A running backup that has not moved for this long was probably left by a crash."""
 
@@ -996,7 +994,8 @@ def adopt_unknown(
             if order.trigger == Trigger.ADOPTED:
                 Event.record(Action.ADOPTED, backup)
             elif name not in (orders or {}):
-                Event.record(Action.ADOPTED, backup, detail=Text(FROM_INDEX))
+                detail = Text("Its trigger and label come from the index of the backup folder.")
+                Event.record(Action.ADOPTED, backup, detail=detail)
         adopted.append(backup)
     return adopted, refused
 

@@ -417,7 +417,7 @@ class BackupDirectory:
                 partial.replace(file)
         except FileExistsError as error:
             raise NotWritable(
-                "%(path)s was not written, for somebody else writes it at this moment.", path=file
+                "%(path)s was not written: another process is writing it at this moment.", path=file
             ) from error
         except BaseException:
             with suppress(BackupError):

@@ -247,4 +247,4 @@ def _is_file_name(name: str) -> bool:
 
 
 def _as_text(at: datetime | None) -> str | None:
-    return at and at.astimezone(UTC).isoformat()
+    return at.astimezone(UTC).isoformat() if at else None

@@ -164,7 +164,10 @@ def _protect(row: Backup, entry: Entry) -> bool:
             Event.record(
                 Action.PINNED,
                 row,
-                detail=Text("So says the index of the backup folder, which is newer."),
+                detail=Text(
+                    "The index of the backup folder, which is newer than the catalog, has it "
+                    "pinned."
+                ),
             )
     return True
 
