@@ -298,8 +298,16 @@ class BackupAdmin(CatalogAdmin):
         return HttpResponseRedirect(url)
 
     def _delete(self, request: HttpRequest, rows: list[Backup]) -> None:
+        busy: set[str] = set()
+
         def delete(tenant: Tenant, backup: Backup) -> Backup:
-            backups.delete(tenant, backup, actor=_user_name(request))
+            if tenant.id in busy:
+                raise BackupInProgress  # Nobody waits for each of hundreds.
+            try:
+                backups.delete(tenant, backup, actor=_user_name(request))
+            except BackupInProgress:
+                busy.add(tenant.id)
+                raise
             return backup
 
         deleted = self.for_each(

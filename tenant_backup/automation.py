@@ -565,10 +565,11 @@ def _mend_and_claim(now: datetime, settings: BackupSettingsQuerySet) -> None:
     """Queue a backup for each tenant whose slot has come, exactly once a slot.
 
     Several processes may do this at once. A row that a crash left `running` would be in the way, so
-    those are mended first.
+    those are mended first, and with them what was left half deleted.
     """
-    for backup in Backup.objects.running():
-        if tenant := _tenant(backup.tenant_id):
+    left = [*Backup.objects.running(), *Backup.objects.being_deleted()]
+    for tenant_id in sorted({backup.tenant_id for backup in left}):
+        if tenant := _tenant(tenant_id):
             with _logged(f"Mending the backups of tenant {tenant.id!r}"):
                 backups.mend(tenant)
     if is_paused():

@@ -11,12 +11,11 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
@@ -24,7 +23,7 @@ from django.db.models import Field, Q, Sum
 from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop
 
-from tenant_backup import lock, quota, retention, sqlite
+from tenant_backup import deletion, index, lock, quota, reconcile, retention, sqlite
 from tenant_backup.chart import Happening, Outcome
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import (
@@ -36,7 +35,9 @@ from tenant_backup.exceptions import (
     joined,
 )
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory, file_names, made_at, wrong_size
+from tenant_backup.index import Entry
 from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
+from tenant_backup.reconcile import Folder
 from tenant_backup.retention import Decision
 from tenant_backup.signals import backup_completed, backup_deleted, backup_failed
 from tenant_backup.sqlite import Fingerprint, Progress, Pulse, Snapshot
@@ -329,15 +330,18 @@ def preview(tenant: Tenant, order: Order) -> Preview:
 
 
 def mend(tenant: Tenant) -> None:
-    """Bring a row that a crash left `running` to its true state; no-op while somebody works.
+    """Bring rows that a crash left `running`, or half deleted, to their true state.
 
-    Raises `NotWritable` where the tenant's lock cannot be taken.
+    No-op while somebody works. Raises `NotWritable` where the tenant's lock cannot be taken.
     """
     require_no_transaction()
-    if Backup.objects.for_tenant(tenant.id).running().exists():
-        directory_of(tenant).make()
-        with suppress(BackupInProgress), at_work(tenant, wait=0):
-            pass
+    rows, directory = Backup.objects.for_tenant(tenant.id), directory_of(tenant)
+    if rows.running().exists():
+        directory.make()
+    elif not (rows.being_deleted().exists() and directory.exists()):
+        return
+    with suppress(BackupInProgress), at_work(tenant, wait=0):
+        pass
 
 
 def is_moving(tenant: Tenant, backup: Backup, now: datetime) -> bool:
@@ -456,7 +460,25 @@ def verify(
             note_found(backup, Action.DAMAGED, problem, damaged_at=now, missing_at=None)
         return str(problem)
     note_found(backup, Action.FOUND, verified_at=now, missing_at=None, damaged_at=None)
+    _renew_companion(directory, backup)
     return ""
+
+
+def _renew_companion(directory: BackupDirectory, backup: Backup) -> None:
+    """Write the checksum file again where it does not say what the catalog and the file say.
+
+    The backup is good without it, too; but it is what vouches for the file where the catalog is
+    lost.
+    """
+    name, sha256 = backup.file_name, backup.sha256
+    if directory.is_vouched_for(name, sha256):
+        return
+    try:
+        directory.renew_companion(name, sha256)
+    except BackupError as error:
+        logger.warning("The checksum file of the good backup %s is not right: %s", backup, error)
+    else:
+        logger.warning("The checksum file of the good backup %s was written again.", backup)
 
 
 def _damage(
@@ -530,6 +552,10 @@ class Synced:
     refused: list[str]
     """A sentence for each file that has a backup's name, and is no sound backup."""
     damaged: list[Backup] = field(default_factory=list)
+    protected: list[Backup] = field(default_factory=list)
+    """Those of which only the folder's index knew that they are pinned or held."""
+    forgotten: list[Backup] = field(default_factory=list)
+    """Those that were deleted before the catalog was set back."""
 
 
 def sync(tenant: Tenant) -> Synced:
@@ -543,17 +569,24 @@ def sync(tenant: Tenant) -> Synced:
     directory = directory_of(tenant)
     if not directory.exists():
         if Backup.objects.for_tenant(tenant.id).good().exists():
-            raise BackupError("%(path)s is not there, or out of reach.", path=directory.path)
+            raise _out_of_reach(directory)
         return Synced([], [], [], [])
-    with at_work(tenant, wait=conf.BUSY_TIMEOUT):
+    with _at_work(tenant, wait=conf.BUSY_TIMEOUT) as work:
         lost = look(tenant)
         gone = Backup.objects.for_tenant(tenant.id).complete().exclude(missing_at=None)
         back = [backup for backup in gone if not directory.is_missing(backup.file_name)]
         found = [backup for backup in back if not verify(tenant, backup)]
         adopted, refused = adopt_unknown(tenant)
-    missing = [backup for backup in lost if backup.missing_at]
-    damaged = [backup for backup in lost if backup.damaged_at]
-    return Synced(missing, found, adopted, refused, damaged)
+    folder = work.folder
+    return Synced(
+        missing=[backup for backup in lost if backup.missing_at],
+        found=found,
+        adopted=work.adopted + adopted,
+        refused=refused,
+        damaged=[backup for backup in lost if backup.damaged_at],
+        protected=folder.protected,
+        forgotten=folder.forgotten,
+    )
 
 
 def removals(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
@@ -586,23 +619,36 @@ def _decide(
     return retention.decide(rows, policy, now, tenant.zone)
 
 
-def prune(
-    tenant: Tenant, *, actor: str = "", just_made: Backup | None = None
-) -> list[Decision[Backup]]:
+def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
     """Delete what the tenant's retention no longer keeps, and return those decisions.
 
-    Nothing is removed on trust: first the newest backup that stays is read again, unless it was
-    just made. Raises `BackupError`, and nothing is removed, where that cannot be read.
+    Nothing is removed on trust: first the newest backup that stays is read again. Raises
+    `BackupError`, and nothing is removed, where that cannot be read.
 
     One file that cannot be removed does not keep the others; the first such error is raised at the
-    end.
+    end. Raises `BackupInProgress` where another process is at work on this tenant for too long.
     """
     require_no_transaction()
+    directory = directory_of(tenant)
+    if not directory.exists():
+        if Backup.objects.for_tenant(tenant.id).good().exists():
+            raise _out_of_reach(directory)
+        return []
+    with _at_work(tenant, wait=conf.BUSY_TIMEOUT) as work:
+        return _prune(tenant, work, actor)
+
+
+def _prune(
+    tenant: Tenant, work: _Work, actor: str, just_made: Backup | None = None
+) -> list[Decision[Backup]]:
     failures: list[BackupError] = []
     removed = []
     for decision in _safe_removals(tenant, just_made):
+        if work.folder.trouble:
+            # It may say that somebody wants to keep this one.
+            raise work.folder.trouble
         try:
-            _delete(tenant, decision.backup, Action.PRUNED, actor, joined(*decision.why))
+            work.delete(decision.backup, Action.PRUNED, actor, joined(*decision.why))
         except RowChanged:
             pass  # Somebody else has deleted or pinned it at this very moment.
         except BackupError as error:
@@ -665,20 +711,44 @@ def _is_as_made(tenant: Tenant, backup: Backup) -> bool:
 def delete(tenant: Tenant, backup: Backup, *, actor: str = "") -> None:
     """Delete a backup: its file, then its row.
 
-    Raises `BackupError` where it is pinned, queued, running, gone or another tenant's, and
-    `NotWritable` where the file cannot be removed; the row stays then.
+    Raises `BackupError` where it is pinned, queued, running, gone or another tenant's,
+    `NotWritable` where the file cannot be removed, and `BackupInProgress` where another process is
+    at work on this tenant for some seconds; the row stays then.
     """
-    _delete(tenant, backup, Action.DELETED, actor)
+    require_no_transaction()
+    row = Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk).first()
+    if row is None or not row.is_deletable:
+        raise deletion.not_deletable(row, backup.pk)
+    directory = directory_of(tenant)
+    if not row.file_name or (row.missing_at and not directory.exists()):
+        deletion.delete_row(tenant.id, row, Action.DELETED, actor)
+        _announce_deleted(tenant, row)
+        return
+    if not directory.exists():
+        raise _out_of_reach(directory)
+    wait = min(REQUEST_BUSY_TIMEOUT, conf.BUSY_TIMEOUT)
+    try:
+        with _at_work(tenant, wait=wait) as work:
+            # It may be one whose deletion a crash had interrupted, and that is gone by now.
+            if backup not in work.deleted:
+                work.delete(backup, Action.DELETED, actor)
+    except BackupInProgress as error:
+        raise BackupInProgress(
+            "A backup of %(tenant)s is being made or restored at this moment, so nothing was "
+            "deleted. Try again when that is complete.",
+            tenant=tenant.name,
+        ) from error
 
 
 def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> None:
     """Pin a backup, so that nothing removes it, or unpin it. Only a good one can be pinned."""
-    with _catalog_transaction():
+    with _describing(tenant), _catalog_transaction():
         rows = Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk)
         if not (rows.good() if pinned else rows).update(pinned=pinned):
             raise BackupError(
                 "Backup %(backup)s is not a good one, so it cannot be pinned.", backup=backup.pk
             )
+        reconcile.note_change(tenant.id)
         if backup.pinned != pinned:
             backup.pinned = pinned
             Event.record(
@@ -686,6 +756,43 @@ def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> Non
                 backup,
                 actor=actor,
             )
+
+
+@contextmanager
+def _describing(tenant: Tenant) -> Iterator[None]:
+    """Have the folder's index tell of a change of rows that does not wait for the tenant's lock.
+
+    Where the lock is free we hold it during the change. Where it is not, its holder writes the
+    index: they compare the revisions after they have let the lock go, and we have counted our
+    change before we find it taken. Only where that holder is killed, the index is written by
+    whoever holds the lock next.
+    """
+    try:
+        require_no_transaction()
+    except BackupError:
+        yield
+        transaction.on_commit(partial(_describe, tenant), using=conf.CATALOG_DATABASE, robust=True)
+        return
+    with ExitStack() as stack:
+        is_ours = False
+        with suppress(BackupError):
+            stack.enter_context(_at_work(tenant, wait=0))
+            is_ours = True
+        yield
+    if not is_ours:
+        _describe(tenant)
+
+
+def _describe(tenant: Tenant) -> None:
+    """Write the folder's index where it is stale, unless somebody else is about to.
+
+    What it is about is done by now, so that nothing that fails here is the caller's.
+    """
+    try:
+        with suppress(BackupError), _at_work(tenant, wait=0):
+            pass
+    except Exception:
+        logger.exception("The index of the backups of tenant %r was not written.", tenant.id)
 
 
 def configure(tenant: Tenant, settings: BackupSettings, *, actor: str = "") -> None:
@@ -856,19 +963,24 @@ def _perform(
     backup = None
     try:
         _prepare(tenant, limits)
-        with at_work(tenant, wait=limits.lock_wait) as settled:
+        with _at_work(tenant, wait=limits.lock_wait) as work:
             backup = claim()
-            settled.append(backup)
+            work.settled.append(backup)
             _make(tenant, backup, limits, progress, is_click=is_click)
+            return _finish(tenant, backup, work)
     except (BackupInProgress, _NothingToDo):
         raise
     except BackupError as error:
         error.backup = backup or _record_failure(tenant, claim, error)
         raise
+
+
+def _finish(tenant: Tenant, backup: Backup, work: _Work) -> Made:
+    """After a success: delete what the new backup replaces, then prune."""
     replaced = None
     try:
-        replaced = _replace(tenant, backup)
-        pruned = prune(tenant, actor=backup.requested_by, just_made=backup)
+        replaced = _replace(tenant, backup, work)
+        pruned = _prune(tenant, work, backup.requested_by, just_made=backup)
         return Made(backup, pruned, replaced=replaced)
     except Exception as error:
         # Whatever it is, the backup is there, and nobody shall be told that it failed.
@@ -878,14 +990,14 @@ def _perform(
         return Made(backup, prune_error=reason, replaced=replaced)
 
 
-def _replace(tenant: Tenant, backup: Backup) -> Backup | None:
+def _replace(tenant: Tenant, backup: Backup, work: _Work) -> Backup | None:
     """Delete what a new, complete backup was to replace, unless that is protected by now."""
     old = quota.to_replace(tenant, backup.replaces)
     if old is None:
         return None
     why = Text("It was replaced by backup %(backup)d.", backup=backup.pk)
     try:
-        _delete(tenant, old, Action.DELETED, backup.requested_by, why)
+        work.delete(old, Action.DELETED, backup.requested_by, why)
     except RowChanged:
         return None  # Somebody has pinned or deleted it at this very moment.
     return old
@@ -911,21 +1023,103 @@ def _record_failure(
     return None
 
 
+@dataclass(slots=True)
+class _Work:
+    """What the holder of a tenant's lock has found and done."""
+
+    tenant: Tenant
+    folder: Folder
+    settled: list[Backup] = field(default_factory=list)
+    """Backups that came to their end, to be announced."""
+    deleted: list[Backup] = field(default_factory=list)
+    """Backups that are gone, to be announced."""
+    adopted: list[Backup] = field(default_factory=list)
+    """Backups that have got their row back from the folder's index."""
+
+    def delete(self, backup: Backup, action: Action, actor: str, why: Text | str = "") -> None:
+        deletion.delete(self.tenant.id, self.folder.directory, backup, action, actor, why)
+        self.deleted.append(backup)
+
+
 @contextmanager
 def at_work(tenant: Tenant, *, wait: float) -> Iterator[list[Backup]]:
-    """Hold the tenant's lock, with the rows mended that a crash left `running`.
+    """Hold the tenant's lock, with the rows mended that a crash left `running` or half deleted.
 
     The backups that the caller adds to the list are announced, as the mended ones are, when the
     lock is free again: receivers of our signals may be slow, or ask for another backup.
     """
-    settled: list[Backup] = []
+    with _at_work(tenant, wait=wait) as work:
+        yield work.settled
+
+
+@contextmanager
+def _at_work(tenant: Tenant, *, wait: float) -> Iterator[_Work]:
+    directory = directory_of(tenant)
+    work: _Work | None = None
     try:
-        with lock.hold(directory_of(tenant), wait=wait):
-            settled += mend_running(tenant)
-            yield settled
+        with lock.hold(directory, wait=wait):
+            # First of all, for what is mended changes the revision.
+            work = _Work(tenant, Folder.of(tenant.id, directory))
+            work.settled += mend_running(tenant)
+            work.deleted += deletion.recover(tenant.id, directory)
+            _learn_from(work)
+            try:
+                yield work
+            finally:
+                _write_index(work)
     finally:
-        for backup in settled:
+        for backup in work.settled if work else ():
             _announce(tenant, backup)
+        for backup in work.deleted if work else ():
+            _announce_deleted(tenant, backup)
+        if work and _is_stale(work):
+            _describe(tenant)
+
+
+def _learn_from(work: _Work) -> None:
+    """Let the catalog know what the folder's index knows and it does not.
+
+    Whatever is wrong with the folder keeps nobody from a backup; but nothing is pruned then.
+    """
+    folder = work.folder
+    try:
+        folder.tell_catalog()
+        described = folder.index.entries if folder.index else {}
+        if described:
+            work.adopted += adopt_unknown(work.tenant, among=described)[0]
+        folder.conclude()
+    except Exception as error:
+        logger.exception("The index of the backups of tenant %r is left.", work.tenant.id)
+        folder.trouble = _as_backup_error(error)
+
+
+def _write_index(work: _Work) -> None:
+    try:
+        work.folder.describe()
+    except Exception:
+        # Whoever holds the lock next writes it.
+        logger.exception("The index of the backups of tenant %r was not written.", work.tenant.id)
+        work.folder.could_not_write = True
+
+
+def _is_stale(work: _Work) -> bool:
+    """Whether somebody has pinned a backup since we wrote the index, and found the lock taken."""
+    try:
+        return work.folder.is_stale()
+    except DatabaseError:
+        return False  # Whoever holds the lock next writes it.
+
+
+def learn_from_folder(tenant: Tenant) -> None:
+    """Let a catalog that was just set back know what the folder's index knows.
+
+    The lock's holder calls it, whatever the revisions are by now.
+    """
+    folder = Folder.of(tenant.id, directory_of(tenant))
+    folder.is_newer = folder.index is not None
+    work = _Work(tenant, folder)
+    _learn_from(work)
+    _write_index(work)
 
 
 def mend_running(tenant: Tenant) -> list[Backup]:
@@ -987,34 +1181,51 @@ def make_from(source: Source, tenant: Tenant, order: Order, settled: list[Backup
 
 
 def adopt_unknown(
-    tenant: Tenant, orders: Mapping[str, Order] | None = None
+    tenant: Tenant,
+    orders: Mapping[str, Order] | None = None,
+    *,
+    among: Collection[str] | None = None,
 ) -> tuple[list[Backup], list[str]]:
     """Give a row to each sound file in the backup directory that the catalog does not know.
 
     The lock's holder calls it. A file is one of ours by its name; where it has a companion, that
-    must agree. Of those named in `orders` it is known what asked for them, the others are adopted.
-    Returns the new rows, and a sentence about each file that is no sound backup.
+    must agree. Of those named in `orders` it is known what asked for them; of others the folder's
+    index may tell; the rest are adopted. Returns the new rows, and a sentence about each file that
+    is no sound backup. `among` are the only names to look at.
     """
     directory = directory_of(tenant)
     rows = Backup.objects.for_tenant(tenant.id)
     known = set(rows.exclude(file_name="").values_list("file_name", flat=True))
     adopted, refused = [], []
     unknown = {path.name for path in directory.path.iterdir()} - known
+    if among is not None:
+        unknown &= set(among)
+    if not unknown:
+        return [], []
+    described = _described(tenant, directory)
     # In the order in which they were made: of one second the longer name is the later one.
     for name in sorted(unknown, key=lambda name: (len(name), name)):
         at = made_at(tenant.id, name)
         if not at:
             continue
         try:
+            entry = described.get(name)
+            if among is not None and not (entry and directory.is_of_size(name, entry.size)):
+                continue
             copy = directory.recognise(name)
-            if not directory.companion(name).exists():
-                # With one, which agrees, it was made here: two tenants may have equal data.
-                _require_not_anothers(tenant, directory.file(name), copy)
+            if entry and entry.fingerprint != copy:
+                entry = None
+            if among is not None and not entry:
+                continue
+            _require_not_anothers(tenant, directory, name, copy)
             sqlite.check(directory.file(name))
         except BackupError as error:
             refused.append(str(error))
             continue
-        order = (orders or {}).get(name, Order(trigger=Trigger.ADOPTED))
+        order = (orders or {}).get(name) or _order_of(entry)
+        hold = entry.hold if entry else None
+        if entry:
+            at = entry.created_at
         with _catalog_transaction():
             backup = rows.create(
                 tenant_id=tenant.id,
@@ -1024,6 +1235,8 @@ def adopt_unknown(
                 pinned=order.pinned,
                 requested_by=order.requested_by,
                 slot_at=order.slot_at,
+                hold_reason=hold.reason if hold else "",
+                held_until=hold.until if hold else None,
                 file_name=name,
                 size=copy.size,
                 sha256=copy.sha256,
@@ -1031,20 +1244,47 @@ def adopt_unknown(
                 finished_at=at,
                 verified_at=timezone.now(),
             )
+            reconcile.note_change(tenant.id)
             if order.trigger == Trigger.ADOPTED:
                 Event.record(Action.ADOPTED, backup)
+            elif name not in (orders or {}):
+                detail = Text("Its trigger and label come from the index of the backup folder.")
+                Event.record(Action.ADOPTED, backup, detail=detail)
         adopted.append(backup)
     return adopted, refused
 
 
-def _require_not_anothers(tenant: Tenant, file: Path, copy: Fingerprint) -> None:
+def _described(tenant: Tenant, directory: BackupDirectory) -> Mapping[str, Entry]:
+    """What the folder's index says of its files, by their names."""
+    with suppress(BackupError):
+        if found := index.read(directory, tenant.id):
+            return found.entries
+    return {}
+
+
+def _order_of(entry: Entry | None) -> Order:
+    if not entry:
+        return Order(trigger=Trigger.ADOPTED)
+    return Order(trigger=entry.trigger, label=entry.label, pinned=entry.pinned)
+
+
+def _require_not_anothers(
+    tenant: Tenant, directory: BackupDirectory, name: str, copy: Fingerprint
+) -> None:
     """Raise `BackupError` where the catalog knows this very file as another tenant's alone."""
     rows = Backup.objects.filter(sha256=copy.sha256, size=copy.size)
-    # Whoever put a file into a folder need not have known whose it is.
-    owners = set(rows.exclude(trigger=Trigger.ADOPTED).values_list("tenant_id", flat=True))
+    # By name and content it is theirs, whatever lies beside it: the two have one folder.
+    theirs = rows.exclude(tenant_id=tenant.id).filter(file_name=name)
+    owners = set(theirs.values_list("tenant_id", flat=True))
+    if not owners and not directory.companion(name).exists():
+        # With one, which agrees, it was made here: two tenants may have equal data. Whoever put a
+        # file into a folder need not have known whose it is.
+        owners = set(rows.exclude(trigger=Trigger.ADOPTED).values_list("tenant_id", flat=True))
     if owners and tenant.id not in owners:
         raise BackupError(
-            "%(path)s is a backup of tenant %(tenant)r.", path=file, tenant=min(owners)
+            "%(path)s is a backup of tenant %(tenant)r.",
+            path=directory.file(name),
+            tenant=min(owners),
         )
 
 
@@ -1211,6 +1451,7 @@ def _settle(directory: BackupDirectory, backup: Backup, reason: BackupError) -> 
 def _complete(backup: Backup) -> None:
     with _transition(backup):
         backup.complete()
+        reconcile.note_change(backup.tenant_id)
         Event.record(Action.COMPLETED, backup, actor=backup.requested_by)
 
 
@@ -1242,47 +1483,20 @@ def _as_backup_error(error: BaseException) -> BackupError:
     return BackupError(INTERRUPTED)
 
 
-def _delete(
-    tenant: Tenant, backup: Backup, action: Action, actor: str, detail: Text | str = ""
-) -> None:
-    require_no_transaction()
-    rows = Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk)
-    deletable = rows.deletable()
-    was_missing_at = backup.missing_at
-    # From here on it is no good backup, which nobody can pin. Whatever ends us before the row is
-    # gone leaves it with the truth, or what is soon the truth; and it can be deleted again.
-    if not deletable.update(missing_at=was_missing_at or timezone.now()):
-        raise _not_deletable(rows.first(), backup.pk)
-    try:
-        if backup.file_name:
-            directory_of(tenant).remove(backup.file_name)
-    except BackupError:
-        rows.update(missing_at=was_missing_at)
-        raise
-    with _catalog_transaction():
-        deletable.delete()
-        Event.record(action, backup, actor=actor, detail=detail)
-    backup_deleted.send_robust(Backup, tenant=tenant, backup=backup)
-
-
-def _not_deletable(backup: Backup | None, backup_id: int) -> RowChanged:
-    if backup is None:
-        return RowChanged("There is no backup %(backup)d any more.", backup=backup_id)
-    if backup.is_active:
-        return RowChanged(
-            "Backup %(backup)d is %(status)s and cannot be deleted now.",
-            backup=backup_id,
-            status=backup.get_status_display(),
-        )
-    return RowChanged("%(backup)s is pinned. Unpin it first.", backup=str(backup))
-
-
 def _announce(tenant: Tenant, backup: Backup) -> None:
     """Tell the host what became of a backup."""
     if backup.status == Status.COMPLETE:
         backup_completed.send_robust(Backup, tenant=tenant, backup=backup)
     elif backup.status == Status.FAILED:
         backup_failed.send_robust(Backup, tenant=tenant, backup=backup)
+
+
+def _announce_deleted(tenant: Tenant, backup: Backup) -> None:
+    backup_deleted.send_robust(Backup, tenant=tenant, backup=backup)
+
+
+def _out_of_reach(directory: BackupDirectory) -> BackupError:
+    return BackupError("%(path)s is not there, or out of reach.", path=directory.path)
 
 
 def _busy_timeout(limits: Limits) -> float:

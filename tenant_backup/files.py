@@ -349,6 +349,17 @@ class BackupDirectory:
             )
         return found
 
+    def is_vouched_for(self, name: str, sha256: str) -> bool:
+        """Whether the companion of this file says this checksum."""
+        return self._stated(name) == _companion_line(name, sha256)
+
+    def renew_companion(self, name: str, sha256: str) -> None:
+        """Write the companion of a published file again, whatever lies in its place."""
+        self.replace(self.companion(name).name, _companion_line(name, sha256))
+        if self.is_missing(name):
+            # It was deleted meanwhile, and a checksum alone is of no use.
+            self._remove(self.companion(name))
+
     def _stated(self, name: str) -> bytes | None:
         """What the companion of this file says; None where it cannot be read."""
         try:
@@ -425,6 +436,38 @@ class BackupDirectory:
         """Remove a published file and its companion. Files that are already gone are no error."""
         self._remove(self.file(name))
         self._remove(self.companion(name))
+
+    def is_of_size(self, name: str, size: int) -> bool:
+        """Whether a regular file of this name and size is there, as far as we can see."""
+        try:
+            facts = self.file(name).lstat()
+        except (OSError, BackupError):
+            return False
+        return stat.S_ISREG(facts.st_mode) and facts.st_size == size
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Write a small file of this name, or another content of it: all of it or nothing.
+
+        What lies in its place is replaced, and never followed or written to.
+        """
+        file, partial = self.file(name), self.partial(name)
+        self._remove(partial)  # of a process that was killed
+        try:
+            with _writing(file), os.fdopen(self.create(partial), "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            with _writing(file), self.as_owner():
+                partial.replace(file)
+        except FileExistsError as error:
+            raise NotWritable(
+                "%(path)s was not written: another process is writing it at this moment.", path=file
+            ) from error
+        except BaseException:
+            with suppress(BackupError):
+                self._remove(partial)
+            raise
+        _sync_directory(self.path)
 
     def take_in(self, files: Iterable[Path]) -> None:
         """Let these files lie in this new directory, too, as far as they are there.

@@ -411,8 +411,12 @@ class BackupQuerySet(models.QuerySet["Backup"]):
         return self.filter(status=Status.FAILED)
 
     def good(self) -> BackupQuerySet:
-        """Complete, its file present, not found damaged."""
-        return self.complete().filter(missing_at=None, damaged_at=None)
+        """Complete, its file present, not found damaged, and nobody has begun to delete it."""
+        return self.complete().filter(missing_at=None, damaged_at=None, deleting_at=None)
+
+    def being_deleted(self) -> BackupQuerySet:
+        """Somebody has begun to delete it, and is at it still, or was ended by a crash."""
+        return self.filter(deleting_at__isnull=False)
 
     def counted(self, now: datetime) -> BackupQuerySet:
         """Those whose date can be right: neither dated in the future, nor found so once."""
@@ -481,7 +485,7 @@ class Backup(models.Model):
     # Kept by retention for a reason, until a moment or, without one, until somebody releases it.
     hold_reason = models.CharField(_("held because"), max_length=200, blank=True, default="")
     held_until = models.DateTimeField(_("held until"), null=True, blank=True)
-    # The mark of a deletion that has begun: since when, by whom, and why. See `recover`.
+    # The mark of a deletion that has begun: since when, by whom, and why. See `deletion.py`.
     deleting_at = models.DateTimeField(null=True, blank=True, editable=False)
     deleting_as = models.CharField(max_length=20, blank=True, default="", editable=False)
     deleting_by = models.CharField(max_length=255, blank=True, default="", editable=False)
@@ -501,6 +505,12 @@ class Backup(models.Model):
             models.Index(fields=["status", "created_at"], name="tenant_backup_by_status"),
             models.Index(
                 fields=["tenant_id", "status", "created_at"], name="tenant_backup_standing"
+            ),
+            # Each tick asks for these, and there are hardly ever any.
+            models.Index(
+                fields=["deleting_at"],
+                condition=Q(deleting_at__isnull=False),
+                name="tenant_backup_deleting",
             ),
         ]
         constraints = [
@@ -533,7 +543,8 @@ class Backup(models.Model):
     @property
     def is_good(self) -> bool:
         """What `BackupQuerySet.good()` asks of the database."""
-        return self.status == Status.COMPLETE and not self.missing_at and not self.damaged_at
+        lost = self.missing_at or self.damaged_at or self.deleting_at
+        return self.status == Status.COMPLETE and not lost
 
     def is_future(self, now: datetime) -> bool:
         """What `BackupQuerySet.future()` asks of the database."""

@@ -387,7 +387,7 @@ def _judge(
             "Each good backup is dated in the future, the newest %(time)s, so the clock was wrong: "
             "none of them counts."
         )
-        values = {"time": _in_words(settings.last_future_at, tenant)}
+        values = {"time": in_words(settings.last_future_at, tenant)}
         findings.append(Finding(Alarm.MISSING, text % values))
     return Judgement(tenant, settings, tuple(findings), is_under_way)
 

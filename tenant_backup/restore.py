@@ -851,6 +851,7 @@ class _Work:
             backups.adopt_unknown(tenant, orders)
             if self.known:
                 self.known.tell(tenant)
+            backups.learn_from_folder(tenant)
             return rows.filter(file_name=self.safety_name).first() if self.safety_name else None
         except DatabaseError as error:
             text = gettext(

@@ -241,6 +241,9 @@ def delete(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     for backup in deletable:
         try:
             backups.delete(tenant, backup, actor=_user_name(request))
+        except BackupInProgress as error:
+            messages.error(request, _reason(error, request, tenant))
+            break  # Each of the others would wait as long, and in vain.
         except BackupError as error:
             messages.error(request, _reason(error, request, tenant))
         else:

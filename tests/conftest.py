@@ -128,10 +128,9 @@ def send_mail_by(settings, backend):
 
 
 def names_in(directory):
-    """Everything in a backup directory but the lock, which stays, and the note to git."""
-    return sorted(
-        path.name for path in directory.iterdir() if path.name not in {".lock", ".gitignore"}
-    )
+    """Everything in a backup directory but what stays: the lock, the index, the note to git."""
+    ours = {".lock", ".gitignore", "index.json"}
+    return sorted(path.name for path in directory.iterdir() if path.name not in ours)
 
 
 @pytest.fixture

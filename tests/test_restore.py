@@ -399,6 +399,7 @@ class TestWhose:
 
     def test_the_newest_that_was_found_on_disk_may_be_a_safety_copy(self, tenant, theirs):
         Backup.objects.filter(tenant_id="acme").delete()
+        backups.directory_of(tenant).file("index.json").unlink()
         backups.sync(tenant)
         with pytest.raises(BackupNotFound, match="may be the safety copy"):
             restore.newest(tenant)

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+import stat
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,6 +19,7 @@ from tenant_backup import (
     backups,
     diagnosis,
     files,
+    index,
     lock,
     monitoring,
     restore,
@@ -67,6 +70,13 @@ DAMAGES = {
     "another tenant's": put_another_tenants,
 }
 damages = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+
+
+def lose_control_database(host, folder):
+    """It is made anew, and nothing but the files is left: no folder's index either."""
+    for path in (*folder.glob("control.sqlite3*"), *folder.glob("tenants/*/backups/index.json")):
+        path.unlink()
+    assert host.run("migrate", "--verbosity", "0").returncode == 0
 
 
 def actions():
@@ -146,6 +156,68 @@ class TestVerify:
         else:
             assert "Input/output error" in backups.verify(tenant, backup)
         assert Backup.objects.get().is_good is is_good
+
+    @pytest.mark.parametrize(
+        "damage", ["missing", "empty", "rubbish", "another checksum", "a link", "a pipe"]
+    )
+    def test_a_checksum_file_that_is_not_right_is_written_again(
+        self, tenant, backup, file, damage, tmp_path, caplog
+    ):
+        """It vouches for the file where the catalog is lost, and would block that rescue."""
+        companion = file.with_name(f"{file.name}.sha256")
+        before = companion.read_bytes()
+        assert backups.verify(tenant, backup) == ""
+        assert "checksum file" not in caplog.text
+        companion.unlink()
+        if damage == "a link":
+            companion.symlink_to(tmp_path / "nowhere")
+        elif damage == "a pipe":
+            os.mkfifo(companion)
+        elif damage != "missing":
+            content = {"empty": b"", "rubbish": b"\xff" * 2000}.get(damage)
+            companion.write_bytes(before.replace(before[:1], b"g") if content is None else content)
+        assert backups.verify(tenant, backup) == ""
+        assert "checksum file of the good backup" in caplog.text
+        assert not companion.is_symlink()
+        assert companion.read_bytes() == before
+        assert stat.S_IMODE(companion.stat().st_mode) == 0o600
+        assert names_in(file.parent) == [file.name, companion.name]
+        file.with_name("index.json").unlink()
+        Backup.objects.all().delete()
+        assert [row.file_name for row in backups.sync(tenant).adopted] == [file.name]
+
+    def test_where_it_cannot_be_written_that_is_said_and_the_backup_is_good(
+        self, tenant, backup, file, caplog
+    ):
+        companion = file.with_name(f"{file.name}.sha256")
+        companion.unlink()
+        companion.mkdir()
+        assert backups.verify(tenant, backup) == ""
+        assert Backup.objects.get().is_good
+        assert f"is not right: {companion} cannot be written: Is a directory" in caplog.text
+        assert names_in(file.parent) == [file.name, companion.name]
+
+    def test_the_checksum_file_of_a_damaged_backup_is_left(self, tenant, backup, file):
+        companion = file.with_name(f"{file.name}.sha256")
+        companion.write_bytes(b"rubbish")
+        flip_a_bit(file)
+        assert backups.verify(tenant, backup) != ""
+        assert companion.read_bytes() == b"rubbish"
+
+    def test_of_a_backup_that_is_deleted_meanwhile_no_checksum_is_left(
+        self, tenant, backup, file, monkeypatch
+    ):
+        companion = file.with_name(f"{file.name}.sha256")
+        companion.unlink()
+        renew = backups.BackupDirectory.renew_companion
+
+        def delete_first(directory, name, sha256):
+            backups.delete(tenant, backup)
+            renew(directory, name, sha256)
+
+        monkeypatch.setattr(backups.BackupDirectory, "renew_companion", delete_first)
+        backups.verify(tenant, backup)
+        assert names_in(file.parent) == []
 
     def test_it_ends_at_the_deadline_and_nothing_is_said(self, tenant, backup):
         with pytest.raises(DeadlineExceeded):
@@ -394,6 +466,8 @@ class TestSync:
         known = list(before)
         at = backup.created_at
         Backup.objects.all().delete()
+        # With the folder's index, more than the files comes back: see `test_reconcile.py`.
+        file.with_name("index.json").unlink()
         files = {
             path: path.stat().st_mtime_ns for path in file.parent.iterdir() if path.name != ".lock"
         }
@@ -453,6 +527,22 @@ class TestSync:
         synced = backups.sync(tenant)
         assert synced.adopted == []
         assert synced.refused == [f"{copy} is a backup of tenant 'globex'."]
+
+    def test_one_that_another_tenant_has_by_name_and_content_is_refused(self, tenant, file):
+        """Two tenants with one folder, by a link: whatever lies beside the file, it is one's."""
+        other = replace(tenant, id="Acme", name="Another")
+        assert file.with_name(f"{file.name}.sha256").exists()
+        synced = backups.sync(other)
+        assert synced.adopted == []
+        assert synced.refused == [f"{file} is a backup of tenant 'acme'."]
+        assert not Backup.objects.for_tenant("Acme").exists()
+        # Nor by what the index says, which anybody may have written who writes to the folder.
+        said = json.loads(file.with_name("index.json").read_bytes())
+        entry = index.Entry.of(Backup.objects.get()).as_data()
+        said |= {"tenant": "Acme", "revision": 99, "backups": [entry]}
+        file.with_name("index.json").write_text(json.dumps(said))
+        assert backups.sync(other).adopted == []
+        assert not Backup.objects.for_tenant("Acme").exists()
 
     @pytest.mark.parametrize("kind", ["link", "folder", "pipe", "piped companion"])
     def test_what_is_no_file_is_refused(self, tenant, file, kind):
@@ -549,9 +639,7 @@ class TestCommands:
     ):
         before = sorted((row["tenant"], row["file"], row["sha256"]) for row in host.catalog())
         host.query("UPDATE tenant_backup_backupsettings SET keep_last = 1")
-        for path in tmp_path.glob("control.sqlite3*"):
-            path.unlink()
-        assert host.run("migrate", "--verbosity", "0").returncode == 0
+        lose_control_database(host, tmp_path)
         assert host.catalog() == []
         run = host.run("syncbackups")
         assert run.returncode == 0, run.stderr
@@ -569,9 +657,7 @@ class TestCommands:
         assert host.run("runbackup").returncode == 0
         before = sorted((row["tenant"], row["file"]) for row in host.catalog())
         assert len({row["sha256"] for row in host.catalog()}) == 1
-        for path in tmp_path.glob("control.sqlite3*"):
-            path.unlink()
-        assert host.run("migrate", "--verbosity", "0").returncode == 0
+        lose_control_database(host, tmp_path)
         # Of the first tenant's data the new catalog knows by then whose they are.
         assert host.run("runbackup", "acme").returncode == 0
         run = host.run("syncbackups")

@@ -57,6 +57,8 @@ class Command(TenantCommand):
                 "damaged": synced.damaged,
                 "found": synced.found,
                 "adopted": synced.adopted,
+                "protected": synced.protected,
+                "forgotten": synced.forgotten,
             }
             report.tenants.append(
                 {"id": tenant.id}
