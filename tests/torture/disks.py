@@ -9,10 +9,12 @@ import collections
 import os
 import re
 import shutil
+import traceback
 from pathlib import Path
 
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
+from django.db import OperationalError
 from django.test import Client
 
 from tenant_backup.models import Backup, Trigger
@@ -39,6 +41,8 @@ ROOMS = [room * KILOBYTE for room in ROOMS] + [
 
 KEEP_LAST = 3
 
+PAGE = "/settings/admin/backup"
+
 SIZE = re.compile(r"\d[\d.,]* ?(?:bytes?|KB|MB|GB)")
 FULL_DISK = re.compile(r"disk|space|full", re.IGNORECASE)
 
@@ -48,9 +52,14 @@ def pin():
     client = Client(headers={"host": "acme.localhost"})
     client.cookies["sessionid"] = os.environ["TORTURE_SESSION"]
     backup = Backup.objects.good().filter(tenant_id="acme", pinned=False).newest_first()[0]
-    answer = client.post(
-        "/settings/admin/backup/pin", {"backup": str(backup.pk), "pinned": "yes"}
-    )
+    try:
+        answer = client.post(PAGE + "/pin", {"backup": str(backup.pk), "pinned": "yes"})
+    except OperationalError as error:
+        places = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+        if any("/contrib/" in place for place in places):
+            # Not even the host's own session or user can be read.
+            raise SystemExit(1) from error
+        raise
     said = " ".join(map(str, get_messages(answer.wsgi_request)))
     assert answer.status_code == 302, answer.status_code
     backup.refresh_from_db()
