@@ -36,7 +36,7 @@ def do(kind, number, name, seed):
             )
         except pytest.skip.Exception as reason:
             return SKIPPED, str(reason), Counter()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it was not survived
+        except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - it was not survived
             place = traceback.extract_tb(error.__traceback__)[-1]
             kind_of = type(error).__name__
             where = f"{Path(place.filename).name}:{place.lineno}"
@@ -60,22 +60,28 @@ class Torture:
         counted = Counter()
         with scratch() as folder:
             try:
-                prepared[kind] = module.prepare(Path(folder))
+                prepared[kind] = module.prepare(Path(folder), short=self.options.short)
             except pytest.skip.Exception as reason:
                 self.rows.append((kind, len(names), 0, len(names), 0, 0, str(reason)))
                 return
-            gc.collect()
-            gc.freeze()
-            jobs = min(self.options.jobs, getattr(module, "JOBS", self.options.jobs))
-            for (number, name), outcome in self.outcomes(kind, names, jobs):
-                what, said, found = outcome
-                outcomes[what] += 1
-                counted += found
-                if what == "failed":
-                    self.failures.append((kind, number, name, said))
-                    self.say(f"{kind} {number} ({name}): {said.splitlines()[0]}")
-                elif what == SKIPPED:
-                    counted[said] += 1
+            try:
+                gc.collect()
+                gc.freeze()
+                jobs = min(self.options.jobs, getattr(module, "JOBS", self.options.jobs))
+                for (number, name), outcome in self.outcomes(kind, names, jobs):
+                    what, said, found = outcome
+                    outcomes[what] += 1
+                    counted += found
+                    if what == "failed":
+                        self.failures.append((kind, number, name, said))
+                        self.say(
+                            f"{kind} {number} ({name}): {said.strip().splitlines()[-1].strip()}"
+                        )
+                    elif what == SKIPPED:
+                        counted[said] += 1
+            finally:
+                if finish := getattr(module, "finish", None):
+                    finish(prepared[kind])
         self.rows.append(
             (
                 kind,

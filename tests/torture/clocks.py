@@ -1,7 +1,8 @@
 """Wrong clocks: ahead, behind, jumping, by minutes to years, for hours to weeks, and right again.
 
-A tick every some minutes, the workers' work after it, all by a clock that the trial sets. Once it is
-right again no slot is lost, the history is what it was, and nothing waits for ever.
+Each story is some weeks long: ticks, and after each the workers' work, by a clock that the trial
+sets. Once that is right again, no slot is lost, the history is what it was, and nothing waits for
+ever.
 """
 
 from collections import Counter
@@ -15,7 +16,7 @@ from tenant_backup.models import Automation, Backup, BackupSettings
 from tenant_backup.schedule import PERIODS
 from tests.torture.host import Site, make_what_is_queued, provider_tenant, set_policy
 
-FULL, SHORT = 56, 3
+FULL, SHORT = 42, 2
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -46,7 +47,7 @@ def plan(*, short):
     ]
 
 
-def prepare(folder):
+def prepare(folder, *, short):
     site = Site(folder / "template").set_up()
     site.add_tenant("acme", rows=5, body=10)
     return site
@@ -198,9 +199,7 @@ class Story:
 
     def require_order(self):
         """Each slot has one backup at most."""
-        slots = Counter(
-            Backup.objects.for_tenant("acme").good().values_list("slot_at", flat=True)
-        )
+        slots = Counter(Backup.objects.for_tenant("acme").good().values_list("slot_at", flat=True))
         slots.pop(None, None)
         assert set(slots.values()) <= {1}, slots
 

@@ -23,7 +23,7 @@ from tests.torture.host import (
     state_of_backup,
 )
 
-FULL, SHORT = 240, 26
+FULL, SHORT = 240, 18
 
 PAGE = 4096
 
@@ -208,7 +208,9 @@ def hostile_index(site, random):
         "strange values": lambda: json.dumps(
             whole
             | {
-                key: [entry | {random.choice(list(entry)): random.choice(strange)} for entry in rows]
+                key: [
+                    entry | {random.choice(list(entry)): random.choice(strange)} for entry in rows
+                ]
                 for key, rows in (("backups", entries), ("files", entries))
             }
         ).encode(),
@@ -221,7 +223,8 @@ def hostile_index(site, random):
                 key: [
                     entry | {"file": name, "file_name": name, "name": name}
                     for entry, name in zip(
-                        entries, ["../db.sqlite3", "/etc/passwd", "a\0b", ".lock", "x" * 5000] * 9,
+                        entries,
+                        ["../db.sqlite3", "/etc/passwd", "a\0b", ".lock", "x" * 5000] * 9,
                         strict=False,
                     )
                 ]
@@ -260,11 +263,11 @@ NAMES = [
 
 def plan(*, short):
     number = SHORT if short else FULL
-    step = 2 if short else 1
+    step = 3 if short else 1
     return [NAMES[index * step % len(NAMES)] for index in range(number)]
 
 
-def prepare(folder):
+def prepare(folder, *, short):
     """A tenant with five backups of different days, each with rows of its own."""
     site = Site(folder / "template").set_up()
     site.add_tenant("globex", rows=5)
@@ -431,7 +434,7 @@ def live_damaged(site, what, random):
     sound = Sound(site)
     site.call(lambda: set_policy(keep_last=1))
     DAMAGES[what](site.database(), random)
-    for command in random.sample(LOOKS, 2) + [["runbackup", "acme"]]:
+    for command in [*random.sample(LOOKS, 2), ["runbackup", "acme"]]:
         before = site.files()
         done = site.run(*command)
         if done.returncode:
@@ -465,9 +468,9 @@ def log_left(site, what, random):
     content = log.read_bytes()
     assert content
     DAMAGES[what](database, random)
-    number = site.query(
-        "SELECT id FROM tenant_backup_backup WHERE file_name = ?", sound.order[-1]
-    )[0]["id"]
+    number = site.query("SELECT id FROM tenant_backup_backup WHERE file_name = ?", sound.order[-1])[
+        0
+    ]["id"]
     unharmful = [
         *LOOKS,
         ["runbackup", "acme"],

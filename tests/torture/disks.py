@@ -88,7 +88,7 @@ def plan(*, short):
     return names[::23][:15] if short else names
 
 
-def prepare(folder):
+def prepare(folder, *, short):
     with small_disk("1m"):
         pass  # or nothing can be tried here
     site = Site(folder / "template").set_up()
@@ -160,7 +160,7 @@ def trial(name, random, folder, template):
 def attempt(site, operation, *, misled):
     def work():
         if misled:
-            usage = collections.namedtuple("usage", "total used free")  # noqa: PYI024
+            usage = collections.namedtuple("usage", "total used free")
             shutil.disk_usage = lambda path: usage(10**13, 0, 10**12)
         OPERATIONS[operation]()
 

@@ -1,7 +1,7 @@
 """A host for many trials: each of its commands is a fork of this process, in which all is loaded.
 
-To start Python and Django for each takes most of a second; a fork takes a hundredth of that. It is a
-real process all the same, with files, connections and locks of its own, which can be killed.
+To start Python and Django for each takes most of a second; a fork takes a hundredth of that. It is
+a real process all the same, with files, connections and locks of its own, which can be killed.
 """
 
 import hashlib
@@ -18,16 +18,6 @@ import traceback
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-import django
-
-if not os.environ.get("TEST_HOST"):
-    os.environ["TEST_HOST"] = "/nonexistent"
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.host_settings"
-# Said before the settings are read: what a trial wants otherwise, it says itself.
-for name in ("TEST_SETTINGS", "TEST_CONTROL", "TEST_PROVIDER"):
-    os.environ.pop(name, None)
-django.setup()
 
 from django.conf import settings
 from django.core.management import call_command, execute_from_command_line
@@ -88,9 +78,9 @@ class Forked:
             nothing = os.open(os.devnull, os.O_RDONLY)
             os.dup2(nothing, 0)
             os.close(nothing)
-            sys.stdin = open(0, closefd=False)  # noqa: PTH123, SIM115
-            sys.stdout = open(1, "w", closefd=False)  # noqa: PTH123, SIM115
-            sys.stderr = open(2, "w", closefd=False)  # noqa: PTH123, SIM115
+            sys.stdin = open(0, closefd=False)  # noqa: SIM115
+            sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+            sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
             signal.signal(signal.SIGINT, signal.default_int_handler)
             work()
             connections.close_all()
@@ -144,6 +134,7 @@ class Steps:
 
     POSIX = {"link", "unlink", "rename", "replace", "mkdir", "rmdir", "fsync", "write", "utime"}
     POSIX |= {"ftruncate", "truncate", "fchown", "chmod", "fchmod", "remove", "copy_file_range"}
+    SQL = {"execute", "executemany", "commit", "backup", "close"}
     STREAM = {"write", "flush", "truncate"}
 
     def __init__(self, which="", kill_at=0):
@@ -160,22 +151,24 @@ class Steps:
     def look(self, frame, event, function):
         if event not in ("c_call", "c_return", "c_exception"):
             return
-        owner = getattr(function, "__self__", None)
-        if isinstance(owner, sqlite3.Connection | sqlite3.Cursor):
-            if function.__name__ not in {"execute", "executemany", "commit", "backup", "close"}:
-                return
-            which = "sql"
-        elif function.__module__ == "fcntl":
-            which = "files"
-        elif function.__module__ == "posix" and function.__name__ in self.POSIX:
-            which = "files"
-        elif type(owner).__module__ == "_io" and function.__name__ in self.STREAM:
-            which = "files"
-        else:
+        which = self.kind_of(function)
+        if not which:
             return
         self.counts[which] += 1
         if which == self.which and self.counts[which] == self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def kind_of(self, function):
+        """What a call is about; nothing where it changes nothing."""
+        owner, name = getattr(function, "__self__", None), function.__name__
+        if isinstance(owner, sqlite3.Connection | sqlite3.Cursor):
+            return "sql" if name in self.SQL else ""
+        is_about_files = (
+            function.__module__ == "fcntl"
+            or (function.__module__ == "posix" and name in self.POSIX)
+            or (type(owner).__module__ == "_io" and name in self.STREAM)
+        )
+        return "files" if is_about_files else ""
 
 
 def at_time(moment):
@@ -508,4 +501,3 @@ def assert_in_line(site, before, *, deleted=(), lost=(), keep_last=None, tenant=
     if index.exists():
         described = json.loads(index.read_text())
         assert tenant in described.values(), described
-

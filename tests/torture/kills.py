@@ -77,7 +77,7 @@ def plan(*, short):
     return [" ".join(order[index % len(order)]) for index in range(number)]
 
 
-def prepare(folder):
+def prepare(folder, *, short):
     """A tenant with eight backups of different days, of which retention would keep three.
 
     And how many steps each operation has, and how long it takes.
