@@ -163,34 +163,32 @@ def _overwrite(file, at, content):
 
 def hostile_index(site, random):
     """Anything but what we wrote; some of it looks nearly right."""
-    names = sorted(site.files())
-    rows = {row["file_name"]: row for row in site.catalog()}
     entries = [
         {
-            "file": name,
-            "file_name": name,
-            "name": name,
-            "size": rows[name]["size"],
-            "sha256": rows[name]["sha256"],
-            "time": "2020-01-01T00:00:00Z",
-            "created_at": "2020-01-01T00:00:00Z",
+            "file": row["file_name"],
+            "size": row["size"],
+            "sha256": row["sha256"],
+            "created_at": "2020-01-01T00:00:00+00:00",
             "trigger": "automatic",
             "label": "\x1b[31m<script>" * 9,
             "pinned": False,
-            "pin": False,
-            "held": None,
             "hold": None,
         }
-        for name in names
+        for row in site.catalog()
     ]
     whole = {
-        "tenant": "acme",
         "version": 1,
+        "tenant": "acme",
         "revision": 10**6,
+        "is_whole": True,
         "backups": entries,
-        "files": entries,
     }
     strange = [None, True, -1, 1e308, 10**400, "", "../../etc/passwd", [], {}, "\ud800", [[]] * 50]
+    elsewhere = ["../db.sqlite3", "/etc/passwd", "a\0b", ".lock", "index.json", "x" * 5000]
+
+    def with_backups(changed):
+        return json.dumps(whole | {"backups": changed}).encode()
+
     kinds = {
         "rubbish": lambda: random.randbytes(3000),
         "empty": lambda: b"",
@@ -203,34 +201,32 @@ def hostile_index(site, random):
         "twice": lambda: json.dumps(whole).encode() * 2,
         "not UTF-8": lambda: json.dumps(whole).encode("utf-16"),
         "foreign tenant": lambda: json.dumps(whole | {"tenant": "globex"}).encode(),
-        "nothing there": lambda: json.dumps(whole | {"backups": [], "files": []}).encode(),
+        "of another tenant's files": lambda: with_backups(
+            [
+                entries[0]
+                | {name: row[column] for name, column in (("file", "file_name"), ("size", "size"))}
+                | {"sha256": row["sha256"]}
+                for row in site.catalog("globex")
+            ]
+        ),
+        "nothing there": lambda: with_backups([]),
         "all unpinned": lambda: json.dumps(whole).encode(),
-        "strange values": lambda: json.dumps(
-            whole
-            | {
-                key: [
-                    entry | {random.choice(list(entry)): random.choice(strange)} for entry in rows
-                ]
-                for key, rows in (("backups", entries), ("files", entries))
-            }
-        ).encode(),
+        "wrong checksums": lambda: with_backups([one | {"sha256": "0" * 64} for one in entries]),
+        "wrong sizes": lambda: with_backups([one | {"size": 1} for one in entries]),
+        "of the future": lambda: with_backups(
+            [one | {"created_at": "2999-01-01T00:00:00+00:00"} for one in entries]
+        ),
+        "strange values": lambda: with_backups(
+            [one | {random.choice(list(one)): random.choice(strange)} for one in entries]
+        ),
+        "strange entries": lambda: with_backups(strange),
         "strange revision": lambda: json.dumps(
-            whole | {"revision": random.choice(strange)}
+            whole | {"revision": random.choice([*strange, 2**63 - 1])}
         ).encode(),
-        "names elsewhere": lambda: json.dumps(
-            whole
-            | {
-                key: [
-                    entry | {"file": name, "file_name": name, "name": name}
-                    for entry, name in zip(
-                        entries,
-                        ["../db.sqlite3", "/etc/passwd", "a\0b", ".lock", "x" * 5000] * 9,
-                        strict=False,
-                    )
-                ]
-                for key in ("backups", "files")
-            }
-        ).encode(),
+        "names elsewhere": lambda: with_backups(
+            [entries[0] | {"file": name} for name in elsewhere]
+        ),
+        "one twice": lambda: with_backups([*entries, entries[0]]),
     }
     index = site.backups() / "index.json"
     kind = random.choice([*kinds, *(name for name in DAMAGES if name in NO_FILES)])
@@ -255,7 +251,7 @@ LOGS = ["emptied", "overwritten_header", "random_bytes", "text", "beheaded"]
 NAMES = [
     *(f"backup {name}" for name in DAMAGES),
     *(f"checksum {name}" for name in CHECKSUMS),
-    *["index"] * 12,
+    *["index"] * 20,
     *(f"live {name}" for name in LIVE),
     *(f"log {name}" for name in LOGS),
 ]
