@@ -117,7 +117,7 @@ class UsersOfGlobex(ModelBackend):
 
 
 def plan(*, short):
-    names = [f"{person} {route}" for person in PEOPLE for route in [*ROUTES, "admin"]]
+    names = [f"{person} {route}" for person in PEOPLE for route in [*ROUTES, "admin", "slash"]]
     return ["routes", *(names[::11] if short else names)]
 
 
@@ -157,8 +157,12 @@ def open_database_of_globex():
 
 def trial(name, random, folder, template):
     if name == "routes":
-        found = [pattern.name for pattern in urls.urlpatterns]
-        assert sorted(map(str, found)) == sorted(ROUTES), "A route is not listed, or not there."
+        found = {pattern.name: str(pattern.pattern) for pattern in urls.urlpatterns}
+        found.pop(None, None)
+        assert set(found) == set(ROUTES), f"Not listed, or not there: {set(found) ^ set(ROUTES)}"
+        for address in addresses_without_name():
+            known = address.endswith("/") and address.removesuffix("/") in found.values()
+            assert known, f"{address} is not listed."
         return Counter(requests=0)
     person, route = name.split()
     site = template.copy_to(folder / "host")
@@ -174,6 +178,8 @@ def trial(name, random, folder, template):
         visitor = Visitor(person)
         if route == "admin":
             visitor.visit_admin()
+        elif route == "slash":
+            visitor.visit_with_slash()
         else:
             visitor.visit(route, ROUTES[route])
             if route == "delete":
@@ -275,6 +281,21 @@ class Visitor:
             return 403
         return 404 if kind not in ("", "own") else route.status
 
+    def visit_with_slash(self):
+        """Whoever adds a slash is led to the address without; that one decides who may."""
+        for place in PLACES:
+            client = self.client(place)
+            for address in addresses_without_name():
+                url = "/" + address.replace("<str:backup_id>", "1")
+                for method in METHODS:
+                    before = everything()
+                    answer = self.send(client, method, url, {})
+                    asked = f"{self.person}: {method} {url} at {place}"
+                    expected = 302 if method in LOOK else 405
+                    assert answer.status_code == expected, f"{asked}: {answer.status_code}"
+                    assert method not in LOOK or answer.url == url.removesuffix("/"), asked
+                    assert everything() == before, f"{asked} changed something."
+
     def visit_admin(self):
         """The admin of our models has the backups of all tenants: it is the operator's alone."""
         client = self.client("globex")
@@ -302,6 +323,11 @@ class Visitor:
         )
         assert is_sent_away or answer.status_code in (403, 405), f"{asked}: {answer.status_code}"
         assert everything() == before, f"{asked} changed something."
+
+
+def addresses_without_name():
+    """Those with a slash at their end, which lead to the ones without."""
+    return [str(pattern.pattern) for pattern in urls.urlpatterns if not pattern.name]
 
 
 def our_models():
