@@ -13,6 +13,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ KINDS = ["kills", "disks", "damage", "access", "clocks", "clusters"]
 
 SURVIVED, SKIPPED = "survived", "skipped"
 
-prepared = {}
+prepared: dict[str, Any] = {}
 """By kind, what its trials share; the processes that run them are forks and have it, too."""
 
 

@@ -7,19 +7,22 @@ from `urls.py` and from the admin: a new one fails until it is listed here.
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.models import ContentType, Group, Permission, User
+from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
 from tenant_backup import urls
 from tenant_backup.models import Backup, BackupSettings, Event
+from tests.conftest import make_database
 from tests.tenancy import Folders
-from tests.torture.host import Site, make_database
+from tests.torture.host import Site
 
 PAGE = "/settings/admin/backup"
 LOGIN = "/admin/login/"
@@ -37,7 +40,7 @@ class Route:
     methods: tuple[str, ...]
     action: str = VIEW
     status: int = 200
-    body: dict = field(default_factory=dict)
+    body: dict[str, Any] = field(default_factory=dict)
     backup: str = ""
     """Where the backup is named: in the "path", in the "body", or nowhere."""
 

@@ -5,11 +5,11 @@ after we looked: we are made to see more than there is. The catalog is on the sa
 another one. Only root can mount such disks.
 """
 
-import collections
 import os
 import re
 import shutil
 import traceback
+from collections import Counter
 from pathlib import Path
 
 from django.contrib.auth.models import User
@@ -154,13 +154,13 @@ def trial(name, random, folder, template):
         assert_in_line(site, before, keep_last=KEEP_LAST)
         checked = site.run("checkbackups", "acme")
         assert checked.returncode == 0, f"An alarm stays: {checked}"
-        return collections.Counter([f"{operation} {'done' if not done.returncode else 'refused'}"])
+        return Counter([f"{operation} {'done' if not done.returncode else 'refused'}"])
 
 
 def attempt(site, operation, *, misled):
     def work():
         if misled:
-            usage = collections.namedtuple("usage", "total used free")
+            usage = type(shutil.disk_usage("/"))
             shutil.disk_usage = lambda path: usage(10**13, 0, 10**12)
         OPERATIONS[operation]()
 
