@@ -6,6 +6,7 @@ import importlib
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import time
 import traceback
@@ -100,13 +101,17 @@ class Torture:
         context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(jobs, mp_context=context) as pool:
             futures = [(pair, pool.submit(do, kind, *pair, seed)) for pair in names]
-            for done, (pair, future) in enumerate(futures, start=1):
-                try:
-                    yield pair, future.result()
-                except BrokenProcessPool as error:
-                    yield pair, ("failed", f"The trial's own process died: {error}", Counter())
-                if sys.stderr.isatty():
-                    print(f"\r{kind}: {done} of {len(names)} ", end="", file=sys.stderr)
+            try:
+                for done, (pair, future) in enumerate(futures, start=1):
+                    try:
+                        yield pair, future.result()
+                    except BrokenProcessPool as error:
+                        yield pair, ("failed", f"The trial's own process died: {error}", Counter())
+                    if sys.stderr.isatty():
+                        print(f"\r{kind}: {done} of {len(names)} ", end="", file=sys.stderr)
+            finally:
+                # Whoever ends us waits for what is going on, so that no disk stays mounted.
+                pool.shutdown(cancel_futures=True)
         if sys.stderr.isatty():
             print("\r", end="", file=sys.stderr)
 
@@ -147,7 +152,12 @@ class Torture:
         return 0
 
 
+def end(number, frame):
+    sys.exit(128 + number)
+
+
 def main():
+    signal.signal(signal.SIGTERM, end)
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--short", action="store_true", help="a few trials of each kind")
     parser.add_argument("--only", choices=KINDS, action="append", help="this kind; repeatable")

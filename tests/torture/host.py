@@ -500,4 +500,9 @@ def assert_in_line(site, before, *, deleted=(), lost=(), keep_last=None, tenant=
     index = site.backups(tenant) / "index.json"
     if index.exists():
         described = json.loads(index.read_text())
-        assert tenant in described.values(), described
+        assert described["tenant"] == tenant
+        entries = {entry["file"]: entry for entry in described["backups"]}
+        for name in files:
+            entry, row = entries[name], complete[name]
+            assert entry["sha256"] == row["sha256"]
+            assert entry["pinned"] == bool(row["pinned"]), f"The index is wrong about {name}."
