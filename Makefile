@@ -5,11 +5,12 @@ VENV ?= .venv
 PORT ?= 8000
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format messages screenshots clean
+.PHONY: help demo test torture check format messages screenshots clean
 
 help:
 	@echo "make demo    set up the example project, back up its three tenants, serve their pages (PORT=$(PORT))"
 	@echo "make test    run the tests"
+	@echo "make torture  kill, fill, damage, attack; ends with a table of what was survived (some ten minutes)"
 	@echo "make check   lint, formatting, types, migrations"
 	@echo "make format  mend what the linter can mend"
 	@echo "make messages  bring the translations in line with the code, and say what is left to translate"
@@ -34,6 +35,10 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+# Its short form is part of the tests. ARGS="--only kills --seed 7" for one kind, and once more the same.
+torture: $(VENV)/installed-dev
+	$(BIN)/python -m tests.torture $(ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

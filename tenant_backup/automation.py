@@ -611,16 +611,22 @@ def _verify_one_more(now: datetime) -> None:
         return
     if _is_making_one(now, Backup.objects.all()):
         return
-    before = now - VERIFIED_APART
-    waiting = BackupSettings.objects.filter(Q(reverified_at=None) | Q(reverified_at__lt=before))
+    before, ahead = now - VERIFIED_APART, now + AHEAD
+
+    def is_long_ago(field: str) -> Q:
+        # What a clock that was ahead has noted says nothing, and would be in the way until then.
+        return Q((f"{field}__lt", before)) | Q((f"{field}__gt", ahead))
+
+    waiting = BackupSettings.objects.filter(Q(reverified_at=None) | is_long_ago("reverified_at"))
     stale = Backup.objects.good().filter(
-        Q(reread_at=None) | Q(reread_at__lt=before),
-        verified_at__lt=before,
+        Q(reread_at=None) | is_long_ago("reread_at"),
+        is_long_ago("verified_at"),
         tenant_id__in=waiting.values("tenant_id"),
     )
     # By the last attempt, too: one that cannot be read shall not keep all others from it.
     last_at = Coalesce(Greatest("reread_at", "verified_at"), "verified_at")
-    backup = stale.order_by(last_at, "pk").first()
+    unknown_first = stale.annotate(last_at=last_at, unknown=Q(last_at__gt=ahead))
+    backup = unknown_first.order_by("-unknown", "last_at", "pk").first()
     if backup and waiting.filter(tenant_id=backup.tenant_id).update(reverified_at=now):
         async_task(VERIFY, backup.pk, q_options=_options())
         Backup.objects.filter(pk=backup.pk).update(reread_at=now)

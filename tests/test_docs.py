@@ -1,5 +1,6 @@
 """The documentation: what it shows runs, and it leaves nothing out."""
 
+import ast
 import os
 import re
 import subprocess
@@ -84,6 +85,36 @@ def test_the_margins_are_documented():
     for interval, margin in MARGINS.items():
         number, unit = documented[interval].split()
         assert int(number) * units[unit] == margin.total_seconds()
+
+
+def names_in_tests(file):
+    """The names of the tests in a file, and of the classes that they are in."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    tree = ast.parse((REPOSITORY / file).read_text())
+    return {node.name for node in ast.walk(tree) if isinstance(node, kinds)}
+
+
+RELIABILITY = (DOCS / "reliability.md").read_text()
+
+
+@pytest.mark.parametrize("test", sorted(set(re.findall(r"`(tests/[^` ]+)`", RELIABILITY))), ids=str)
+def test_what_the_reliability_page_names_is_there(test):
+    file, *names = test.split("::")
+    assert (REPOSITORY / file).is_file()
+    assert set(names) <= names_in_tests(file)
+
+
+def test_every_promise_of_the_reliability_page_names_what_shows_it():
+    tables = re.findall(r"(?:^\|.*\n)+", RELIABILITY, re.MULTILINE)
+    kinds, *promises = (table.splitlines()[2:] for table in tables)
+    named = {row.split("|")[1].removeprefix(" torture: ").strip() for row in kinds}
+    assert named == set(import_module("tests.test_torture").KINDS)
+    for row in (row for table in promises for row in table):
+        _, fault, promise, shown, _ = row.split("|")
+        assert fault.strip()
+        assert promise.strip()
+        assert "`tests/" in shown or "torture: " in shown, row
+        assert set(re.findall(r"torture: (\w+)", shown)) <= named, row
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

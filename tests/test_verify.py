@@ -371,6 +371,16 @@ class TestNowAndThen:
         assert ids == [old[0].pk, old[1].pk, old[0].pk, old[1].pk]
         assert "was not verified" in caplog.text
 
+    @pytest.mark.parametrize("field", ["verified_at", "reread_at", "reverified_at"])
+    def test_what_a_clock_that_was_ahead_has_noted_puts_it_off_for_nobody(self, old, field):
+        rows = BackupSettings if field == "reverified_at" else Backup
+        rows.objects.update(**{field: self.later(days=365)})
+        for days in range(2):
+            automation.tick(self.later(days=days, minutes=days))
+            pk = self.tasks()[-1]["args"][0]
+            Backup.objects.filter(pk=pk).update(verified_at=self.later(days=days))
+        assert {task["args"][0] for task in self.tasks()} == {row.pk for row in old}
+
     def test_what_nobody_will_make_is_nothing_to_do(self, old):
         Backup.objects.create(
             tenant_id="gone",
