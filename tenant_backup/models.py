@@ -171,6 +171,12 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
         """
         good = Backup.objects.good().filter(tenant_id=OuterRef("tenant_id"))
         good_so_far = good.counted(now)
+        # Where all good ones are dated in the future, that is an alarm, but nothing is lost.
+        in_alarm = {
+            alarm: Q(tenant_id__in=sorted(key for key in alarms if alarms[key] == alarm))
+            for alarm in Health.of_alarms()
+        }
+        in_alarm[Alarm.MISSING] &= Exists(good_so_far) | ~Exists(good)
         totals = good.values("tenant_id").annotate(number=Count("pk"), bytes=Sum("size"))
         facts: dict[str, Any] = {
             "last_good_at": Subquery(good_so_far.newest_first().values("created_at")[:1]),
@@ -179,10 +185,7 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
             "health": Case(
                 When(tenant_id__in=sorted(retired), then=Value(Health.RETIRED)),
                 *(
-                    When(
-                        tenant_id__in=sorted(key for key in alarms if alarms[key] == alarm),
-                        then=Value(health),
-                    )
+                    When(in_alarm[alarm], then=Value(health))
                     for alarm, health in Health.of_alarms().items()
                 ),
                 When(~Exists(good_so_far), then=Value(Health.NO_BACKUP)),
