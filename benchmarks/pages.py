@@ -135,7 +135,7 @@ def served() -> Iterator[Served]:
 
 
 def make_backups(number: int) -> None:
-    """The rows, and an empty file for each, of acme: about one in sixteen has failed."""
+    """The rows, and a file of that size for each, of acme: about one in sixteen has failed."""
     from django.utils import timezone
 
     from example_project.tenancy import Tenants
@@ -153,8 +153,10 @@ def make_backups(number: int) -> None:
             fields |= {"status": "failed", "error": "The database is locked."}
         else:
             name = f"acme-{count}.sqlite3"
+            size = 2_000_000 + count
             Path(directory.path, name).touch()
-            fields |= {"status": "complete", "file_name": name, "size": 2_000_000 + count}
+            os.truncate(Path(directory.path, name), size)
+            fields |= {"status": "complete", "file_name": name, "size": size}
             fields |= {"verified_at": fields["created_at"]}
         backup = Backup.objects.create(**fields)
         Event.objects.create(
