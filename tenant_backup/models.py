@@ -181,11 +181,6 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
         good = Backup.objects.good().filter(tenant_id=OuterRef("tenant_id"))
         good_so_far = good.counted(now)
         # Where all good ones are dated in the future, that is an alarm, but nothing is lost.
-        in_alarm = {
-            alarm: Q(tenant_id__in=sorted(key for key in alarms if alarms[key] == alarm))
-            for alarm in Health.of_alarms()
-        }
-        in_alarm[Alarm.MISSING] &= Exists(good_so_far) | ~Exists(good)
         totals = good.values("tenant_id").annotate(number=Count("pk"), bytes=Sum("size"))
         facts: dict[str, Any] = {
             "last_good_at": Subquery(good_so_far.newest_first().values("created_at")[:1]),
@@ -193,17 +188,12 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
             "good_bytes": Coalesce(Subquery(totals.values("bytes")), 0),
             "health": Case(
                 *(
-<<<<<<< HEAD
                     When(
                         tenant_id__in=sorted(key for key in healths if healths[key] == health),
                         then=Value(health),
                     )
                     for health in counts
                     if health != commonest
-=======
-                    When(in_alarm[alarm], then=Value(health))
-                    for alarm, health in Health.of_alarms().items()
->>>>>>> wt-a
                 ),
                 default=Value(commonest),
                 output_field=models.IntegerField(),

@@ -91,7 +91,9 @@ class Judgement:
 
     def health(self, *, automation_runs: bool) -> Health:
         """The same in one word; while automation does not run, nobody who waits for it is well."""
-        if self.findings:
+        is_lost = self.settings.missing or self.settings.last_good_at
+        # Where all good backups are dated in the future, none is lost, and there is none to count.
+        if self.findings and (self.alarm != Alarm.MISSING or is_lost):
             return Health.of_alarm(self.alarm)
         return _health_without_alarm(self.settings, automation_runs=automation_runs)
 
