@@ -172,7 +172,7 @@ def _automation(tenant: Tenant, standing: Standing | None) -> Answer:
         }
         command = "python manage.py automatebackups resume"
     elif standing.waiting_since:
-        text = gettext("Backups that are queued since %(time)s do not reach a worker.") % {
+        text = gettext("Queued backups do not reach a worker. The oldest was queued %(time)s.") % {
             "time": when(standing.waiting_since)
         }
         command = "python manage.py automatebackups status"

@@ -55,7 +55,7 @@ def _remove_permissions(alias: str) -> None:
 def _nothing_else_goes_with(rows: list[Any], alias: str) -> bool:
     if not rows:
         return False
-    collector = Collector(using=alias, origin=rows)
+    collector = Collector(using=alias)
     collector.collect(rows)
     models: set[type[Model]] = {model for model, found in collector.data.items() if found}
     models |= {found.model for found in collector.fast_deletes if found.exists()}

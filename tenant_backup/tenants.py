@@ -22,10 +22,13 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
-from django.db.utils import ConnectionDoesNotExist
 from django.http import HttpRequest
 from django.http.request import split_domain_port
+<<<<<<< HEAD
 from django.utils.functional import Promise
+=======
+from django.utils.connection import ConnectionDoesNotExist
+>>>>>>> wt-e
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext
 
@@ -154,7 +157,7 @@ def is_operator(request: HttpRequest) -> bool:
         ask = getattr(provider, "is_operator", None)
         answer = bool(ask(request) if ask else _is_operator_by_default(provider, request))
         kept["_tenant_backup_operator"] = request.user, answer
-    return answer
+    return bool(answer)
 
 
 def _is_operator_by_default(provider: TenantProvider, request: HttpRequest) -> bool:

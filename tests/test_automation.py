@@ -6,13 +6,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
+from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 from django_q.exceptions import TimeoutException
 from django_q.models import Failure, OrmQ, Schedule, Task
 
-from tenant_backup import automation, backups, lock
+from tenant_backup import automation, backups, diagnosis, lock
 from tenant_backup.automation import State
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import (
@@ -838,3 +841,45 @@ def test_a_retired_tenant_raises_no_alarm_of_automation(add_tenant):
     assert automation.trouble([live]) is None
     BackupSettings.objects.create(tenant_id="live", automatic=True)
     assert automation.trouble([live]).state is State.STALLED
+
+
+class TestNoBackupReachesAWorker:
+    """It is said wherever automation is spoken of."""
+
+    @pytest.fixture
+    def waiting(self, tenant):
+        Automation.load()
+        Automation.objects.update(last_tick_at=timezone.now())
+        make_due(tenant, timezone.now() + timedelta(days=1))
+        backups.request(tenant, MANUAL)
+        Backup.objects.update(
+            created_at=timezone.now() - timedelta(hours=1), error="No route to <redis>."
+        )
+
+    @pytest.fixture
+    def operator(self, client):
+        client.force_login(User.objects.create_superuser("grace"))
+        return client
+
+    def test_on_the_command_line(self, waiting, capsys):
+        call_command("automatebackups", "status")
+        said = capsys.readouterr().out
+        assert "do not reach a worker" in said
+        assert "No route to <redis>." in said
+
+    def test_in_the_list_of_all_tenants(self, waiting, operator):
+        page = operator.get(reverse("admin:tenant_backup_backupsettings_changelist"))
+        assert "Queued backups do not reach a worker." in page.content.decode()
+        assert "No route to &lt;redis&gt;." in page.content.decode()
+
+    def test_on_the_page_without_the_reason(self, waiting):
+        standing = automation.standing()
+        text = render_to_string("tenant_backup/_automation.html", {"standing": standing})
+        assert "Queued backups do not reach a worker." in text
+        assert "route" not in text
+
+    def test_in_the_diagnosis(self, waiting, tenant):
+        answers = diagnosis.examine(tenant, automation.standing())
+        [answer] = [answer for answer in answers if "do not reach a worker" in answer.found]
+        assert answer.is_well is False
+        assert "automatebackups status" in answer.advice

@@ -348,8 +348,8 @@ def standing_in_words(standing: Standing) -> str:
         case State.STALLED if standing.waiting_since:
             since = timezone.localtime(standing.waiting_since)
             return (
-                f"Automation is stalled: it was {seen}, but backups that are queued since "
-                f"{since:%Y-%m-%d %H:%M:%S} do not reach a worker. {standing.waiting_because}"
+                f"Automation is stalled: it was {seen}, but queued backups do not reach a worker, "
+                f"the oldest since {since:%Y-%m-%d %H:%M:%S}. {standing.waiting_because}"
             ).rstrip()
         case State.STALLED:
             return (
