@@ -180,7 +180,6 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
         commonest = max(counts, key=lambda health: counts[health], default=Health.NO_BACKUP)
         good = Backup.objects.good().filter(tenant_id=OuterRef("tenant_id"))
         good_so_far = good.counted(now)
-        # Where all good ones are dated in the future, that is an alarm, but nothing is lost.
         totals = good.values("tenant_id").annotate(number=Count("pk"), bytes=Sum("size"))
         facts: dict[str, Any] = {
             "last_good_at": Subquery(good_so_far.newest_first().values("created_at")[:1]),

@@ -24,11 +24,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.http import HttpRequest
 from django.http.request import split_domain_port
-<<<<<<< HEAD
-from django.utils.functional import Promise
-=======
 from django.utils.connection import ConnectionDoesNotExist
->>>>>>> wt-e
+from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext
 
