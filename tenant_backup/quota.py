@@ -165,13 +165,13 @@ def _by_their_number(tenant: Tenant, number: int, without: Backup | None) -> Lim
     values = {"number": number, "limit": conf.MAX_MANUAL}
     if _replaceable(tenant).exists():
         return LimitReached(
-            "The limit for backups made by hand is reached: %(number)d of %(limit)d. Delete one that "
-            "nobody needs, or choose that the new one replaces the oldest.",
+            "The limit for backups made by hand is reached: %(number)d of %(limit)d. Delete one "
+            "that nobody needs, or choose that the new one replaces the oldest.",
             **values,
         )
     return LimitReached(
-        "The limit for backups made by hand is reached: %(number)d of %(limit)d, and all of them are "
-        "pinned or held. Unpin and delete one that nobody needs.",
+        "The limit for backups made by hand is reached: %(number)d of %(limit)d, and all of them "
+        "are pinned or held. Unpin and delete one that nobody needs.",
         **values,
     )
 

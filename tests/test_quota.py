@@ -140,8 +140,8 @@ class TestTheirNumber:
         for _ in range(2):
             click(tenant)
         assert refused(tenant) == (
-            "The limit for backups made by hand is reached: 2 of 2. Delete one that nobody needs, or "
-            "choose that the new one replaces the oldest."
+            "The limit for backups made by hand is reached: 2 of 2. Delete one that nobody needs, "
+            "or choose that the new one replaces the oldest."
         )
         assert Backup.objects.count() == 2
         assert refusals().count() == 1
