@@ -219,7 +219,8 @@ def removals_after_next(
         # Made as the last one was: by cron every night, say, or by hand.
         trigger = good[0].trigger if good else Trigger.MANUAL
         made = _Stored(0, trigger, pinned=False, created_at=now, size=size)
-    decisions = _decide(tenant, settings.policy, [*stored, made], now=made.created_at)
+    candidates: list[retention.Candidate] = [*stored, made]
+    decisions = _decide(tenant, settings.policy, candidates, now=made.created_at)
     return [decision for decision in decisions if not decision.keep]
 
 
