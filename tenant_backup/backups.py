@@ -249,7 +249,8 @@ def removals_after_next(
         # Made as the last one was: by cron every night, say, or by hand.
         trigger = good[0].trigger if good else Trigger.MANUAL
         made = _Stored(0, trigger, pinned=False, created_at=now, size=size)
-    decisions = _decide(tenant, settings.policy, [*stored, made], now=made.created_at)
+    candidates: list[retention.Candidate] = [*stored, made]
+    decisions = _decide(tenant, settings.policy, candidates, now=made.created_at)
     return [decision for decision in decisions if not decision.keep]
 
 
@@ -366,24 +367,34 @@ def look(tenant: Tenant) -> list[Backup]:
     Marked are those whose files are missing, and those whose size or kind shows that they are
     damaged; and what is dated in the future.
     """
-    note_future(tenant.id)
-    flaws = _flaws(tenant)
+    good = Backup.objects.for_tenant(tenant.id).good()
+    # The catalog first: what it has by now was published before.
+    rows = list(good.values_list("pk", "file_name", "size", "created_at", "future_at"))
+    newest_date = timezone.now() + retention.AHEAD
+    if any(at > newest_date and not future_at for *_, at, future_at in rows):
+        note_future(tenant.id)
+    flaws = _flaws(tenant, [(pk, name, size) for pk, name, size, *_ in rows])
     # In bulk, for a database takes only so many numbers in one question.
-    rows = Backup.objects.for_tenant(tenant.id).good().in_bulk(flaws)
-    lost = [found for _pk, found in sorted(rows.items())]
+    lost = [found for _pk, found in sorted(good.in_bulk(flaws).items())]
     for backup in lost:
         _note_flaw(backup, flaws[backup.pk])
     return lost
 
 
-def _flaws(tenant: Tenant) -> dict[int, DatabaseDamaged | None]:
-    """What is wrong with good backups as far as `stat` tells, by key. None: the file is missing."""
+def _flaws(
+    tenant: Tenant, known: Sequence[tuple[int, str, int | None]]
+) -> dict[int, DatabaseDamaged | None]:
+    """What is wrong with backups, of which key, name and size are known, as far as `stat` tells.
+
+    By their keys; None where the file is missing.
+    """
     directory = directory_of(tenant)
-    rows = Backup.objects.for_tenant(tenant.id).good()
-    # The catalog first: what it has by now was published before.
-    known = list(rows.values_list("pk", "file_name", "size"))
+    found = directory.sizes({name for _pk, name, _size in known})
     flaws: dict[int, DatabaseDamaged | None] = {}
     for pk, name, size in known:
+        if name in found and size in (None, found[name]):
+            continue
+        # Whoever does not look right is asked for by name, as the file system spells it.
         try:
             if flaw := directory.flaw(name, size):
                 flaws[pk] = flaw
@@ -600,8 +611,9 @@ def removals(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
 def _decisions(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
     """What becomes of each complete backup, newest first."""
     policy = BackupSettings.objects.of(tenant.id).policy
-    flaws, now = _flaws(tenant), timezone.now()
     rows = list(Backup.objects.for_tenant(tenant.id).complete())
+    good = [(row.pk, row.file_name, row.size) for row in rows if row.is_good]
+    flaws, now = _flaws(tenant, good), timezone.now()
     for row in rows:
         if row.pk in flaws:
             # In these objects alone: retention shall not count on what is lost.

@@ -212,7 +212,7 @@ def _beyond_days(good: Sequence[Candidate], policy: Policy) -> dict[int, Text]:
         number=days,
     )
     oldest, age = timedelta(days=days), timedelta()
-    beyond = {}
+    beyond: dict[int, Text] = {}
     for newer, backup in pairwise(good):
         age += min(newer.created_at - backup.created_at, oldest / GAP_SHARE)
         if age > oldest:

@@ -685,7 +685,7 @@ class TestSettings:
             make_row(created_at=timezone.now() - timedelta(days=days), file_name=f"{days}.sqlite3")
         response = self.save(operator, row, automatic="on", keep_last=2)
         assert "3 backups will be removed after the next one." in texts(response, messages.WARNING)
-        response = self.save(operator, row, automatic="on", keep_last="")
+        response = self.save(operator, row, automatic="on", keep_last="", keep_monthly="")
         assert texts(response, messages.WARNING) == []
 
     def test_saving_sets_a_next_run_that_nobody_has_set_yet(self, operator, row):

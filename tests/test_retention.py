@@ -3,8 +3,10 @@
 First by example, one for each sentence of the rules; then by what must hold for any history.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -943,3 +945,148 @@ def test_what_is_given_is_left_as_it_was(backups, policy, zone):
     before = list(backups)
     decide(backups, policy, NOW, zone)
     assert backups == before
+
+
+# Years in which everything happens
+
+
+class History:
+    """One tenant's backups over time, of which `decide` is asked after every success.
+
+    A pure picture of what happens: backups succeed and fail, nothing runs for weeks, clocks go
+    wrong by hours and years, damage is found long after it came, and people pin, hold and change
+    the settings.
+    """
+
+    def __init__(self, random):
+        self.random = random
+        self.true = NOW
+        self.error = timedelta()
+        self.backups = []
+        self.policy = self.some_policy()
+        self.zone = random.choice([UTC, AUCKLAND, NEW_YORK, LORD_HOWE])
+        self.every = timedelta(hours=random.choice([1, 6, 24, 24, 168]))
+        self.happened = Counter()
+
+    @property
+    def now(self):
+        return self.true + self.error
+
+    def some_policy(self):
+        rules = self.random.choice(
+            [
+                *[("keep_days",)] * 3,
+                *[("keep_days", "max_bytes"), ("max_bytes",), ("keep_last", "keep_days")],
+                *[("keep_last",), ("keep_days", "keep_weekly"), ("keep_daily", "keep_monthly")],
+                *[("keep_last", "keep_days", "keep_daily", "max_bytes"), ()],
+            ]
+        )
+        most = {"keep_days": 60, "max_bytes": 5000, "keep_last": 5}
+        return Policy(**{rule: self.random.randint(1, most.get(rule, 20)) for rule in rules})
+
+    def change(self, wanted, **fields):
+        """Change one backup of those that are as wanted, if there is one."""
+        some = [number for number, backup in enumerate(self.backups) if wanted(backup)]
+        if some:
+            number = self.random.choice(some)
+            self.backups[number] = replace(self.backups[number], **fields)
+
+    def step(self):
+        what = self.random.choices(
+            ["backup", "failure", "outage", "clock", "damage", "settings", "pin", "unpin", "hold"],
+            [60, 8, 3, 4, 6, 3, 4, 3, 2],
+        )[0]
+        self.happened[what] += 1
+        self.true += self.every
+        if what == "outage":
+            self.true += timedelta(days=self.random.choice([2, 31, 100, 400]))
+        elif what == "clock":
+            wrong = [timedelta(hours=hours) for hours in (-30, -1, 1, 9, 24 * 365, -24 * 3000)]
+            self.error = timedelta() if self.error else self.random.choice(wrong)
+        elif what == "damage":
+            self.change(lambda backup: backup.is_good, is_good=False)
+        elif what == "settings":
+            self.policy = self.some_policy()
+        elif what in ("pin", "unpin"):
+            self.change(lambda backup: backup.is_good, pinned=what == "pin")
+        elif what == "hold":
+            until = self.now + timedelta(days=self.random.randint(1, 90))
+            self.change(lambda backup: backup.is_good, hold_reason="why.", held_until=until)
+        trigger = self.random.choice(["automatic"] * 9 + ["manual"])
+        made = Candidate(
+            self.happened.total(),
+            self.now,
+            trigger,
+            is_good=what != "failure",
+            stored_bytes=self.random.randint(1, 200) if what != "failure" else 0,
+        )
+        # Whoever looks marks what is dated in the future.
+        self.backups = [
+            replace(backup, future_at=self.now) if is_future(backup, self.now) else backup
+            for backup in [*self.backups, made]
+        ]
+        if what != "failure":
+            self.prune()
+
+    def prune(self):
+        before, now = self.backups, self.now
+        decisions = decide(before, self.policy, now, self.zone)
+        after = [decision.backup for decision in decisions if decision.keep]
+        self.happened["removed"] += len(before) - len(after)
+        good = [backup for backup in before if backup.is_good and not is_future(backup, now)]
+        assert {max(good, key=lambda backup: (backup.created_at, backup.pk))} <= set(after)
+        assert [backup for backup in before if not backup.is_good or backup.pinned] == [
+            backup for backup in by_number(after) if not backup.is_good or backup.pinned
+        ]
+        lost = self.floor(good) - set(after)
+        if lost:
+            self.happened["taken from the floor"] += len(lost)
+            # Neither age nor size did that, but a number or thinning rules.
+            assert self.policy.keep_days is None or self.policy.keep_last is not None
+            without = replace(self.policy, keep_days=None, max_bytes=None)
+            assert not lost & set(self.kept(before, without))
+        # To prune again removes nothing more.
+        assert self.kept(after, self.policy) == after
+        self.backups = by_number(after)
+
+    def kept(self, backups, policy):
+        decisions = decide(backups, policy, self.now, self.zone)
+        return [decision.backup for decision in decisions if decision.keep]
+
+    def floor(self, good):
+        days = {}
+        for backup in sorted(good, key=lambda backup: (backup.created_at, backup.pk)):
+            days[backup.created_at.astimezone(self.zone).date()] = backup
+        return {days[day] for day in sorted(days)[-3:]}
+
+
+def by_number(backups):
+    return sorted(backups, key=lambda backup: backup.pk)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_years_of_everything(seed):
+    history = History(Random(seed))
+    for _ in range(150):
+        history.step()
+    assert history.happened["removed"] > 0
+
+
+@examples(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@given(random=st.randoms(use_true_random=False))
+def test_years_of_everything_whatever_comes(random):
+    history = History(random)
+    for _ in range(60):
+        history.step()
+
+
+def test_those_years_have_everything():
+    happened = Counter()
+    for seed in range(4, 10):
+        history = History(Random(seed))
+        for _ in range(150):
+            history.step()
+        happened += history.happened
+    assert min(happened[what] for what in ("outage", "clock", "damage", "settings", "pin")) > 9
+    assert happened["removed"] > 100
+    assert happened["taken from the floor"] > 0

@@ -308,6 +308,7 @@ class TestLook:
         def forbid(*arguments, **options):
             raise PermissionError(errno.EACCES, "Permission denied")
 
+        os.truncate(file, 0)
         monkeypatch.setattr(files.BackupDirectory, "flaw", forbid)
         assert backups.look(tenant) == []
         assert Backup.objects.get().is_good
