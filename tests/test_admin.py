@@ -365,6 +365,8 @@ class TestDeletingSelected:
         Backup.objects.filter(pk=ghost.pk).update(tenant_id="ghost")
         Backup.objects.filter(pk=bad.pk).update(file_name="../db.sqlite3")
         Backup.objects.filter(pk=failed.pk).update(status=Status.FAILED, file_name="")
+        # It would give those two their rows back.
+        backups.directory_of(acme).file("index.json").unlink()
         response = delete_selected(operator, [pinned, ghost, bad, good, failed, other, queued])
         errors = "\n".join(sorted(texts(response, messages.ERROR)))
         assert re.fullmatch(
@@ -385,6 +387,25 @@ class TestDeletingSelected:
         )
         logged = LogEntry.objects.values_list("object_id", flat=True)
         assert set(logged) == {str(pk) for pk in deleted}
+
+    def test_while_somebody_is_at_work_nobody_waits_for_each(
+        self, operator, tenant, directory, settings, monkeypatch
+    ):
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "BUSY_TIMEOUT": 0.1}
+        rows = [backups.create(tenant, COMMAND).backup for _ in range(3)]
+        delete, tried = backups.delete, []
+
+        def count(*arguments, **options):
+            tried.append(arguments)
+            delete(*arguments, **options)
+
+        monkeypatch.setattr(backups, "delete", count)
+        with lock.hold(directory, wait=0):
+            response = delete_selected(operator, rows)
+        assert len(tried) == 1
+        text = "Somebody is at work on the backups of acme already. Look again soon."
+        assert texts(response, messages.INFO) == [text] * 3
+        assert Backup.objects.good().count() == 3
 
     def test_what_the_hosts_own_models_protect_stays(self, operator, backup, file, monkeypatch):
         def protect(self, objs, request):

@@ -1446,6 +1446,17 @@ class TestDelete:
         assert Backup.objects.get() == kept
         assert Event.objects.get(action="deleted").actor == "ada"
 
+    def test_while_somebody_is_at_work_it_says_so_once(self, tenant, directory, visit, settings):
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "BUSY_TIMEOUT": 0.1}
+        ids = [make(tenant).pk for _ in range(3)]
+        with lock.hold(directory, wait=0):
+            answer = visit().post(f"{PAGE}/delete", {"backup": ids, "confirm": "yes"})
+        assert said(answer) == (
+            "A backup of Acme is being made or restored at this moment, so nothing was deleted. "
+            "Try again when that is complete."
+        )
+        assert Backup.objects.good().count() == 3
+
     def test_several_at_once_with_one_confirmation(self, tenant, directory, visit):
         ids = [make(tenant).pk for _ in range(3)]
         client = visit()
