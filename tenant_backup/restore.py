@@ -65,6 +65,9 @@ MAKE_ROOM = Text(
     "syncbackups."
 )
 
+CATALOG = (Backup, BackupSettings, Automation, Event)
+"""What has to be sound for the catalog to be of use."""
+
 RESTORED_AWAY = gettext_noop(
     "The database that holds the catalog was restored to a moment at which this backup was still "
     "to be made. Ask for it again."
@@ -459,8 +462,10 @@ class _Work:
             facts = sqlite.look(database, busy_timeout=WAIT_SECONDS)
         except DatabaseLocked as error:
             raise sqlite.in_use(database, []) from error
-        except DatabaseDamaged:
-            return  # to replace it as a file needs other things
+        except BackupError:
+            # A damaged one is replaced as a file, which needs other things. Whatever else it is,
+            # who wants the database alone says it better.
+            return
         with closing(self.open_backup()) as backup:
             facts.require_fit(backup)
             self.require_space(facts, facts.bytes_to_replace(backup))
@@ -1138,7 +1143,9 @@ def _catalog_is_usable(tenant: Tenant) -> bool:
         return False
     try:
         # To connect to one that is damaged would cost what a killed process left beside it.
-        sqlite.require_openable(tenant.database, busy_timeout=WAIT_SECONDS)
+        if sqlite.left_behind(_resolved(tenant.database)):
+            with sqlite.snapshot(tenant.database, busy_timeout=0, only_look=True) as seen:
+                seen.require_sound(model._meta.db_table for model in CATALOG)
     except DatabaseDamaged:
         return False
     except BackupError:
@@ -1156,7 +1163,7 @@ def _require_sound_catalog() -> None:
     """Raise `DatabaseError` where the catalog's own pages are damaged, whatever the others are."""
     connection = connections[conf.CATALOG_DATABASE]
     with connection.cursor() as cursor:
-        for model in (Backup, BackupSettings, Automation, Event):
+        for model in CATALOG:
             cursor.execute(f"PRAGMA integrity_check('{model._meta.db_table}')")
             if (found := cursor.fetchall()) != [("ok",)]:
                 raise DatabaseError(str(found[0][0]))

@@ -15,7 +15,7 @@ import shutil
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -128,6 +128,21 @@ class Snapshot:
     def wal_bytes(self) -> int:
         """The size of the database's write-ahead log, which cannot shrink while we read."""
         return _bytes_in(_log_of(self.database))
+
+    def require_sound(self, tables: Iterable[str]) -> None:
+        """Raise `DatabaseDamaged` where one of these tables is not sound, or not there."""
+        try:
+            for table in tables:
+                quoted = "'" + table.replace("'", "''") + "'"
+                found = self.connection.execute(f"PRAGMA integrity_check({quoted})").fetchone()
+                if found != ("ok",):
+                    raise DatabaseDamaged(
+                        "%(path)s is damaged: %(reason)s.", path=self.database, reason=found[0]
+                    )
+        except sqlite3.Error as error:
+            raise DatabaseDamaged(
+                "%(path)s is damaged: %(reason)s.", path=self.database, reason=error
+            ) from error
 
     @property
     def facts(self) -> Facts:
@@ -747,12 +762,12 @@ def _require_header(path: Path) -> None:
     """Raise `DatabaseDamaged` where opening the file would cost what lies beside it.
 
     An empty one is known by `stat` alone. Otherwise SQLite looks at it as at a file that never
-    changes and has no companions, so that it takes no note of the journal. Only "not a database" is
-    an answer then; anything else may be since somebody is writing to it.
+    changes and has no companions, so that it takes no note of them. Only "not a database" is an
+    answer then; anything else may be since somebody is writing to it.
     """
     size = path.stat().st_size
     if size > 1:
-        if not _bytes_in(_journal_of(path)):
+        if not left_behind(path):
             return
         try:
             with closing(_connect(path, "mode=ro&immutable=1", timeout=0)) as connection:

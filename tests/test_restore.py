@@ -147,7 +147,9 @@ class TestPerform:
         restored = restore.perform(restore.verify(restore.newest(tenant)))
         name = restored.safety_copy.file_name
         assert restored.undo == f"python manage.py restorebackup -- -odd {name}"
-        call_command(*shlex.split(restored.undo)[2:], "--no-input", verbosity=0)
+        name, *arguments = shlex.split(restored.undo)[2:]
+        call_command(name, "--no-input", *arguments, verbosity=0)
+        assert Backup.objects.filter(trigger=Trigger.RESTORE).count() == 2
 
     def test_want_of_space_for_the_safety_copy_is_said_before_there_is_a_row(self, tenant, made):
         """The backups are on another disk than the database, which has room."""

@@ -153,7 +153,7 @@ class CatalogCommand(BaseCommand):
         if file is None or not sqlite.left_behind(file):
             return
         try:
-            sqlite.require_openable(file, busy_timeout=conf.BUSY_TIMEOUT)
+            sqlite.require_openable(file, busy_timeout=0)
         except DatabaseDamaged as error:
             raise self.failure(str(error), as_json=as_json) from error
         except BackupError:

@@ -224,7 +224,7 @@ def _as_text(plan: Plan, safety_copy_to: Path | None) -> str:
     else:
         lines.append(f"  safety copy  of the present state, into {where}")
     if plan.users:
-        names = ", ".join(f"{user.pid} ({shown(user.name)})" for user in plan.users)
+        names = f",\n{' ' * 15}".join(f"{user.pid} ({shown(user.name)})" for user in plan.users)
         lines.append(f"  STOP FIRST   these processes have the database open: {names}")
     else:
         lines.append(
