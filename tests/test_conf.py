@@ -21,6 +21,8 @@ DEFAULTS: dict[str, Any] = {
     "INLINE_MAX_BYTES": 33_554_432,
     "CLUSTER": None,
     "BACK_UP_BEFORE_MIGRATE": False,
+    "HEARTBEAT_URL": None,
+    "HEARTBEAT_FAIL_URL": None,
 }
 
 WRONG: dict[str, list[Any]] = {
@@ -48,6 +50,8 @@ RIGHT: dict[str, list[Any]] = {
     "INLINE_MAX_BYTES": [0, 1, 10**12],
     "CLUSTER": [None, "long"],
     "BACK_UP_BEFORE_MIGRATE": [True, False],
+    "HEARTBEAT_URL": [None, "http://10.0.0.1/ping", "https://hc-ping.com/id?x=1"],
+    "HEARTBEAT_FAIL_URL": [None, "https://hc-ping.com/id/fail"],
 }
 
 

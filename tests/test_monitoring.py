@@ -1018,6 +1018,12 @@ class TestWhetherAllIsWell:
         # Also while nothing of it is news.
         assert monitoring.notify(NOW, ask_automation=lambda *_: condition) is is_well
 
+    def test_a_tenant_that_is_new_is_no_trouble(self, add_tenant, acme):
+        """The tick makes its settings within ten minutes."""
+        configure(acme, automatic=False)
+        add_tenant("new", database=False)
+        assert monitoring.notify(NOW)
+
 
 class TestTexts:
     def tenant(self, add_tenant, **fields):
