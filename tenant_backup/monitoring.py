@@ -281,6 +281,8 @@ def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
         _tell(bulletin, row, now)
     is_wrong = (
         len(tenants) < len(given)
+        # All gone at once: that is an accident.
+        or (not given and BackupSettings.objects.exists())
         or any(judgement.settings.alarm for judgement in judgements)
         or _some_cannot_be_judged(tenants, judgements)
         or absent

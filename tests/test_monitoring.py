@@ -994,7 +994,8 @@ class TestWhetherAllIsWell:
     """What the heartbeat goes by."""
 
     @pytest.mark.parametrize(
-        "trouble", [None, "failed", "automation", "absent", "not valid", "nonsense", "provider"]
+        "trouble",
+        [None, "failed", "automation", "absent", "not valid", "nonsense", "provider", "nobody"],
     )
     def test_is_returned(self, add_tenant, acme, trouble, monkeypatch):
         configure(acme, automatic=False, notify_email="")
@@ -1011,6 +1012,8 @@ class TestWhetherAllIsWell:
                 Tenants.tenants[0] = replace(acme, time_zone="Mars/Base")
             case "nonsense":
                 BackupSettings.objects.update(interval="yearly", automatic=True)
+            case "nobody":
+                Tenants.tenants.clear()
             case "provider":
                 monkeypatch.setattr(Tenants, "all_tenants", lambda self: 1 // 0)
         is_well = monitoring.notify(NOW, ask_automation=lambda *_: condition)
