@@ -155,9 +155,11 @@ def trouble(tenants: Iterable[Tenant], now: datetime | None = None) -> Standing 
     A pause is somebody's will. Whoever is kept waiting by it for too long is overdue.
     """
     there = standing(now)
+    if there.state not in (State.NOT_SET_UP, State.STALLED):
+        return None
     ids = [tenant.id for tenant in tenants if not fault_of(tenant)]
     is_wanted = BackupSettings.objects.filter(automatic=True, tenant_id__in=ids).exists()
-    return there if is_wanted and there.state in (State.NOT_SET_UP, State.STALLED) else None
+    return there if is_wanted else None
 
 
 def notify(now: datetime | None = None) -> bool:

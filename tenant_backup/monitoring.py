@@ -58,6 +58,9 @@ A_MOMENT = timedelta(minutes=1)
 
 EVER = datetime.min.replace(tzinfo=UTC)
 
+FEW = 500
+"""So many ids are asked for by name; of more, all are asked for."""
+
 GRAVE = {Alarm.FAILED.value, Alarm.OVERDUE.value}
 GRAVITY = [alarm.value for alarm in (Alarm.NONE, Alarm.MISSING, Alarm.FAILED, Alarm.OVERDUE)]
 
@@ -177,7 +180,7 @@ def _health_without_alarm(row: BackupSettings, *, automation_runs: bool) -> Heal
 
 def unlisted(given: Iterable[Tenant]) -> list[tuple[BackupSettings, Health]]:
     """The settings of those whom the provider does not list, which gives these; how they stand."""
-    listed = {tenant.id for tenant in given}
+    listed = {getattr(tenant, "id", None) for tenant in given}
     rows = [
         row for row in BackupSettings.objects.order_by("tenant_id") if row.tenant_id not in listed
     ]
@@ -278,8 +281,25 @@ def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
         and Automation.objects.filter(notified_at=last).update(notified_at=now)
     ):
         _tell(bulletin, row, now)
-    is_well = len(judgements) == len(given) and not any(each.settings.alarm for each in judgements)
-    return is_well and not absent and not (condition and condition.trouble)
+    is_wrong = (
+        len(tenants) < len(given)
+        # All gone at once: that is an accident.
+        or (not given and BackupSettings.objects.exists())
+        or any(judgement.settings.alarm for judgement in judgements)
+        or _some_cannot_be_judged(tenants, judgements)
+        or absent
+        or (condition and condition.trouble)
+    )
+    return not is_wrong
+
+
+def _some_cannot_be_judged(tenants: Sequence[Tenant], judgements: Sequence[Judgement]) -> bool:
+    """Whether there is nonsense in a row; who has no settings yet is only new."""
+    if len(judgements) == len(tenants):
+        return False
+    judged = {judgement.tenant.id for judgement in judgements}
+    others = [tenant.id for tenant in tenants if tenant.id not in judged]
+    return BackupSettings.objects.filter(tenant_id__in=others).exists()
 
 
 def _bulletin(
@@ -320,8 +340,10 @@ def _states(judgements: Sequence[Judgement]) -> dict[str, TenantState]:
     """What was told of these tenants; where nothing was, or nothing is wrong, an empty state."""
     alarmed = [each.tenant.id for each in judgements if each.findings or each.settings.alarm]
     states = {each.tenant.id: TenantState(tenant_id=each.tenant.id) for each in judgements}
-    told = Q(lost_told__gt=0) | Q(tenant_id__in=alarmed)
-    for row in TenantState.objects.filter(told):
+    rows = TenantState.objects.all()
+    if len(alarmed) <= FEW:
+        rows = rows.filter(Q(lost_told__gt=0) | Q(tenant_id__in=alarmed))
+    for row in rows:
         if row.tenant_id in states:
             states[row.tenant_id] = row
     return states
@@ -450,7 +472,7 @@ def _news_of(judgement: Judgement, state: TenantState, now: datetime) -> News | 
         return News(judgement, last_told_at=last) if is_reminder else None
     if _gravity(alarm) < _gravity(row.told):
         return News(judgement, has_recovered) if has_recovered else None
-    if row.told == Alarm.FAILED or _is_calm(row.told_at, now):
+    if row.told == Alarm.FAILED or _calm_is_over(row.told_at, now):
         return News(judgement)
     return None
 
@@ -464,7 +486,7 @@ def _lost_more(row: BackupSettings, state: TenantState) -> bool:
     )
 
 
-def _is_calm(told_at: datetime | None, now: datetime) -> bool:
+def _calm_is_over(told_at: datetime | None, now: datetime) -> bool:
     return told_at is None or not now - CALM < told_at <= now
 
 
@@ -484,7 +506,7 @@ def _news_of_automation(
     if condition.trouble:
         if condition.trouble == row.told:
             return condition if _is_due(row.told_at, now) else None
-        return condition if row.told or _is_calm(row.told_at, now) else None
+        return condition if row.told or _calm_is_over(row.told_at, now) else None
     if row.told and condition.is_running:
         return condition
     if row.told:

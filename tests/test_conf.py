@@ -21,6 +21,8 @@ DEFAULTS: dict[str, Any] = {
     "INLINE_MAX_BYTES": 33_554_432,
     "CLUSTER": None,
     "BACK_UP_BEFORE_MIGRATE": False,
+    "HEARTBEAT_URL": None,
+    "HEARTBEAT_FAIL_URL": None,
 }
 
 WRONG: dict[str, list[Any]] = {
@@ -36,6 +38,15 @@ WRONG: dict[str, list[Any]] = {
     "INLINE_MAX_BYTES": [None, "", "1024", -1, 1.5, 1024.0, True, False],
     "CLUSTER": ["", 0, 1, True, False, ["long"]],
     "BACK_UP_BEFORE_MIGRATE": [None, "", "True", "no", 0, 1],
+    "HEARTBEAT_URL": ["", "hc-ping.com/id", "ftp://host/id", "file:///id", "http:///id", 0, True],
+    "HEARTBEAT_FAIL_URL": [
+        "",
+        "http://",
+        "//host/id",
+        ["https://host/id"],
+        "http://[",
+        b"http://h",
+    ],
 }
 
 RIGHT: dict[str, list[Any]] = {
@@ -48,6 +59,8 @@ RIGHT: dict[str, list[Any]] = {
     "INLINE_MAX_BYTES": [0, 1, 10**12],
     "CLUSTER": [None, "long"],
     "BACK_UP_BEFORE_MIGRATE": [True, False],
+    "HEARTBEAT_URL": [None, "http://10.0.0.1/ping", "https://hc-ping.com/id?x=1"],
+    "HEARTBEAT_FAIL_URL": [None, "https://hc-ping.com/id/fail"],
 }
 
 
@@ -74,7 +87,8 @@ def test_a_wrong_value_is_refused_in_a_sentence_with_its_key(settings, key, wron
         getattr(conf, key)
     sentence = str(refusal.value)
     assert sentence.startswith(f"TENANT_BACKUP['{key}'] must be ")
-    assert sentence.endswith(f", not {wrong!r}.")
+    is_secret = getattr(Conf, key).is_secret
+    assert sentence.endswith(", which it is not." if is_secret else f", not {wrong!r}.")
 
 
 def test_a_wrong_value_spoils_no_other_setting(settings):

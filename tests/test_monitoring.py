@@ -1007,7 +1007,8 @@ class TestWhetherAllIsWell:
     """What the heartbeat goes by."""
 
     @pytest.mark.parametrize(
-        "trouble", [None, "failed", "automation", "absent", "not valid", "nonsense", "provider"]
+        "trouble",
+        [None, "failed", "automation", "absent", "not valid", "nonsense", "provider", "nobody"],
     )
     def test_is_returned(self, add_tenant, acme, trouble, monkeypatch):
         configure(acme, automatic=False, notify_email="")
@@ -1024,12 +1025,20 @@ class TestWhetherAllIsWell:
                 Tenants.tenants[0] = replace(acme, time_zone="Mars/Base")
             case "nonsense":
                 BackupSettings.objects.update(interval="yearly", automatic=True)
+            case "nobody":
+                Tenants.tenants.clear()
             case "provider":
                 monkeypatch.setattr(Tenants, "all_tenants", lambda self: 1 // 0)
         is_well = monitoring.notify(NOW, ask_automation=lambda *_: condition)
         assert is_well is (trouble is None)
         # Also while nothing of it is news.
         assert monitoring.notify(NOW, ask_automation=lambda *_: condition) is is_well
+
+    def test_a_tenant_that_is_new_is_no_trouble(self, add_tenant, acme):
+        """The tick makes its settings within ten minutes."""
+        configure(acme, automatic=False)
+        add_tenant("new", database=False)
+        assert monitoring.notify(NOW)
 
 
 class TestTexts:

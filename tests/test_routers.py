@@ -6,10 +6,10 @@ from django.contrib.auth.models import Permission, User
 from django.db import router
 from django_q.models import OrmQ, Schedule, Task
 
-from tenant_backup.models import Automation, Backup, BackupSettings, Event
+from tenant_backup.models import Automation, Backup, BackupSettings, Event, TenantState
 from tenant_backup.routers import CatalogRouter
 
-OURS = [Automation, Backup, BackupSettings, Event, OrmQ, Schedule, Task]
+OURS = [Automation, Backup, BackupSettings, Event, OrmQ, Schedule, Task, TenantState]
 OTHERS = [User, Permission]
 
 
