@@ -166,8 +166,10 @@ def _has_permissions_of_operators(request: HttpRequest) -> bool:
     user: Any = request.user
     if not user.is_active:
         return False
-    is_staff = getattr(user, "is_staff", False)
-    return bool(user.is_superuser or (is_staff and user.has_module_perms("tenant_backup")))
+    # A host's own model of users need not have these.
+    if getattr(user, "is_superuser", False):
+        return True
+    return bool(getattr(user, "is_staff", False) and user.has_module_perms("tenant_backup"))
 
 
 def _is_user_of_a_tenant(provider: TenantProvider, request: HttpRequest) -> bool:

@@ -483,6 +483,20 @@ def test_w004_another_pattern_answers_the_pages_address(settings, taker):
     assert run_without_database() == []
 
 
+@pytest.mark.parametrize(
+    "ours",
+    [
+        path("below/", include("tenant_backup.urls")),
+        path("", include("tenant_backup.urls", namespace="copies")),
+        path("", include(([OURS], "host"))),  # where its name is another, nothing is known
+    ],
+    ids=["prefix", "namespace", "nested"],
+)
+def test_the_page_may_be_elsewhere(settings, ours):
+    settings.ROOT_URLCONF = (ADMIN, ours)
+    assert run_without_database() == []
+
+
 def test_the_pages_address_is_found_below_a_prefix(settings):
     with override_script_prefix("/app/"):
         assert run_without_database() == []
