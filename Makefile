@@ -33,7 +33,7 @@ demo: $(VENV)/installed
 	$(BIN)/python manage.py demo --port $(PORT) $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
