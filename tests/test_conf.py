@@ -21,6 +21,7 @@ DEFAULTS: dict[str, Any] = {
     "INLINE_MAX_BYTES": 33_554_432,
     "CLUSTER": None,
     "BACK_UP_BEFORE_MIGRATE": False,
+    "HISTORY_DAYS": 730,
 }
 
 WRONG: dict[str, list[Any]] = {
@@ -36,6 +37,7 @@ WRONG: dict[str, list[Any]] = {
     "INLINE_MAX_BYTES": [None, "", "1024", -1, 1.5, 1024.0, True, False],
     "CLUSTER": ["", 0, 1, True, False, ["long"]],
     "BACK_UP_BEFORE_MIGRATE": [None, "", "True", "no", 0, 1],
+    "HISTORY_DAYS": [None, "", "730", 0, -1, 1.5, True, False],
 }
 
 RIGHT: dict[str, list[Any]] = {
@@ -48,6 +50,7 @@ RIGHT: dict[str, list[Any]] = {
     "INLINE_MAX_BYTES": [0, 1, 10**12],
     "CLUSTER": [None, "long"],
     "BACK_UP_BEFORE_MIGRATE": [True, False],
+    "HISTORY_DAYS": [1, 730, 36_500],
 }
 
 
