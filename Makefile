@@ -34,7 +34,7 @@ demo: $(VENV)/installed
 	$(BIN)/python manage.py demo --port $(PORT) $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 # Its short form is part of the tests. ARGS="--only kills --seed 7" for one kind, and once more the same.
 torture: $(VENV)/installed-dev

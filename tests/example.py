@@ -27,7 +27,7 @@ class Project:
     def environment(self) -> dict[str, str]:
         ours = {
             "EXAMPLE_DATA": str(self.data),
-            "DJANGO_SETTINGS_MODULE": "example_project.settings",
+            "DJANGO_SETTINGS_MODULE": "tests.example_settings",
         }
         return os.environ | ours | {"PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"}
 

@@ -19,7 +19,7 @@ if os.environ.get("TEST_CONTROL") != "postgresql":
             "NAME": HOST / "control.sqlite3",
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
-                "timeout": 20,
+                "timeout": float(os.environ.get("TEST_CONTROL_TIMEOUT", "20")),
                 "init_command": f"PRAGMA journal_mode={JOURNAL_MODE}; PRAGMA synchronous=NORMAL;",
             },
         }

@@ -23,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "BACK_UP_BEFORE_MIGRATE": False,
     "HEARTBEAT_URL": None,
     "HEARTBEAT_FAIL_URL": None,
+    "HISTORY_DAYS": 730,
 }
 
 WRONG: dict[str, list[Any]] = {
@@ -47,6 +48,7 @@ WRONG: dict[str, list[Any]] = {
         "http://[",
         b"http://h",
     ],
+    "HISTORY_DAYS": [None, "", "730", 0, -1, 1.5, True, False],
 }
 
 RIGHT: dict[str, list[Any]] = {
@@ -61,6 +63,7 @@ RIGHT: dict[str, list[Any]] = {
     "BACK_UP_BEFORE_MIGRATE": [True, False],
     "HEARTBEAT_URL": [None, "http://10.0.0.1/ping", "https://hc-ping.com/id?x=1"],
     "HEARTBEAT_FAIL_URL": [None, "https://hc-ping.com/id/fail"],
+    "HISTORY_DAYS": [1, 730, 36_500],
 }
 
 

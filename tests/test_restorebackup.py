@@ -1086,7 +1086,7 @@ class TestSingleTenant:
         statements = {"wal": "SELECT 1 FROM notes", "delete": "BEGIN IMMEDIATE"}
         user = Process(USER, site.directory / "control.sqlite3", statements[mode])
         assert user.line() == "held"
-        done = restore(site, "default", "1", "--no-input")
+        done = restore(site, "default", "1", "--no-input", TEST_CONTROL_TIMEOUT="1")
         assert done.returncode == 1
         user.end()
         assert self.notes(site) == ["before", "between", "after"]

@@ -367,7 +367,8 @@ class TestOutcome:
             assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", backup[field])
         assert len(backup) == 12
         assert [tenant["id"] for tenant in answer["tenants"]] == ["acme"]
-        assert host.catalog() == [backup]
+        listed = json.loads(host.run("listbackups", "--json").stdout)["backups"]
+        assert listed == host.catalog() == [backup]
 
     def test_plain_lines_where_there_is_no_terminal(self, host):
         host.add_tenant()
