@@ -35,7 +35,7 @@ def do(kind, number, name, seed):
                 name, random.Random(f"{seed}/{kind}/{number}"), Path(folder), prepared[kind]
             )
         except pytest.skip.Exception as reason:
-            return SKIPPED, str(reason), Counter()
+            return SKIPPED, str(reason).splitlines()[0], Counter()
         except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - it was not survived
             place = traceback.extract_tb(error.__traceback__)[-1]
             kind_of = type(error).__name__
@@ -120,7 +120,9 @@ class Torture:
             try:
                 prepared[kind] = module.prepare(Path(folder), short=self.options.short)
             except pytest.skip.Exception as reason:
-                self.rows.append((kind, len(names), 0, len(names), 0, 0, str(reason)))
+                self.rows.append(
+                    (kind, len(names), 0, len(names), 0, 0, str(reason).splitlines()[0])
+                )
                 return
             try:
                 gc.collect()
