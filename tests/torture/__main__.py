@@ -3,7 +3,6 @@
 import argparse
 import gc
 import importlib
-import multiprocessing
 import os
 import random
 import signal
@@ -11,8 +10,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Pipe, wait
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +35,71 @@ def do(kind, number, name, seed):
                 name, random.Random(f"{seed}/{kind}/{number}"), Path(folder), prepared[kind]
             )
         except pytest.skip.Exception as reason:
-            return SKIPPED, str(reason), Counter()
+            return SKIPPED, str(reason).splitlines()[0], Counter()
         except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - it was not survived
             place = traceback.extract_tb(error.__traceback__)[-1]
             kind_of = type(error).__name__
             where = f"{Path(place.filename).name}:{place.lineno}"
             return "failed", f"{kind_of} at {where}: {error or place.line}", Counter()
     return SURVIVED, "", found or Counter()
+
+
+def side_by_side(work, numbers, jobs):
+    """Do some work for each number, in so many forks of this process; what comes of each.
+
+    Each fork takes the next number from a pipe, and answers through another. A pool would need
+    semaphores, which not every user of every machine may make.
+    """
+    tasks, fill = os.pipe()
+    os.write(fill, b"".join(number.to_bytes(4, "big") for number in numbers))
+    os.close(fill)
+    begun, children = {}, []
+    for _ in range(min(jobs, len(numbers))):
+        answers, ours = Pipe(duplex=False)
+        sys.stdout.flush()
+        child = os.fork()
+        if not child:
+            work_off(work, tasks, ours)
+        ours.close()
+        begun[answers] = None
+        children.append(child)
+    os.close(tasks)
+    try:
+        while begun:
+            for answers in wait(begun):
+                try:
+                    number, *outcome = answers.recv()
+                except EOFError:
+                    if (number := begun.pop(answers)) is not None:
+                        yield number, ("failed", "The trial's own process died.", Counter())
+                    continue
+                begun[answers] = None if outcome else number
+                if outcome:
+                    yield number, outcome[0]
+    finally:
+        # Whoever ends us waits for what is going on.
+        for child in children if begun else ():
+            os.kill(child, signal.SIGTERM)
+        for child in children:
+            os.waitpid(child, 0)
+
+
+def work_off(work, tasks, answers):
+    """What a fork does: it says what it begins, and what came of it."""
+    is_over = []
+    for signaled in (signal.SIGTERM, signal.SIGINT):
+        # A trial is brought to its end, so that no disk stays mounted.
+        signal.signal(signaled, lambda *arguments: is_over.append(arguments))
+    try:
+        while not is_over and (task := os.read(tasks, 4)):
+            number = int.from_bytes(task, "big")
+            answers.send((number,))
+            answers.send((number, work(number)))
+    except BaseException:  # noqa: BLE001 - of a fork nothing may come back
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(0)
 
 
 class Torture:
@@ -64,7 +120,9 @@ class Torture:
             try:
                 prepared[kind] = module.prepare(Path(folder), short=self.options.short)
             except pytest.skip.Exception as reason:
-                self.rows.append((kind, len(names), 0, len(names), 0, 0, str(reason)))
+                self.rows.append(
+                    (kind, len(names), 0, len(names), 0, 0, str(reason).splitlines()[0])
+                )
                 return
             try:
                 gc.collect()
@@ -97,21 +155,17 @@ class Torture:
         )
 
     def outcomes(self, kind, names, jobs):
-        seed = self.options.seed
-        context = multiprocessing.get_context("fork")
-        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-            futures = [(pair, pool.submit(do, kind, *pair, seed)) for pair in names]
-            try:
-                for done, (pair, future) in enumerate(futures, start=1):
-                    try:
-                        yield pair, future.result()
-                    except BrokenProcessPool as error:
-                        yield pair, ("failed", f"The trial's own process died: {error}", Counter())
-                    if sys.stderr.isatty():
-                        print(f"\r{kind}: {done} of {len(names)} ", end="", file=sys.stderr)
-            finally:
-                # Whoever ends us waits for what is going on, so that no disk stays mounted.
-                pool.shutdown(cancel_futures=True)
+        """Do the trials, several side by side; what came of each, as they end."""
+        named = dict(names)
+
+        def work(number):
+            return do(kind, number, named[number], self.options.seed)
+
+        outcomes = side_by_side(work, list(named), jobs)
+        for done, (number, outcome) in enumerate(outcomes, start=1):
+            yield (number, named[number]), outcome
+            if sys.stderr.isatty():
+                print(f"\r{kind}: {done} of {len(names)} ", end="", file=sys.stderr, flush=True)
         if sys.stderr.isatty():
             print("\r", end="", file=sys.stderr)
 
