@@ -878,7 +878,8 @@ class FewerPages(Paginator):  # type: ignore[type-arg]
 
     @cached_property
     def count(self) -> int:
-        return self.object_list[: self.MOST].count()
+        rows: QuerySet[Any] = self.object_list[: self.MOST]  # type: ignore[assignment]
+        return rows.count()
 
 
 class MonthFilter(admin.SimpleListFilter):
