@@ -433,6 +433,7 @@ TONES = {
     Health.ABSENT: "error",
     Health.OVERDUE: "error",
     Health.FAILED: "error",
+    Health.FUTURE: "error",
     Health.LOST: "error",
     Health.NO_BACKUP: "warning",
     Health.STOPPED: "warning",

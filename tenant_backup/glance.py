@@ -72,7 +72,8 @@ def at_a_glance(judgement: Judgement, *, automation_runs: bool, has_room: bool) 
     findings: dict[Alarm, Finding] = {}
     for finding in judgement.findings:
         findings.setdefault(finding.alarm, finding)
-    settings, lost = judgement.settings, findings.get(Alarm.MISSING)
+    settings = judgement.settings
+    lost = findings.get(Alarm.MISSING) or findings.get(Alarm.FUTURE)
     if Alarm.FAILED in findings:
         return Glance(Kind.FAILED, findings[Alarm.FAILED], lost)
     if not settings.last_good_at:

@@ -80,6 +80,7 @@ class Alarm(models.TextChoices):
 
     NONE = "", _("all well")
     MISSING = "missing", _("backups missing or damaged")
+    FUTURE = "future", _("only backups dated in the future")
     FAILED = "failed", _("failed")
     OVERDUE = "overdue", _("overdue")
 
@@ -101,14 +102,19 @@ class Health(models.IntegerChoices):
     STOPPED = 4, _("automation does not run")
     NO_BACKUP = 5, _("no backup yet")
     LOST = 6, _("backups missing or damaged")
-    FAILED = 7, _("failed")
-    OVERDUE = 8, _("overdue")
-    ABSENT = 9, _("disappeared")
+    FUTURE = 7, _("only backups dated in the future")
+    FAILED = 8, _("failed")
+    OVERDUE = 9, _("overdue")
+    ABSENT = 10, _("disappeared")
 
     @classmethod
     def of_alarm(cls, alarm: str) -> Health:
         """The health of a tenant with this alarm, whatever else there is to say."""
-        known = {Alarm.OVERDUE.value: cls.OVERDUE, Alarm.MISSING.value: cls.LOST}
+        known = {
+            Alarm.OVERDUE.value: cls.OVERDUE,
+            Alarm.FUTURE.value: cls.FUTURE,
+            Alarm.MISSING.value: cls.LOST,
+        }
         return known.get(alarm, cls.FAILED)
 
     @property

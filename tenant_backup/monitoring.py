@@ -62,7 +62,10 @@ FEW = 500
 """So many ids are asked for by name; of more, all are asked for."""
 
 GRAVE = {Alarm.FAILED.value, Alarm.OVERDUE.value}
-GRAVITY = [alarm.value for alarm in (Alarm.NONE, Alarm.MISSING, Alarm.FAILED, Alarm.OVERDUE)]
+GRAVITY = [
+    alarm.value
+    for alarm in (Alarm.NONE, Alarm.FUTURE, Alarm.MISSING, Alarm.FAILED, Alarm.OVERDUE)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,7 @@ class Judgement:
 
     def health(self, *, automation_runs: bool) -> Health:
         """The same in one word; while automation does not run, nobody who waits for it is well."""
-        is_lost = self.settings.missing or self.settings.last_good_at
-        # Where all good backups are dated in the future, none is lost, and there is none to count.
-        if self.findings and (self.alarm != Alarm.MISSING or is_lost):
+        if self.findings:
             return Health.of_alarm(self.alarm)
         return _health_without_alarm(self.settings, automation_runs=automation_runs)
 
@@ -412,7 +413,7 @@ def _judge(
             "none of them counts."
         )
         values = {"time": in_words(settings.last_future_at, tenant)}
-        findings.append(Finding(Alarm.MISSING, text % values))
+        findings.append(Finding(Alarm.FUTURE, text % values))
     return Judgement(tenant, settings, tuple(findings), is_under_way)
 
 

@@ -119,6 +119,11 @@ def _counted(kind: str, number: int) -> str:
             "backups of %(number)d tenants missing or damaged",
             number,
         ),
+        Alarm.FUTURE: lambda: ngettext(
+            "%(number)d tenant with nothing but backups dated in the future",
+            "%(number)d tenants with nothing but backups dated in the future",
+            number,
+        ),
         RECOVERED: lambda: ngettext(
             "%(number)d tenant recovered", "%(number)d tenants recovered", number
         ),

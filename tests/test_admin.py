@@ -610,10 +610,10 @@ class TestBackingUpNow:
         assert Backup.objects.good().count() == 1
 
     def test_pruning_that_fails_is_told(self, operator, tenant, monkeypatch):
-        def fail(tenant, **options):
+        def fail(*arguments, **options):
             raise BackupError("The disk is gone.")
 
-        monkeypatch.setattr(backups, "prune", fail)
+        monkeypatch.setattr(backups, "_prune", fail)
         response = act(operator, "backupsettings", "back_up_now", settings_of(tenant))
         assert texts(response, messages.WARNING) == [
             "Tenant acme: The backup is complete, but pruning failed: The disk is gone."
@@ -1225,8 +1225,9 @@ class TestFleet:
         assert response.context["cl"].result_count == 1000
         assert len(response.context["cl"].result_list) == 100
         # The session and the user; the ids; the two of monitoring; the two counts and the page of
-        # the list; the states and the backups of the header; automation's row and its schedule.
-        assert len(few) == len(many) == 12
+        # the list; the states and the backups of the header; automation's row, its schedule, and what waits in
+        # vain for a worker.
+        assert len(few) == len(many) == 13
 
     def test_a_state_is_that_of_now_and_not_of_the_last_tick(self, operator, fleet, add_tenant):
         """What an action has done is seen at once, with a cluster or without."""

@@ -1197,7 +1197,7 @@ class Year:
             for item in names:
                 if item.name.endswith(".sqlite3"):
                     found[item.name] = item.stat().st_size
-                elif item.name != ".lock":
+                elif item.name not in (".lock", ".gitignore", "index.json"):
                     beside.add(item.name)
         running = account.active if account.active and account.active.status == "running" else None
         files = {e.file_name: e.size for e in entries.values() if e.file_is_there}
