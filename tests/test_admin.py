@@ -592,10 +592,10 @@ class TestBackingUpNow:
         assert Backup.objects.good().count() == 1
 
     def test_pruning_that_fails_is_told(self, operator, tenant, monkeypatch):
-        def fail(tenant, **options):
+        def fail(*arguments):
             raise BackupError("The disk is gone.")
 
-        monkeypatch.setattr(backups, "prune", fail)
+        monkeypatch.setattr(backups, "_prune", fail)
         response = act(operator, "backupsettings", "back_up_now", settings_of(tenant))
         assert texts(response, messages.WARNING) == [
             "Tenant acme: The backup is complete, but pruning failed: The disk is gone."
