@@ -63,8 +63,7 @@ FEW = 500
 
 GRAVE = {Alarm.FAILED.value, Alarm.OVERDUE.value}
 GRAVITY = [
-    alarm.value
-    for alarm in (Alarm.NONE, Alarm.FUTURE, Alarm.MISSING, Alarm.FAILED, Alarm.OVERDUE)
+    alarm.value for alarm in (Alarm.NONE, Alarm.FUTURE, Alarm.MISSING, Alarm.FAILED, Alarm.OVERDUE)
 ]
 
 

@@ -444,7 +444,7 @@ class TestMissing:
 
         def look_then_remove(self, name):
             monitoring.notify()
-            seen.extend(Backup.objects.exclude(missing_at=None))
+            seen.extend(Backup.objects.being_deleted())
             remove(self, name)
 
         monkeypatch.setattr(backups.BackupDirectory, "remove", look_then_remove)
