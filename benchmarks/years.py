@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -140,7 +141,7 @@ def report(database: Path, requests: int, ticks: int) -> None:
 
     print("\nthe operator's list of events, seconds of the processor:")
     for name, query in pages.items():
-        print(f"  {name}: {median(lambda query=query: visit(query), requests):.3f}", flush=True)
+        print(f"  {name}: {median(partial(visit, query), requests):.3f}", flush=True)
 
     print("\nqueries, milliseconds of the processor:")
     acme = Backup.objects.for_tenant("tenant7")

@@ -802,7 +802,8 @@ class FewerPages(Paginator):  # type: ignore[type-arg]
 
     @cached_property
     def count(self) -> int:
-        return self.object_list[: self.MOST].count()
+        rows = cast("QuerySet[Any]", self.object_list)
+        return rows[: self.MOST].count()
 
 
 class MonthFilter(admin.SimpleListFilter):

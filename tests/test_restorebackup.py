@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import (
     AS_ROOT,
     NOBODY,
+    Host,
     Process,
     make_database,
     names_in,
@@ -84,11 +85,27 @@ def mode(request):
     return request.param
 
 
+@pytest.fixture(scope="session")
+def backed_up(tmp_path_factory, migrated_catalog):
+    """A host whose tenant has one backup, to be copied."""
+    host = new_host(tmp_path_factory, migrated_catalog)
+    host.add_tenant()
+    done = host.run("runbackup")
+    assert done.returncode == 0, done.stderr
+    return host
+
+
+def new_host(tmp_path_factory, migrated_catalog):
+    directory = tmp_path_factory.mktemp("host")
+    shutil.copy(migrated_catalog, directory / "control.sqlite3")
+    return Host(directory)
+
+
 @pytest.fixture
-def root(host):
+def root(host, backed_up):
     """A tenant with one backup, and ten rows more since."""
-    root = host.add_tenant()
-    assert host.run("runbackup").returncode == 0
+    shutil.copytree(backed_up.directory, host.directory, dirs_exist_ok=True)
+    root = host.tenants / "acme"
     add_rows(root / "db.sqlite3")
     return root
 
@@ -688,13 +705,29 @@ class TestFullDisk:
 class TestSingleTenant:
     """The catalog lies in the very database that is restored."""
 
+    @pytest.fixture(scope="class")
+    def sites(self, tmp_path_factory, migrated_catalog):
+        """Sites as below by their journal mode, to be copied."""
+        return {
+            mode: self.make(new_host(tmp_path_factory, migrated_catalog), mode)
+            for mode in JOURNAL_MODES
+        }
+
     @pytest.fixture
-    def site(self, host, mode):
+    def site(self, host, sites, mode):
         """Two backups of the site; a row in `notes` was written before, one between, one after."""
-        host.environment |= {
+        shutil.copytree(sites[mode].directory, host.directory, dirs_exist_ok=True)
+        host.environment |= self.settings(mode)
+        return host
+
+    def settings(self, mode):
+        return {
             "TEST_PROVIDER": "tenant_backup.tenants.SingleTenant",
             "TEST_JOURNAL_MODE": mode,
         }
+
+    def make(self, host, mode):
+        host.environment |= self.settings(mode)
         with closing(sqlite3.connect(host.directory / "control.sqlite3")) as connection:
             connection.execute(f"PRAGMA journal_mode = {mode}")
         host.query("CREATE TABLE notes (text)")
