@@ -702,40 +702,42 @@ class TestFullDisk:
         assert state(cramped / "db.sqlite3") == new
 
 
+@pytest.fixture(scope="session")
+def sites(tmp_path_factory, migrated_catalog):
+    """By their journal mode, hosts with two backups and rows in `notes`, to be copied."""
+    return {
+        mode: new_site(new_host(tmp_path_factory, migrated_catalog), mode) for mode in JOURNAL_MODES
+    }
+
+
+def new_site(host, mode):
+    host.environment |= single_tenant(mode)
+    with closing(sqlite3.connect(host.directory / "control.sqlite3")) as connection:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+    host.query("CREATE TABLE notes (text)")
+    for text, options in (("before", []), ("between", ["--label", "x", "--pin"])):
+        host.query("INSERT INTO notes VALUES (?)", text)
+        done = host.run("runbackup", *options)
+        assert done.returncode == 0, done.stderr
+    host.query("INSERT INTO notes VALUES ('after')")
+    return host
+
+
+def single_tenant(mode):
+    return {
+        "TEST_PROVIDER": "tenant_backup.tenants.SingleTenant",
+        "TEST_JOURNAL_MODE": mode,
+    }
+
+
 class TestSingleTenant:
     """The catalog lies in the very database that is restored."""
-
-    @pytest.fixture(scope="class")
-    def sites(self, tmp_path_factory, migrated_catalog):
-        """Sites as below by their journal mode, to be copied."""
-        return {
-            mode: self.make(new_host(tmp_path_factory, migrated_catalog), mode)
-            for mode in JOURNAL_MODES
-        }
 
     @pytest.fixture
     def site(self, host, sites, mode):
         """Two backups of the site; a row in `notes` was written before, one between, one after."""
         shutil.copytree(sites[mode].directory, host.directory, dirs_exist_ok=True)
-        host.environment |= self.settings(mode)
-        return host
-
-    def settings(self, mode):
-        return {
-            "TEST_PROVIDER": "tenant_backup.tenants.SingleTenant",
-            "TEST_JOURNAL_MODE": mode,
-        }
-
-    def make(self, host, mode):
-        host.environment |= self.settings(mode)
-        with closing(sqlite3.connect(host.directory / "control.sqlite3")) as connection:
-            connection.execute(f"PRAGMA journal_mode = {mode}")
-        host.query("CREATE TABLE notes (text)")
-        for text, options in (("before", []), ("between", ["--label", "x", "--pin"])):
-            host.query("INSERT INTO notes VALUES (?)", text)
-            done = host.run("runbackup", *options)
-            assert done.returncode == 0, done.stderr
-        host.query("INSERT INTO notes VALUES ('after')")
+        host.environment |= single_tenant(mode)
         return host
 
     def notes(self, site):
