@@ -610,11 +610,7 @@ class TestBackingUpNow:
         assert Backup.objects.good().count() == 1
 
     def test_pruning_that_fails_is_told(self, operator, tenant, monkeypatch):
-<<<<<<< HEAD
         def fail(*arguments, **options):
-=======
-        def fail(*arguments):
->>>>>>> wt-b
             raise BackupError("The disk is gone.")
 
         monkeypatch.setattr(backups, "_prune", fail)

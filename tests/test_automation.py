@@ -460,6 +460,15 @@ class TestMake:
         assert (row.status, row.error) == (Status.FAILED, said)
         assert str(tenant.database) in said
 
+    def test_a_failure_leaves_nothing_in_django_q2s_table(self, add_tenant):
+        tenant = add_tenant(database=False)
+        backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC)
+        automation.async_task(
+            automation.MAKE, backup.pk, q_options={**automation._options(), "sync": True}
+        )
+        assert Backup.objects.get().status == Status.FAILED
+        assert not Task.objects.exists()
+
     def test_where_not_even_a_row_says_it_it_is_raised(self, tenant):
         backup = backups.request(tenant, MANUAL)
         with transaction.atomic(), pytest.raises(BackupError, match="transaction"):

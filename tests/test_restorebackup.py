@@ -18,6 +18,7 @@ import pytest
 from tests.conftest import (
     AS_ROOT,
     NOBODY,
+    Host,
     Process,
     make_database,
     names_in,
@@ -85,11 +86,27 @@ def mode(request):
     return request.param
 
 
+@pytest.fixture(scope="session")
+def backed_up(tmp_path_factory, migrated_catalog):
+    """A host whose tenant has one backup, to be copied."""
+    host = new_host(tmp_path_factory, migrated_catalog)
+    host.add_tenant()
+    done = host.run("runbackup")
+    assert done.returncode == 0, done.stderr
+    return host
+
+
+def new_host(tmp_path_factory, migrated_catalog):
+    directory = tmp_path_factory.mktemp("host")
+    shutil.copy(migrated_catalog, directory / "control.sqlite3")
+    return Host(directory)
+
+
 @pytest.fixture
-def root(host):
+def root(host, backed_up):
     """A tenant with one backup, and ten rows more since."""
-    root = host.add_tenant()
-    assert host.run("runbackup").returncode == 0
+    shutil.copytree(backed_up.directory, host.directory, dirs_exist_ok=True)
+    root = host.tenants / "acme"
     add_rows(root / "db.sqlite3")
     return root
 
@@ -910,24 +927,42 @@ class TestFullDisk:
         assert state(cramped / "db.sqlite3") == new
 
 
+@pytest.fixture(scope="session")
+def sites(tmp_path_factory, migrated_catalog):
+    """By their journal mode, hosts with two backups and rows in `notes`, to be copied."""
+    return {
+        mode: new_site(new_host(tmp_path_factory, migrated_catalog), mode) for mode in JOURNAL_MODES
+    }
+
+
+def new_site(host, mode):
+    host.environment |= single_tenant(mode)
+    with closing(sqlite3.connect(host.directory / "control.sqlite3")) as connection:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+    host.query("CREATE TABLE notes (text)")
+    for text, options in (("before", []), ("between", ["--label", "x", "--pin"])):
+        host.query("INSERT INTO notes VALUES (?)", text)
+        done = host.run("runbackup", *options)
+        assert done.returncode == 0, done.stderr
+    host.query("INSERT INTO notes VALUES ('after')")
+    return host
+
+
+def single_tenant(mode):
+    return {
+        "TEST_PROVIDER": "tenant_backup.tenants.SingleTenant",
+        "TEST_JOURNAL_MODE": mode,
+    }
+
+
 class TestSingleTenant:
     """The catalog lies in the very database that is restored."""
 
     @pytest.fixture
-    def site(self, host, mode):
+    def site(self, host, sites, mode):
         """Two backups of the site; a row in `notes` was written before, one between, one after."""
-        host.environment |= {
-            "TEST_PROVIDER": "tenant_backup.tenants.SingleTenant",
-            "TEST_JOURNAL_MODE": mode,
-        }
-        with closing(sqlite3.connect(host.directory / "control.sqlite3")) as connection:
-            connection.execute(f"PRAGMA journal_mode = {mode}")
-        host.query("CREATE TABLE notes (text)")
-        for text, options in (("before", []), ("between", ["--label", "x", "--pin"])):
-            host.query("INSERT INTO notes VALUES (?)", text)
-            done = host.run("runbackup", *options)
-            assert done.returncode == 0, done.stderr
-        host.query("INSERT INTO notes VALUES ('after')")
+        shutil.copytree(sites[mode].directory, host.directory, dirs_exist_ok=True)
+        host.environment |= single_tenant(mode)
         return host
 
     def notes(self, site):
