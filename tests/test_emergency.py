@@ -28,3 +28,7 @@ def test_paths_are_quoted(path):
     )
     assert f"database={shlex.quote(f'{path}/db.sqlite3')}\n" in text
     assert f"backup={shlex.quote(f'{path}/b.sqlite3')}\n" in text
+
+
+def test_it_says_that_passwords_and_sessions_come_back():
+    assert "**Passwords and sessions come back, too.**" in PAGE

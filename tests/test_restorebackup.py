@@ -142,6 +142,7 @@ class TestRestore:
         assert state_of_backup(root / "backups" / safety_copy["file"]) == new
         add_rows(database, 1)
 
+        assert "Passwords, permissions and sessions" in done.stdout.splitlines()[-2]
         undo = done.stdout.splitlines()[-1]
         assert undo == f"To undo: python manage.py restorebackup acme {safety_copy['file']}"
         assert restore(host, *shlex.split(undo)[5:], "--no-input").returncode == 0
