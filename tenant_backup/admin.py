@@ -879,13 +879,8 @@ class FewerPages(Paginator):  # type: ignore[type-arg]
 
     @cached_property
     def count(self) -> int:
-<<<<<<< HEAD
-        rows: QuerySet[Any] = self.object_list[: self.MOST]  # type: ignore[assignment]
-        return rows.count()
-=======
         rows = cast("QuerySet[Any]", self.object_list)
         return rows[: self.MOST].count()
->>>>>>> wt-g
 
 
 class MonthFilter(admin.SimpleListFilter):
