@@ -51,15 +51,15 @@ def pin():
     """A click on the page; says what came of it in one line."""
     client = Client(headers={"host": "acme.localhost"})
     client.cookies["sessionid"] = os.environ["TORTURE_SESSION"]
-    backup = Backup.objects.good().filter(tenant_id="acme", pinned=False).newest_first()[0]
     try:
+        backup = Backup.objects.good().filter(tenant_id="acme", pinned=False).newest_first()[0]
         answer = client.post(PAGE + "/pin", {"backup": str(backup.pk), "pinned": "yes"})
     except OperationalError as error:
-        places = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
-        if any("/contrib/" in place for place in places):
-            # Not even the host's own session or user can be read.
-            raise SystemExit(1) from error
-        raise
+        places = " ".join(frame.filename for frame in traceback.extract_tb(error.__traceback__))
+        if "/tenant_backup/views.py" in places and "/contrib/" not in places:
+            raise
+        # Not even the host's own session or user can be read.
+        raise SystemExit(1) from error
     said = " ".join(map(str, get_messages(answer.wsgi_request)))
     assert answer.status_code == 302, answer.status_code
     backup.refresh_from_db()
