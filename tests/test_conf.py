@@ -21,9 +21,12 @@ DEFAULTS: dict[str, Any] = {
     "INLINE_MAX_BYTES": 33_554_432,
     "CLUSTER": None,
     "BACK_UP_BEFORE_MIGRATE": False,
+    "MAX_BYTES": None,
+    "MAX_MANUAL": 50,
+    "HISTORY_DAYS": 730,
     "HEARTBEAT_URL": None,
     "HEARTBEAT_FAIL_URL": None,
-    "HISTORY_DAYS": 730,
+    "OPERATOR": {},
 }
 
 WRONG: dict[str, list[Any]] = {
@@ -49,6 +52,9 @@ WRONG: dict[str, list[Any]] = {
         b"http://h",
     ],
     "HISTORY_DAYS": [None, "", "730", 0, -1, 1.5, True, False],
+    "MAX_BYTES": ["", "1024", 0, -1, 1.5, True, False],
+    "MAX_MANUAL": [None, "", "50", 0, -1, 1.5, True, False],
+    "OPERATOR": [None, "", "NOT_INCLUDED", {"NOT_INCLUDED": None}, {"NOT_INCLUDED": 1}, {"X": "y"}],
 }
 
 RIGHT: dict[str, list[Any]] = {
@@ -64,6 +70,9 @@ RIGHT: dict[str, list[Any]] = {
     "HEARTBEAT_URL": [None, "http://10.0.0.1/ping", "https://hc-ping.com/id?x=1"],
     "HEARTBEAT_FAIL_URL": [None, "https://hc-ping.com/id/fail"],
     "HISTORY_DAYS": [1, 730, 36_500],
+    "MAX_BYTES": [None, 1, 10**12],
+    "MAX_MANUAL": [1, 50, 1_000],
+    "OPERATOR": [{}, {"NOT_INCLUDED": "Uploaded files are in the storage of the web host."}],
 }
 
 

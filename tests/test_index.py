@@ -109,7 +109,7 @@ def test_of_more_than_there_is_room_for_the_first_are_listed(monkeypatch):
 def test_it_is_replaced_at_once_for_its_owner_only_and_nothing_is_left(directory):
     for revision in (1, 2):
         index.write(directory, "acme", revision, [row()])
-    assert [path.name for path in directory.path.iterdir()] == ["index.json"]
+    assert {path.name for path in directory.path.iterdir()} == {".gitignore", "index.json"}
     assert stat.S_IMODE(directory.file("index.json").stat().st_mode) == 0o600
     assert index.read(directory, "acme").revision == 2
 
@@ -122,7 +122,7 @@ def test_what_a_killed_process_left_is_not_in_the_way(directory, tmp_path, left)
     else:
         partial.symlink_to(tmp_path / "elsewhere")
     index.write(directory, "acme", 1, [])
-    assert [path.name for path in directory.path.iterdir()] == ["index.json"]
+    assert {path.name for path in directory.path.iterdir()} == {".gitignore", "index.json"}
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -135,7 +135,7 @@ def test_a_full_disk_leaves_the_old_one_and_no_partial(directory, monkeypatch):
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(BackupError, match="No space left"):
         index.write(directory, "acme", 2, [row()])
-    assert [path.name for path in directory.path.iterdir()] == ["index.json"]
+    assert {path.name for path in directory.path.iterdir()} == {".gitignore", "index.json"}
     assert index.read(directory, "acme").revision == 1
 
 

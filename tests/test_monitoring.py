@@ -323,7 +323,7 @@ class TestAWrongClock:
         configure(acme)
         add(acme, NOW + AHEAD + INSTANT)
         add(acme, NOW + 3650 * DAY)
-        assert alarms(acme) == ["overdue", "missing"]
+        assert alarms(acme) == ["overdue", "future"]
         assert judge(acme).last_good == "There is no good backup."
 
     def test_that_all_good_ones_are_dated_in_the_future_is_a_finding(self, acme):

@@ -550,6 +550,7 @@ def test_killed_while_the_index_is_written_nothing_is_left(host):
     assert host.run("syncbackups").returncode == 0
     file = host.catalog()[0]["file"]
     assert sorted(path.name for path in (root / "backups").iterdir()) == [
+        ".gitignore",
         ".lock",
         file,
         f"{file}.sha256",
@@ -583,7 +584,7 @@ def test_a_pin_survives_a_restore_by_hand_of_the_database_that_holds_the_catalog
     file = host.directory / "backups" / newest["file"]
     restored = subprocess.run(
         ["sh"],
-        input=manual.commands(database, file, newest["sha256"]),
+        input=manual.commands(database, file, newest["sha256"], tenant_id="default"),
         cwd=host.directory,
         capture_output=True,
         text=True,
