@@ -1008,7 +1008,9 @@ class TestFleet:
         page = self.list(operator, "_facets=True").content.decode()
         assert "in need of attention (3)" in page
         for health in Health:
-            is_there = health not in (Health.STOPPED, Health.ABSENT, Health.UNLISTED)
+            is_there = health not in (
+                *(Health.STOPPED, Health.ABSENT, Health.UNLISTED, Health.FUTURE),
+            )
             assert f"{health.label} ({int(is_there)})" in page
 
     def test_search_by_the_name_that_only_the_provider_knows(self, operator, add_tenant):

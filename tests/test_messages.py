@@ -108,7 +108,13 @@ class TestGerman:
             for source, translated in forms(message)
             if source == translated
         }
-        assert same == {"%(error)s %(more)s", "%(shortage)s", "%(when)s; %(kept)s.", "SHA-256", "Status"}
+        assert same == {
+            "%(error)s %(more)s",
+            "%(shortage)s",
+            "%(when)s; %(kept)s.",
+            "SHA-256",
+            "Status",
+        }
 
     def test_is_compiled(self):
         with messages.MO.open("rb") as stream:
