@@ -339,6 +339,7 @@ class Entry:
     rule: dict[str, object] | None = None
     is_missing: bool = False
     is_future: bool = False
+    is_being_deleted: bool = False
     file_is_there: bool = False
     companion_is_there: bool = False
     is_published: bool = False
@@ -346,7 +347,7 @@ class Entry:
 
     @property
     def is_good(self):
-        return self.status == "complete" and not self.is_missing
+        return self.status == "complete" and not self.is_missing and not self.is_being_deleted
 
     @property
     def is_active(self):
@@ -590,8 +591,9 @@ class Year:
             for account in self.accounts.values():
                 self.mark(account)
         for account in self.known():
-            if account.active and account.active.status == "running":
-                self.mend(account)
+            left = any(entry.is_being_deleted for entry in account.entries.values())
+            if left or (account.active and account.active.status == "running"):
+                self.take_lock(account)
                 touched.append(account)
         if now.timestamp() // 600 != self.last_ten_minutes:
             for account in self.known():
@@ -754,6 +756,9 @@ class Year:
             if trouble.what != "full":
                 trouble = Trouble()
             mended = account.active
+        left = any(entry.is_being_deleted for entry in account.entries.values())
+        if left and trouble.where in ("remove", "removed"):
+            trouble = Trouble()
         self.note(f"{account.tenant.id}: {order or entry} {trouble}")
         if self.random.random() < 0.5:
             account.version += 1
@@ -771,6 +776,7 @@ class Year:
             assert isinstance(raised, BackupInProgress if order else type(None))
             self.check(account)
             return
+        self.recover(account)
         failures = []
         if mended and self.settle(account, mended) == "failed":
             failures.append(mended)
@@ -839,6 +845,19 @@ class Year:
         else:
             self.fail(account, entry)
         return entry.status
+
+    def recover(self, account):
+        """Whoever has the lock brings a deletion to its end, or takes it back."""
+        for entry in [one for one in account.entries.values() if one.is_being_deleted]:
+            entry.is_being_deleted = False
+            if not entry.file_is_there:
+                del account.entries[entry.pk]
+
+    def take_lock(self, account):
+        """What comes of it that somebody takes the lock to pin or to delete a backup."""
+        if account.active and account.active.status == "running":
+            self.mend(account)
+        self.recover(account)
 
     def mend(self, account):
         entry = account.active
@@ -917,7 +936,7 @@ class Year:
         )
         if killed and gone:
             # What is being deleted is not good any more, with its file or without.
-            gone[0].is_missing = True
+            gone[0].is_being_deleted = True
             gone[0].file_is_there = killed == "remove"
             gone[0].companion_is_there = gone[0].file_is_there
             self.totals["killed while pruning"] += 1
@@ -962,8 +981,7 @@ class Year:
         self.note(f"{account.tenant.id}: asked for")
         order = backups.Order(trigger=Trigger.MANUAL, requested_by="ada")
         row = backups.request(account.tenant, order)
-        if account.active and account.active.status == "running":
-            self.mend(account)
+        self.take_lock(account)
         entry = self.answer(account, order)
         automation.enqueue(row)
         messages = self.collect()
@@ -985,6 +1003,7 @@ class Year:
     def pin(self):
         account, entry = self.choose(lambda entry: entry.is_good and not entry.pinned)
         self.note(f"{account.tenant.id}: pin {entry.pk}")
+        self.take_lock(account)
         backups.pin(account.tenant, self.row(entry), pinned=True)
         entry.pinned = True
         self.totals["pinned"] += 1
@@ -994,6 +1013,7 @@ class Year:
         account, entry = self.choose(lambda entry: entry.pinned)
         if entry:
             self.note(f"{account.tenant.id}: unpin {entry.pk}")
+            self.take_lock(account)
             backups.pin(account.tenant, self.row(entry), pinned=False)
             entry.pinned = False
             self.totals["unpinned"] += 1
@@ -1006,8 +1026,11 @@ class Year:
             with pytest.raises(BackupError, match="pinned"):
                 backups.delete(account.tenant, self.row(entry))
         else:
-            backups.delete(account.tenant, self.row(entry), actor="ada")
-            del account.entries[entry.pk]
+            row = self.row(entry)
+            if entry.file_name:
+                self.take_lock(account)
+            backups.delete(account.tenant, row, actor="ada")
+            account.entries.pop(entry.pk, None)
             account.last_good_went_by_hand |= not account.good
             self.totals["deleted by hand"] += 1
         self.check(account)
