@@ -1099,7 +1099,7 @@ class TestFleet:
         assert len(response.context["cl"].result_list) == 100
         # The session and the user; the ids; the two of monitoring; the two counts and the page of
         # the list; the states and the backups of the header; automation's row and its schedule.
-        assert len(few) == len(many) == 12
+        assert len(few) == len(many) == 13
 
     def test_a_state_is_that_of_now_and_not_of_the_last_tick(self, operator, fleet, add_tenant):
         """What an action has done is seen at once, with a cluster or without."""
