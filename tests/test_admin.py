@@ -1230,7 +1230,7 @@ class TestFleet:
         assert len(response.context["cl"].result_list) == 100
         # The session and the user; the ids; the two of monitoring; the two counts and the page of
         # the list; the states and the backups of the header; automation's row, its schedule, and
-        # what waits in vain for a worker.
+        # what waits to be handed over.
         assert len(few) == len(many) == 13
 
     def test_a_state_is_that_of_now_and_not_of_the_last_tick(self, operator, fleet, add_tenant):
