@@ -222,9 +222,10 @@ def test_a_phone_scrolls_in_one_direction_only(visit):
     assert width <= 360
 
 
-def test_the_files_are_where_the_page_says(visit, project):
+def test_the_files_are_where_the_page_says_to_the_operator_alone(visit, project):
     page = visit("anna")
     create(page)
     directory = project.database("acme").parent / "backups"
-    sync_api.expect(page.locator("body")).to_contain_text(str(directory))
+    sync_api.expect(page.locator("body")).not_to_contain_text(str(directory))
+    sync_api.expect(visit("operator").locator("body")).to_contain_text(str(directory))
     assert Path(directory).is_dir()

@@ -268,7 +268,7 @@ def test_the_accident_of_the_readme_and_the_way_back(tmp_path):
     done = project.python(*restore, answer="acme\n")
     assert done.returncode == 0, done.stderr
     assert project.rows("acme", "contract") == before
-    undo = re.search(r"restorebackup acme (\d+)", done.stdout)[1]
+    undo = re.search(r"restorebackup acme (acme-\S+\.sqlite3)", done.stdout)[1]
     assert project.python(*restore[:3], undo, answer="acme\n").returncode == 0
     assert project.rows("acme", "contract") == []
 

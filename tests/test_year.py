@@ -27,8 +27,8 @@ import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from tenant_backup import automation, backups, lock, monitoring, sqlite
-from tenant_backup.exceptions import BackupError, BackupInProgress
+from tenant_backup import automation, backups, history, lock, monitoring, sqlite
+from tenant_backup.exceptions import BackupError, BackupInProgress, LimitReached
 from tenant_backup.files import BackupDirectory, file_names
 from tenant_backup.models import Backup, BackupSettings, Trigger
 from tenant_backup.schedule import spread
@@ -421,6 +421,7 @@ class Year:
         self.totals = Counter()
         self.last_steps = deque(maxlen=12)
         self.last_tick = START - HOUR
+        self.latest = START
         self.last_ten_minutes = None
         self.no_ticks_until = START
         self.pauses = 0
@@ -604,6 +605,7 @@ class Year:
         automation.tick(now)
         if self.random.random() < 0.05:
             automation.tick(now + timedelta(seconds=self.random.randint(0, 29)))  # delivered twice
+        self.forget_old_failures(now)
         messages = self.collect()
         for account, slot in claims.items():
             self.register(account, "automatic", slot)
@@ -777,6 +779,14 @@ class Year:
             self.check(account)
             return
         self.recover(account)
+        if isinstance(raised, LimitReached):
+            # A click for which there is no room leaves no row, and what is queued stays queued.
+            assert order
+            assert order.trigger == Trigger.MANUAL
+            assert (trouble.what, trouble.where) == ("full", "space")
+            self.totals["clicks refused"] += 1
+            self.check(account)
+            return
         failures = []
         if mended and self.settle(account, mended) == "failed":
             failures.append(mended)
@@ -1205,6 +1215,21 @@ class Year:
         self.totals["arrived"] += 1
 
     # What must be so
+
+    def forget_old_failures(self, now):
+        """What the tick has removed of failures leaves the books, and was old and followed."""
+        self.latest = max(self.latest, now)
+        there = set(Backup.objects.failed().values_list("pk", flat=True))
+        for account in self.accounts.values():
+            for entry in list(account.entries.values()):
+                if entry.status == "failed" and entry.pk not in there:
+                    del account.entries[entry.pk]
+                    assert entry.created_at < self.latest - history.FAILURES_LAST
+                    assert any(
+                        other.pk > entry.pk and other.status in ("complete", "failed")
+                        for other in account.entries.values()
+                    )
+                    self.totals["failures forgotten"] += 1
 
     def check(self, account):
         """This tenant's rows and files are those of the books."""
