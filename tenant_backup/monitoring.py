@@ -61,6 +61,9 @@ EVER = datetime.min.replace(tzinfo=UTC)
 FEW = 500
 """So many ids are asked for by name; of more, all are asked for."""
 
+PROVIDER = "provider"
+"""The trouble that the tenant provider fails, as it is stored where it was told."""
+
 GRAVE = {Alarm.FAILED.value, Alarm.OVERDUE.value}
 GRAVITY = [
     alarm.value for alarm in (Alarm.NONE, Alarm.FUTURE, Alarm.MISSING, Alarm.FAILED, Alarm.OVERDUE)
@@ -265,12 +268,14 @@ def notify(now: datetime | None = None, *, ask_automation: AskAutomation | None 
 
 def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
     row = Automation.load()
-    given = list(get_provider().all_tenants())
+    given, fault = _given()
     tenants = [tenant for tenant in given if not fault_of(tenant)]
     judgements = judge(tenants, now)
     for judgement in judgements:
         _note(judgement, now)
-    condition = ask_automation(tenants, now) if ask_automation else None
+    condition = fault or (ask_automation(tenants, now) if ask_automation else None)
+    if row.told == PROVIDER and not (condition and condition.trouble):
+        condition = _the_provider_is_back()
     absent = list(absence.found(now))
     bulletin = _bulletin(row, judgements, condition, absent, now)
     last = row.notified_at
@@ -282,7 +287,8 @@ def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
     ):
         _tell(bulletin, row, now)
     is_wrong = (
-        len(tenants) < len(given)
+        fault
+        or len(tenants) < len(given)
         # All gone at once: that is an accident.
         or (not given and BackupSettings.objects.exists())
         or any(judgement.settings.alarm for judgement in judgements)
@@ -291,6 +297,29 @@ def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
         or (condition and condition.trouble)
     )
     return not is_wrong
+
+
+def _given() -> tuple[list[Tenant], Condition | None]:
+    """The tenants that the provider lists; where it fails, none, and what is to be told of that.
+
+    Its directory may lie on a disk that is not mounted, and then nobody is backed up.
+    """
+    try:
+        return list(get_provider().all_tenants()), None
+    except Exception as error:
+        logger.exception("The tenant provider failed.")
+        text = gettext(
+            "The tenant provider cannot list the tenants (%(kind)s: %(reason)s), so nobody is "
+            "backed up automatically. Is a disk not mounted?"
+        )
+        values = {"kind": type(error).__name__, "reason": error}
+        headline = gettext("the tenant provider fails")
+        return [], Condition(PROVIDER, headline, text % values, is_running=False)
+
+
+def _the_provider_is_back() -> Condition:
+    text = gettext("The tenant provider lists the tenants again.")
+    return Condition("", gettext("the tenant provider works again"), text, is_running=True)
 
 
 def _some_cannot_be_judged(tenants: Sequence[Tenant], judgements: Sequence[Judgement]) -> bool:

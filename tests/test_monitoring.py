@@ -1358,10 +1358,15 @@ class TestNobodyFailsForAMail:
 
         with monkeypatch.context() as patch:
             patch.setattr(Tenants, "all_tenants", give_up)
-            assert notify() == []
-        assert caplog.messages == ["Nobody could be told of what has changed."]
+            assert notify() == [(OPERATOR, "[Django] Backups: the tenant provider fails")]
+            [told_of] = mail.outbox
+            assert "(LookupError: the host's own trouble)" in told_of.body
+            assert notify(NOW + HOUR) == []
+        assert caplog.messages == ["The tenant provider failed."] * 2
         assert "the host's own trouble" in caplog.text
-        assert len(notify(NOW + MINUTE)) == 2
+        subjects = [subject for _, subject in notify(NOW + 2 * HOUR)]
+        assert subjects[0] == "[Django] Backups: the tenant provider works again, 1 tenant overdue"
+        assert notify(NOW + 3 * HOUR) == []
 
     @pytest.mark.parametrize("what", ["server", "provider", "judgement"])
     def test_the_tick_goes_on(self, acme, monkeypatch, what):
@@ -1378,7 +1383,8 @@ class TestNobodyFailsForAMail:
         automation.tick(NOW)
         assert Backup.objects.queued().get().enqueued_at is not None
         assert automation.standing(NOW).state is automation.State.RUNNING
-        assert told() == []
+        # Only the operator is told, that the provider fails.
+        assert [message.to for message in mail.outbox] == [[OPERATOR]] * (what == "provider")
 
     @pytest.mark.parametrize("what", ["server", "provider"])
     def test_nor_does_a_backup_fail(self, tenant, monkeypatch, what, capsys):
