@@ -821,7 +821,7 @@ class BackupSettingsAdmin(CatalogAdmin):
         return len(self.for_each(request, rows, configure, not_done=not_done))
 
     @admin.action(
-        permissions=["change"], description=gettext_lazy("Say that they are gone on purpose")
+        permissions=["change"], description=gettext_lazy("Mark as gone on purpose (retired)")
     )
     def retire(self, request: HttpRequest, queryset: QuerySet[BackupSettings]) -> None:
         fleet = Fleet.of(request)

@@ -188,7 +188,7 @@ def _condition(tenants: Sequence[Tenant], now: datetime) -> monitoring.Condition
     seen = gettext("It has never been seen yet.")
     if found.last_tick_at:
         at = date_format(timezone.localtime(found.last_tick_at), "DATETIME_FORMAT")
-        seen = gettext("It was seen last at %(time)s.")
+        seen = gettext("It was last seen at %(time)s.")
         seen %= {"time": f"{at} ({timezone.get_current_timezone_name()})"}
     text = gettext(
         "Automation is stalled, so no automatic backup is made. %(seen)s Start a cluster "
@@ -576,7 +576,7 @@ def _mend_and_claim(now: datetime, settings: BackupSettingsQuerySet) -> None:
                 backups.mend(tenant)
     if is_paused():
         return
-    # So was what is scheduled since a time to come, which would hide that it is overdue.
+    # So was what is scheduled since a moment in the future, which would hide that it is overdue.
     settings.filter(automatic=True, scheduled_since__gt=now).update(scheduled_since=now)
     unset = Q(next_run_at=None)
     for interval, period in PERIODS.items():

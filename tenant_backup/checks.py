@@ -222,7 +222,8 @@ def check_cluster(
         hint = f'Set Q_CLUSTER["orm"] to "{catalog}", or install redis.'
     elif _of_our_cluster(cluster).get("sync"):
         problem = (
-            'with "sync" tasks run inside the scheduler\'s transaction, where none can be made'
+            'with "sync", tasks run inside the scheduler\'s transaction, and no backup can be made '
+            "there"
         )
         hint = 'Leave "sync" out of Q_CLUSTER.'
     elif not _is_known_cluster(cluster, _setting("CLUSTER")):
@@ -233,7 +234,7 @@ def check_cluster(
     return [
         checks.Warning(
             f"Automatic backups cannot run: {problem}.",
-            hint=f"{hint} Backups by hand and by runbackup work without.",
+            hint=f"{hint} Backups by hand and by runbackup work all the same.",
             id="tenant_backup.W001",
         )
     ]
@@ -471,8 +472,8 @@ def _check_host_names(tenants: Sequence[Tenant]) -> list[CheckMessage]:
     return [
         checks.Warning(
             f"No host name leads to the page of these tenants: {named}{more}.",
-            hint="Name a tenant with letters, digits and hyphens (neither first nor last), "
-            "differing in more than capitals; or override the provider's tenant_for_request().",
+            hint="Use ids of letters, digits and hyphens that neither begin nor end with a hyphen "
+            "and differ in more than capitals; or override the provider's tenant_for_request().",
             id="tenant_backup.W006",
         )
     ]

@@ -5,7 +5,7 @@ lost, replaced, or set back to an earlier time: so pins, labels and triggers sur
 
 It is untrusted input, for tenants may reach the folder. So it is opened without following links or
 waiting for anybody, read up to a limit, and every field is checked; where anything is wrong with
-it, it counts for nothing.
+it, it is ignored.
 """
 
 from __future__ import annotations

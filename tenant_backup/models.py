@@ -435,7 +435,7 @@ class BackupQuerySet(models.QuerySet["Backup"]):
     def lost(self, by: datetime) -> BackupQuerySet:
         """Complete once, and found missing or damaged by this moment.
 
-        Or by a clock that was wrong, in a time to come.
+        Or by a clock that was wrong, in the future.
         """
         wrong = by + timedelta(hours=1)
         return self.complete().filter(

@@ -437,8 +437,8 @@ def _judge(
         findings.append(Finding(Alarm.MISSING, text % {"number": settings.missing}))
     if settings.last_future_at and not last_good_at:
         text = gettext(
-            "Each good backup is dated in the future, the newest %(time)s, so the clock was wrong: "
-            "none of them counts."
+            "All good backups are dated in the future, the newest %(time)s. The clock was wrong "
+            "when they were made, so none of them counts."
         )
         values = {"time": in_words(settings.last_future_at, tenant)}
         findings.append(Finding(Alarm.FUTURE, text % values))

@@ -49,7 +49,7 @@ def send_to_admins(
             text = gettext("The tenant provider lists these tenants again: %(tenants)s")
             paragraphs.append(text % {"tenants": absence.some_of(returned)})
         paragraphs += [_about(each, more[each.tenant.id]) for each in news]
-        paragraphs.append(gettext("How all tenants stand, says: python manage.py checkbackups"))
+        paragraphs.append(gettext("For the state of all tenants: python manage.py checkbackups"))
         mail_admins(subject, "\n\n".join(paragraphs))
     except Exception:
         logger.exception("The notice to ADMINS could not be sent.")

@@ -149,9 +149,9 @@ def _by_the_disk(directory: BackupDirectory, needed: int | None) -> LimitReached
     if free >= needed + reserved:
         return None
     return LimitReached(
-        "There is not enough room on the disk: the backup needs %(needed)s, and of the %(free)s "
-        "that are free, backups made by hand leave %(reserved)s. Delete backups that nobody needs, "
-        "or ask the operator for a larger disk.",
+        "There is not enough room on the disk: the backup needs %(needed)s, %(free)s are free, and "
+        "backups made by hand must leave %(reserved)s free. Delete backups that nobody needs, or "
+        "ask the operator for a larger disk.",
         needed=size_in_words(needed),
         free=size_in_words(free),
         reserved=size_in_words(reserved),

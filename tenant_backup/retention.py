@@ -116,7 +116,7 @@ class Decision(Generic[T]):
 IS_WITHIN = Text("It is within the limits.")
 IS_NEWEST = Text("It is the newest good backup.")
 IS_FLOOR = Text(
-    "It is one of the newest good backups of three different days: neither age nor size takes it."
+    "It is one of the newest good backups of three different days: age and size do not remove it."
 )
 IS_THINNED = Text("It is not among the newest of a day, week or month that the rules keep.")
 
@@ -124,7 +124,7 @@ IS_THINNED = Text("It is not among the newest of a day, week or month that the r
 def decide(backups: Sequence[C], policy: Policy, now: datetime, zone: tzinfo) -> list[Decision[C]]:
     """Decide for each backup, newest first, whether it is kept.
 
-    Only good backups count. Exempt ones are always kept and use up no numbers; the newest good one
+    Only good backups count. Exempt ones are always kept and do not count; the newest good one
     is always kept, too. Age is measured from the newest good backup, not from the clock, and a long
     gap counts little: when backups stop, history does not erode. The floor, the newest good ones of
     three different days, is taken neither for its age nor for its size. Backups dated in the
@@ -163,7 +163,7 @@ def decide(backups: Sequence[C], policy: Policy, now: datetime, zone: tzinfo) ->
 def _exemption(backup: Candidate, now: datetime) -> Text | None:
     """Why no rule applies to this backup, or None where rules do."""
     if not backup.is_good:
-        return Text("It is not a good backup, so it counts for nothing and is left to you.")
+        return Text("It is not a good backup: retention neither counts nor removes it.")
     if is_future(backup, now):
         return Text("It is dated in the future: when it was made, the clock was wrong.")
     if backup.pinned:

@@ -982,9 +982,9 @@ def _not_readable(path: Path, error: sqlite3.Error, busy_timeout: float) -> Back
         )
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
         return UnfinishedWrite(
-            "A program ended while it wrote to the database %(database)s, and what it left in "
-            "%(journal)s is not undone yet. The next program that writes to the database does "
-            "that; then try again.",
+            "A program stopped while it was writing to the database %(database)s, and what it left "
+            "in %(journal)s has not been undone yet. The next program that writes to the database "
+            "does that; then try again.",
             database=path,
             journal=_journal_of(path).name,
         )

@@ -741,7 +741,9 @@ def _stays_because(backup: Backup, now: datetime) -> str:
     if not backup.is_good:
         return ""
     if backup.is_future(now):
-        return gettext("It is dated in the future, by a wrong clock: it is kept and never counts.")
+        return gettext(
+            "It is dated in the future, since the clock was wrong: it is kept and never counts."
+        )
     if backup.is_held(now):
         return gettext("It is held: %(reason)s") % {"reason": backup.hold_reason}
     return ""

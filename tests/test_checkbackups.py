@@ -360,8 +360,8 @@ def test_with_nothing_but_backups_dated_in_the_future_it_says_so(tenant, monkeyp
     answer = Answer()
     assert answer.status == 1
     assert re.fullmatch(
-        f"acme: FAILED: Each good backup is dated in the future, the newest {TIME}, so the clock "
-        r"was wrong: none of them counts\. There is no good backup\.\n",
+        f"acme: FAILED: All good backups are dated in the future, the newest {TIME}\\. The clock "
+        r"was wrong when they were made, so none of them counts\. There is no good backup\.\n",
         answer.errors,
     )
     assert Backup.objects.get(pk=ahead.pk).future_at is not None

@@ -979,7 +979,7 @@ class TestAutomation:
         clock.now = NOW + HOUR
         automation.notify(clock.now)
         assert subjects(to=OPERATOR) == ["[Django] Backups: automation is stalled"]
-        assert "It was seen last at May 4, 2026, noon (UTC)." in told()[0].body
+        assert "It was last seen at May 4, 2026, noon (UTC)." in told()[0].body
         assert "python manage.py qcluster" in told()[0].body
         automation.tick(clock.now + MINUTE)
         assert len(told()) == 1
@@ -1064,7 +1064,7 @@ class TestTexts:
             "The last good backup is of May 4, 2026, noon (Europe/Berlin).\n"
             "The next attempt is at May 4, 2026, 2:15 p.m. (Europe/Berlin).\n"
             "\n"
-            "How all tenants stand, says: python manage.py checkbackups"
+            "For the state of all tenants: python manage.py checkbackups"
         )
         assert to_tenant.subject == "Backups of Acme & Söhne: failed"
         assert to_tenant.body == (
@@ -1094,7 +1094,7 @@ class TestTexts:
             "acme (Acme): recovered\n"
             "The last good backup is of May 4, 2026, 11 a.m. (UTC).\n"
             "\n"
-            "How all tenants stand, says: python manage.py checkbackups"
+            "For the state of all tenants: python manage.py checkbackups"
         )
         assert told(to=ADDRESS)[0].body == (
             "The last good backup is of May 4, 2026, 11 a.m. (UTC).\nThere is nothing to do."
@@ -1173,7 +1173,7 @@ class TestTexts:
             "c (C): failed",
             "d (D): overdue",
             "f (F): recovered",
-            "How all tenants stand, says: python manage.py checkbackups",
+            "For the state of all tenants: python manage.py checkbackups",
         ]
 
     def test_each_tenant_reads_of_itself_alone(self, add_tenant):

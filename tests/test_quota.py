@@ -75,8 +75,8 @@ class TestTheDisk:
         disk(size=100 * GB, free=4 * GB)
         text = refused(tenant)
         assert "needs 44.0 KB" in text
-        assert "of the 4.0 GB that are free" in text
-        assert "leave 5.0 GB" in text
+        assert "4.0 GB are free" in text
+        assert "must leave 5.0 GB free" in text
         assert not Backup.objects.exists()
         line = refusals().get()
         assert (line.tenant_id, line.actor, line.said) == ("acme", "ada", text)

@@ -372,6 +372,8 @@ class TestQuestions:
             done = restore(host, "acme", answers=answers)
             assert done.returncode == status
             assert says in done.stderr
+            # What is said on the error output begins a line, also after a question without answer.
+            assert done.stdout.endswith("\n") == says.startswith("There is nobody")
         assert state(root / "db.sqlite3") == before
         assert len(host.catalog()) == 1
 

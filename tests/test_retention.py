@@ -29,12 +29,12 @@ NEWEST = "It is the newest good backup."
 OF_DAY = "It is the newest of its day."
 OF_WEEK = "It is the newest of its week."
 OF_MONTH = "It is the newest of its month."
-NOT_GOOD = "It is not a good backup, so it counts for nothing and is left to you."
+NOT_GOOD = "It is not a good backup: retention neither counts nor removes it."
 PINNED = "It is pinned."
 YOURS = "It was made on the page or found on disk, so it is yours to delete."
 FUTURE = "It is dated in the future: when it was made, the clock was wrong."
 FLOOR = (
-    "It is one of the newest good backups of three different days: neither age nor size takes it."
+    "It is one of the newest good backups of three different days: age and size do not remove it."
 )
 UNTHINNED = "It is not among the newest of a day, week or month that the rules keep."
 

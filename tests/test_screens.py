@@ -195,6 +195,23 @@ def test_each_setting_stands_beside_its_label_and_on_a_phone_below_it(visit, ten
         assert label["y"] + label["height"] <= control["y"]
 
 
+def test_on_a_phone_what_must_be_ticked_stands_above_the_button(visit):
+    """At the limit of backups made by hand the form has a box, which is put in by hand here."""
+    page = visit("well")
+    page.locator(".create button").evaluate(
+        """button => {
+            const label = document.createElement("label");
+            label.className = "replace";
+            label.textContent = "Delete the oldest one";
+            button.before(label);
+        }"""
+    )
+    button, box = page.locator(".create button"), page.locator(".create .replace")
+    assert button.bounding_box()["y"] < box.bounding_box()["y"]
+    page.set_viewport_size(PHONE)
+    assert box.bounding_box()["y"] < button.bounding_box()["y"]
+
+
 def test_a_running_backup_moves_its_bar_and_shows_the_page_anew(visit, site):
     project = site[0].project
     page = visit("running")

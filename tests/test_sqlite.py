@@ -466,7 +466,7 @@ class TestWhatAKilledProcessLeft:
         if damage == "sound":
             facts = sqlite.look(database, busy_timeout=0)
             assert (facts.journal_mode, facts.encoding) == ("delete", "UTF-8")
-            with pytest.raises(UnfinishedWrite, match="not undone yet"):
+            with pytest.raises(UnfinishedWrite, match="not been undone yet"):
                 look_inside(database)
         else:
             for look in (sqlite.look, sqlite.require_openable):

@@ -673,7 +673,9 @@ class TestOverview:
 class TestHelp:
     def test_says_what_is_in_no_backup_and_where_they_are(self, tenant, visit):
         text = text_of(visit().get(PAGE))
-        assert "Files that were uploaded, such as pictures and documents, lie beside it" in text
+        assert (
+            "such as pictures and documents, are stored beside it and are not in the backup" in text
+        )
         assert "Ask the operator where copies of those are kept." in text
         assert "on the same server and disk as the data" in text
 
@@ -1293,8 +1295,8 @@ class TestLimits:
         for _ in range(3):
             answer = client.post(f"{PAGE}/create")
         assert "No backup was made. There is not enough room on the disk" in said(answer)
-        assert "of the 50.0\xa0MB" not in said(answer)
-        assert "of the 50.0 MB that are free" in said(answer)
+        assert "50.0\xa0MB" not in said(answer)
+        assert "50.0 MB are free, and" in said(answer)
         assert not Backup.objects.exists()
         assert Event.objects.get().action == Action.REFUSED
         assert "There is not enough room on the disk" in text_of(client.get(PAGE))
@@ -1687,7 +1689,7 @@ class TestSettings:
         ahead.update(created_at=timezone.now() + timedelta(days=365))
         held.update(hold_reason="Rows of customers vanished.")
         text = text_of(visit().get(PAGE))
-        assert text.count("It is dated in the future, by a wrong clock") == 1
+        assert text.count("It is dated in the future, since the clock was wrong") == 1
         assert text.count("It is held: Rows of customers vanished.") == 1
         assert ahead.get().future_at is not None
         assert plain.get().future_at is None
@@ -1914,7 +1916,7 @@ class TestMarkup:
             "about as large as the database",
             "do not replace a copy in another place",
             "A restore is done by the operator",
-            "these use up no numbers",
+            "these do not count towards the limits",
             "Weekday, for weekly",
             "Day of the month, for monthly",
         ]:

@@ -171,6 +171,7 @@ class Command(TenantCommand):
         try:
             return input().strip()
         except EOFError:
+            self.stdout.write()  # Ends the line of the question.
             raise _misused(f"There is nobody to ask. {NOTHING} See --no-input.") from None
         except KeyboardInterrupt:
             self.say("")
@@ -246,8 +247,9 @@ def _result(plan: Plan, restored: Restored) -> str:
     elif safety_copy:
         lines.append(f"The state before is in {safety_copy}")
     lines.append(
-        "Passwords, permissions and sessions that are in this database are those of the backup's "
-        "time again: whoever was locked out since may come in. Change them before you start again."
+        "Passwords, permissions and sessions in this database are again as they were when the "
+        "backup was made: somebody who was locked out since then may be able to log in. Check them "
+        "before you start everything again."
     )
     lines.append(f"To undo: {restored.undo}")
     return "\n".join(lines)
