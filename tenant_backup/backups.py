@@ -1015,6 +1015,9 @@ def _replace(tenant: Tenant, backup: Backup, work: _Work) -> Backup | None:
     old = quota.to_replace(tenant, backup.replaces)
     if old is None:
         return None
+    if work.folder.trouble:
+        # It may say that somebody wants to keep this one.
+        raise work.folder.trouble
     why = Text("It was replaced by backup %(backup)d.", backup=backup.pk)
     try:
         work.delete(old, Action.DELETED, backup.requested_by, why)
@@ -1364,7 +1367,9 @@ def _make(
     backup.start(_free_name(tenant, directory, now), at=now)
     try:
         if is_click and quota.binds(backup):
-            quota.require(tenant, directory, database_bytes(tenant), replaces=backup.replaces)
+            needed, chosen = database_bytes(tenant), backup.replaces
+            # There may be room by now, and then nothing has to go.
+            backup.replaces = quota.require(tenant, directory, needed, replaces=chosen)
         copy = copy_into(directory, backup.file_name, tenant, source, limits, progress)
         backup.record_copy(copy)
         directory.publish(backup.file_name, copy.sha256)
