@@ -543,8 +543,12 @@ def note_found(
     That a good one is good still is no news for the history.
     """
     is_news = action is not Action.FOUND or not backup.is_good
+    rows = Backup.objects.complete().filter(pk=backup.pk)
+    if action is not Action.FOUND:
+        # What is being deleted at this moment is not lost.
+        rows = rows.filter(deleting_at=None)
     with _catalog_transaction():
-        if Backup.objects.complete().filter(pk=backup.pk).update(**changes):
+        if rows.update(**changes):
             vars(backup).update(changes)
             if is_news:
                 Event.record(action, backup, detail=detail)
