@@ -74,8 +74,8 @@ def fill(database: Path, tenants: int, hours: int) -> None:
             connection.executemany(EVENT, events(start, tenants, hours))
             connection.executemany(BACKUP, backups(start, tenants, hours))
             connection.executemany(
-                "INSERT INTO tenant_backup_tenantstate (tenant_id, revision, retired_by) "
-                "VALUES (?, 0, '')",
+                "INSERT INTO tenant_backup_tenantstate "
+                "(tenant_id, revision, retired_by, lost_told) VALUES (?, 0, '', 0)",
                 [(f"tenant{tenant}",) for tenant in range(tenants)],
             )
 

@@ -543,8 +543,12 @@ def note_found(
     That a good one is good still is no news for the history.
     """
     is_news = action is not Action.FOUND or not backup.is_good
+    rows = Backup.objects.complete().filter(pk=backup.pk)
+    if action is not Action.FOUND:
+        # What is being deleted at this moment is not lost.
+        rows = rows.filter(deleting_at=None)
     with _catalog_transaction():
-        if Backup.objects.complete().filter(pk=backup.pk).update(**changes):
+        if rows.update(**changes):
             vars(backup).update(changes)
             if is_news:
                 Event.record(action, backup, detail=detail)
@@ -754,13 +758,14 @@ def delete(tenant: Tenant, backup: Backup, *, actor: str = "") -> None:
 
 def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> None:
     """Pin a backup, so that nothing removes it, or unpin it. Only a good one can be pinned."""
-    with _describing(tenant), _catalog_transaction():
+    with _describing(tenant) as is_behind, _catalog_transaction():
         rows = Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk)
         if not (rows.good() if pinned else rows).update(pinned=pinned):
             raise BackupError(
                 "Backup %(backup)s is not a good one, so it cannot be pinned.", backup=backup.pk
             )
-        reconcile.note_change(tenant.id)
+        if not is_behind:
+            reconcile.note_change(tenant.id)
         if backup.pinned != pinned:
             backup.pinned = pinned
             Event.record(
@@ -771,8 +776,11 @@ def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> Non
 
 
 @contextmanager
-def _describing(tenant: Tenant) -> Iterator[None]:
+def _describing(tenant: Tenant) -> Iterator[bool]:
     """Have the folder's index tell of a change of rows that does not wait for the tenant's lock.
+
+    Yields whether the catalog is behind the folder's index all the same. To count a change then
+    would hide that; and the index is written anew anyway once the catalog has learned from it.
 
     Where the lock is free we hold it during the change. Where it is not, its holder writes the
     index: they compare the revisions after they have let the lock go, and we have counted our
@@ -782,7 +790,7 @@ def _describing(tenant: Tenant) -> Iterator[None]:
     try:
         require_no_transaction()
     except BackupError:
-        yield
+        yield _is_behind(tenant)
         transaction.on_commit(partial(_describe, tenant), using=conf.CATALOG_DATABASE, robust=True)
         return
     with ExitStack() as stack:
@@ -790,9 +798,13 @@ def _describing(tenant: Tenant) -> Iterator[None]:
         with suppress(BackupError):
             stack.enter_context(_at_work(tenant, wait=0))
             is_ours = True
-        yield
+        yield not is_ours and _is_behind(tenant)
     if not is_ours:
         _describe(tenant)
+
+
+def _is_behind(tenant: Tenant) -> bool:
+    return Folder.of(tenant.id, directory_of(tenant)).is_newer
 
 
 def _describe(tenant: Tenant) -> None:
@@ -1007,6 +1019,9 @@ def _replace(tenant: Tenant, backup: Backup, work: _Work) -> Backup | None:
     old = quota.to_replace(tenant, backup.replaces)
     if old is None:
         return None
+    if work.folder.trouble:
+        # It may say that somebody wants to keep this one.
+        raise work.folder.trouble
     why = Text("It was replaced by backup %(backup)d.", backup=backup.pk)
     try:
         work.delete(old, Action.DELETED, backup.requested_by, why)
@@ -1356,7 +1371,9 @@ def _make(
     backup.start(_free_name(tenant, directory, now), at=now)
     try:
         if is_click and quota.binds(backup):
-            quota.require(tenant, directory, database_bytes(tenant), replaces=backup.replaces)
+            needed, chosen = database_bytes(tenant), backup.replaces
+            # There may be room by now, and then nothing has to go.
+            backup.replaces = quota.require(tenant, directory, needed, replaces=chosen)
         copy = copy_into(directory, backup.file_name, tenant, source, limits, progress)
         backup.record_copy(copy)
         directory.publish(backup.file_name, copy.sha256)

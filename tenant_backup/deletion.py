@@ -57,10 +57,14 @@ def delete(
 
 
 def delete_row(tenant_id: str, backup: Backup, action: Action, actor: str) -> None:
-    """Delete the row of a backup that has no file: nobody needs the lock for that."""
+    """Delete the row of a backup that has no file: nobody needs the lock for that.
+
+    So it does not count as a change of what the folder's index shows, either: to count without a
+    look at the index would hide that the catalog was set back.
+    """
     rows = Backup.objects.for_tenant(tenant_id).filter(pk=backup.pk)
     deletable = rows.deletable().filter(file_name=backup.file_name)
-    if not _remove_row(deletable, backup, action, actor, ""):
+    if not _remove_row(deletable, backup, action, actor, "", counts=False):
         raise not_deletable(rows.first(), backup.pk)
 
 
@@ -117,12 +121,19 @@ def _is_gone(directory: BackupDirectory, backup: Backup) -> bool:
 
 
 def _remove_row(
-    row: BackupQuerySet, backup: Backup, action: Action, actor: str, why: Text | str
+    row: BackupQuerySet,
+    backup: Backup,
+    action: Action,
+    actor: str,
+    why: Text | str,
+    *,
+    counts: bool = True,
 ) -> bool:
     with transaction.atomic(using=conf.CATALOG_DATABASE):
         deleted, _by_model = row.delete()
         if deleted:
-            reconcile.note_change(backup.tenant_id)
+            if counts:
+                reconcile.note_change(backup.tenant_id)
             Event.record(action, backup, actor=actor, detail=why)
     return bool(deleted)
 

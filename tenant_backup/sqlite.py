@@ -502,7 +502,7 @@ class Exclusive:
             self.connection.execute("PRAGMA synchronous = FULL")
             if self.facts.stays_in_wal_mode(backup):
                 # An old log would only add to what the new one takes.
-                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._empty_log()
             else:
                 # In WAL mode a database keeps its page size.
                 self._set_journal_mode("delete")
@@ -580,6 +580,17 @@ class Exclusive:
                 path=self.database,
                 what=difference,
             )
+
+    def _empty_log(self) -> None:
+        """Bring the log into the database, which was cut short perhaps: then that is refused.
+
+        It can stay then. With all pages of the backup behind it, it is whole again.
+        """
+        try:
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.DatabaseError as error:
+            if _code(error) != sqlite3.SQLITE_CORRUPT:
+                raise
 
     def _page_size_now(self) -> int:
         return int(self.connection.execute("PRAGMA page_size").fetchone()[0])

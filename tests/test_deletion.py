@@ -103,6 +103,19 @@ class TestLock:
 
 
 class TestMark:
+    def test_who_looks_when_the_file_is_gone_and_the_row_is_not_finds_no_loss(
+        self, tenant, made, monkeypatch
+    ):
+        remove = backups.BackupDirectory.remove
+
+        def look(self, name):
+            remove(self, name)
+            assert "is missing" in backups.verify(tenant, made[0])
+
+        monkeypatch.setattr(backups.BackupDirectory, "remove", look)
+        backups.delete(tenant, made[0])
+        assert not Event.objects.filter(action=Action.MISSING).exists()
+
     def test_while_it_is_deleted_it_is_no_good_backup(self, tenant, made, monkeypatch):
         remove, seen = backups.BackupDirectory.remove, []
 

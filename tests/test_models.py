@@ -766,3 +766,11 @@ def test_what_is_looked_for_all_the_time_is_found_by_an_index(name):
         assert " SEARCH " in step or " SCAN " not in step or " USING INDEX " in step, plan
         # Rows of the very same moment may be sorted by their numbers, but not all rows.
         assert "TEMP B-TREE" not in step or "TERM" in step or "PART" in step, plan
+
+
+@needs_sqlite_control
+@pytest.mark.parametrize("name", ["missing", "lost_at", "last_future_at"])
+def test_what_few_backups_are_marked_with_is_not_looked_for_among_all(name):
+    """Each tick asks it for every tenant, who may have thousands."""
+    rows = BackupSettings.objects.with_latest(NOON, lost_by=NOON).values_list(name)
+    assert "USING INDEX tenant_backup_marked" in rows.explain()

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from tenant_backup import automation, backups, quota
+from tenant_backup import automation, backups, index, quota
 from tenant_backup.exceptions import BackupError, LimitReached
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory
 from tenant_backup.models import Action, Backup, Event, Status, Trigger
@@ -295,6 +295,32 @@ class TestWorkers:
         automation.make(queued.pk)
         assert Backup.objects.get() == queued
         assert Event.objects.get(action=Action.DELETED).actor == "ada"
+
+    def test_what_there_is_room_beside_by_then_is_not_replaced(self, tenant, limit):
+        limit(MAX_MANUAL=2)
+        oldest, other = (click(tenant).backup for _ in range(2))
+        queued = backups.request(tenant, replace(MANUAL, replaces=oldest.pk))
+        backups.delete(tenant, other)
+        made = backups.perform(tenant, queued.pk)
+        assert made
+        assert made.replaced is None
+        assert set(Backup.objects.all()) == {oldest, made.backup}
+
+    def test_nothing_is_replaced_where_the_index_cannot_be_read(self, tenant, limit, monkeypatch):
+        """It may say that somebody wants to keep it."""
+        limit(MAX_MANUAL=1)
+        oldest = click(tenant).backup
+        queued = backups.request(tenant, replace(MANUAL, replaces=oldest.pk))
+
+        def fail(directory, tenant_id):
+            raise BackupError("The disk does not answer.")
+
+        monkeypatch.setattr(index, "read", fail)
+        made = backups.perform(tenant, queued.pk)
+        assert made
+        assert made.replaced is None
+        assert "The disk does not answer." in made.prune_error
+        assert Backup.objects.good().count() == 2
 
     def test_what_was_pinned_meanwhile_is_not_replaced(self, tenant, limit):
         limit(MAX_MANUAL=1)

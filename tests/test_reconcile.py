@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from tenant_backup import backups, index, lock, manual, reconcile
 from tenant_backup.exceptions import DeadlineExceeded, NotEnoughSpace
-from tenant_backup.models import Backup, BackupSettings, Event, TenantState, Trigger
+from tenant_backup.models import Backup, BackupSettings, Event, Status, TenantState, Trigger
 from tests.conftest import names_in
 from tests.test_verify import flip_a_bit
 
@@ -274,6 +274,37 @@ class TestSetBack:
             "sync": lambda: backups.sync(tenant),
         }[act]()
         assert Backup.objects.get(pk=made[0].pk).pinned
+        assert_in_line(tenant)
+
+    def test_deleting_rows_without_files_does_not_hide_it(self, tenant, made):
+        """Nobody holds the lock then, so nobody looks at the index."""
+        failed = [
+            Backup.objects.create(
+                tenant_id=tenant.id, status=Status.FAILED, trigger=Trigger.AUTOMATIC
+            )
+            for _ in range(3)
+        ]
+        with set_back(tenant):
+            backups.pin(tenant, made[0], pinned=True)
+        for backup in failed:
+            backups.delete(tenant, backup)
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
+        backups.create(tenant, COMMAND)
+        assert Backup.objects.get(pk=made[0].pk).pinned
+        assert_in_line(tenant)
+
+    @pytest.mark.parametrize("while_locked", [True, False])
+    def test_a_pin_that_does_not_wait_for_the_lock_does_not_hide_it(
+        self, tenant, directory, made, while_locked
+    ):
+        with set_back(tenant):
+            backups.pin(tenant, made[0], pinned=True)
+        with lock.hold(directory, wait=0) if while_locked else atomic():
+            backups.pin(tenant, made[1], pinned=True)
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
+        backups.create(tenant, COMMAND)
+        pinned = Backup.objects.filter(pinned=True).order_by("pk")
+        assert list(pinned) == made[:2]
         assert_in_line(tenant)
 
     def test_holds_are_added_and_the_longer_one_counts(self, tenant, made):

@@ -115,6 +115,20 @@ def combination(request, tmp_path):
     return database, backup, mode
 
 
+@pytest.mark.parametrize(
+    "combination", [("wal", mode, 4096) for mode in JOURNAL_MODES], indirect=True
+)
+def test_a_database_that_was_cut_short_and_its_log(combination):
+    """SQLite refuses to bring the log into it, and yet the backup can be put into it."""
+    database, backup, _mode = combination
+    kill_a_writer(database)
+    os.truncate(database, 50_000)
+    put_back(database, backup)
+    assert beside(database) == ["db.sqlite3"]
+    assert content(database) == content(backup)
+    assert journal_mode(database) == "wal"
+
+
 @pytest.mark.parametrize("combination", COMBINATIONS, indirect=True)
 class TestPutBack:
     def test_the_database_equals_the_backup_and_keeps_its_journal_mode(self, combination):

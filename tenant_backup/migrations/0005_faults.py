@@ -200,6 +200,19 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddIndex(
+            model_name="backup",
+            index=models.Index(
+                condition=models.Q(
+                    ("missing_at__isnull", False),
+                    ("damaged_at__isnull", False),
+                    ("future_at__isnull", False),
+                    _connector="OR",
+                ),
+                fields=["tenant_id", "status", "created_at"],
+                name="tenant_backup_marked",
+            ),
+        ),
+        migrations.AddIndex(
             model_name="event",
             index=models.Index(fields=["created_at"], name="tenant_backup_events_at"),
         ),
