@@ -1251,7 +1251,8 @@ def adopt_unknown(
             continue
         order = (orders or {}).get(name) or _order_of(entry)
         hold = entry.hold if entry else None
-        if entry:
+        # The index may say which part of the second it was, but make no backup newer or older.
+        if entry and entry.created_at.replace(microsecond=0) == at:
             at = entry.created_at
         with _catalog_transaction():
             backup = rows.create(

@@ -462,6 +462,14 @@ class TestUntrusted:
         [reason] = synced.refused
         assert str(file) in reason
 
+    def test_it_makes_no_file_newer_or_older_than_its_name(self, tenant, directory, made):
+        times = dict(Backup.objects.values_list("file_name", "created_at"))
+        lose_catalog()
+        forge(directory, entry_created_at="2031-01-01T00:00:00Z")
+        backups.sync(tenant)
+        for name, at in Backup.objects.values_list("file_name", "created_at"):
+            assert at.replace(microsecond=0) == times[name].replace(microsecond=0)
+
     def test_a_file_that_it_describes_wrongly_is_adopted_as_any_other(
         self, tenant, directory, made
     ):
