@@ -20,6 +20,8 @@ from tests.conftest import (
     NOBODY,
     Host,
     Process,
+    assert_true_copy,
+    count_rows,
     make_database,
     names_in,
     open_backup,
@@ -701,6 +703,21 @@ class TestALogBesideADamagedDatabase:
         [aside] = root.glob("before-restore-*")
         assert (aside / "db.sqlite3-wal").read_bytes() == log
         assert str(aside) in done.stdout
+
+    @pytest.mark.parametrize("page_size", [4096, 8192])
+    def test_one_that_was_cut_short(self, host, page_size):
+        """SQLite can open it, but can neither bring its log into it nor change its page size."""
+        database = host.add_tenant(rows=300) / "db.sqlite3"
+        wanted = make_database(host.directory / "wanted.sqlite3", rows=7, page_size=page_size)
+        kill_while_it_uses(database)
+        os.truncate(database, database.stat().st_size // 2)
+        log = self.log(database)
+        done = restore(host, "acme", wanted, "--no-input")
+        assert done.returncode == 0, done.stderr
+        assert_true_copy(database)
+        assert count_rows(database) == 7
+        asides = list(database.parent.glob("before-restore-*"))
+        assert log in [(aside / "db.sqlite3-wal").read_bytes() for aside in asides]
 
     def test_a_journal_beside_one_that_was_emptied(self, host):
         database = host.add_tenant(journal_mode="delete", rows=300) / "db.sqlite3"
