@@ -349,7 +349,7 @@ def check(
         with closing(_connect(file, "mode=ro&immutable=1", timeout=0)) as connection:
             return _Inspection(connection, file, deadline, pulse).look_at_everything(full=full)
     except sqlite3.Error as error:
-        if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if _is_damage(error):
             raise DatabaseDamaged(
                 "%(path)s is not a sound SQLite database: %(reason)s.", path=file, reason=error
             ) from error
@@ -567,7 +567,7 @@ class Exclusive:
             _Inspection(self.connection, self.database, None, None).look_at_everything(full=True)
             difference = _first_difference(self.connection, backup)
         except sqlite3.Error as error:
-            if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            if _is_damage(error):
                 raise DatabaseDamaged(
                     "%(path)s is damaged: %(reason)s.", path=self.database, reason=error
                 ) from error
@@ -972,6 +972,15 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether SQLite says that the file is no sound database.
+
+    Of a header with an impossible format it says so in words alone.
+    """
+    is_impossible = _code(error) == sqlite3.SQLITE_ERROR and "unsupported file format" in str(error)
+    return is_impossible or _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 def _not_readable(path: Path, error: sqlite3.Error, busy_timeout: float) -> BackupError:
     free = shutil.disk_usage(path.parent).free
     for_want_of_space = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
@@ -1012,7 +1021,7 @@ def _not_readable(path: Path, error: sqlite3.Error, busy_timeout: float) -> Back
                 "The database %(database)s is not a SQLite database.", database=path
             )
             return _with_what_is_beside(damage, path)
-        case sqlite3.SQLITE_CORRUPT:
+        case _ if _is_damage(error):
             damage = DatabaseDamaged(
                 "The database %(database)s is damaged: %(reason)s.", database=path, reason=error
             )

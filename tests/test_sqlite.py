@@ -363,6 +363,18 @@ class TestRefusals:
             pass
         assert file.read_bytes() == content
 
+    def test_a_header_of_an_impossible_format_is_damage(self, tmp_path):
+        """SQLite has a code for most damage, and for this one only words."""
+        file = make_database(tmp_path / "db.sqlite3", journal_mode="delete")
+        with file.open("r+b") as stream:
+            stream.seek(44)
+            stream.write(b"\x01")
+        damaged = pytest.raises(DatabaseDamaged, match="unsupported file format")
+        with damaged, sqlite.snapshot(file, busy_timeout=0):
+            pass
+        with pytest.raises(DatabaseDamaged, match="unsupported file format"):
+            sqlite.check(file)
+
     def test_an_empty_file(self, tmp_path):
         file = tmp_path / "empty.sqlite3"
         file.touch()
