@@ -367,8 +367,8 @@ class TestRefusals:
         """SQLite has a code for most damage, and for this one only words."""
         file = make_database(tmp_path / "db.sqlite3", journal_mode="delete")
         with file.open("r+b") as stream:
-            stream.seek(44)
-            stream.write(b"\x01")
+            stream.seek(47)
+            stream.write(b"\x05")
         damaged = pytest.raises(DatabaseDamaged, match="unsupported file format")
         with damaged, sqlite.snapshot(file, busy_timeout=0):
             pass
