@@ -5,6 +5,7 @@ Nothing is served: the browser's requests are answered by Django's test client.
 
 import json
 import re
+from contextvars import copy_context
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -106,6 +107,9 @@ def browse(chromium, monkeypatch):  # noqa: F811
     client = Client(raise_request_exception=False)
     client.force_login(User.objects.create(username="ada"))
     contexts = []
+    # Playwright calls back in a context of its own, for which Django would open connections that
+    # nobody closes.
+    here = copy_context()
 
     def answer(route):
         path = urlsplit(route.request.url).path
@@ -117,9 +121,9 @@ def browse(chromium, monkeypatch):  # noqa: F811
         if route.request.method == "POST":
             body = route.request.post_data or ""
             kind = "application/x-www-form-urlencoded"
-            found = client.post(asked, body, content_type=kind)
+            found = here.run(client.post, asked, body, content_type=kind)
         else:
-            found = client.get(asked)
+            found = here.run(client.get, asked)
         headers = {name: value for name, value in found.items() if name != "Content-Length"}
         route.fulfill(status=found.status_code, headers=headers, body=found.content)
 

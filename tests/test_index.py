@@ -289,6 +289,7 @@ def test_one_that_cannot_be_read_at_present_is_not_taken_for_a_damaged_one(direc
     def fail(*arguments):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(os, "open", fail)
-    with pytest.raises(BackupError, match=r"index\.json cannot be read: Input/output error"):
-        index.read(directory, "acme")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", fail)
+        with pytest.raises(BackupError, match=r"index\.json cannot be read: Input/output error"):
+            index.read(directory, "acme")

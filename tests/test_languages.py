@@ -45,7 +45,7 @@ def in_language(settings):
 class Parts(HTMLParser):
     """The texts of a page, each with the language that it is marked with."""
 
-    VOID = {"input", "link", "meta", "br", "img"}
+    VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source"}
 
     def __init__(self, answer):
         super().__init__()
@@ -60,8 +60,9 @@ class Parts(HTMLParser):
         self.open.append((tag, (found.get("lang", inherited[0]), found.get("dir", inherited[1]))))
 
     def handle_endtag(self, tag):
-        while self.open and self.open.pop()[0] != tag:
-            pass
+        if any(name == tag for name, _ in self.open):
+            while self.open.pop()[0] != tag:
+                pass
 
     def handle_data(self, data):
         if data.strip() and self.open[-1][0] not in ("script", "style"):
