@@ -433,7 +433,7 @@ class BackupQuerySet(models.QuerySet["Backup"]):
         return self.filter(future_at=None, created_at__lte=now + AHEAD)
 
     def future(self, now: datetime) -> BackupQuerySet:
-        """The others: what their date says is wrong, so they count for nothing."""
+        """The others: their date is wrong, so they are ignored."""
         return self.exclude(future_at=None, created_at__lte=now + AHEAD)
 
     def lost(self, by: datetime) -> BackupQuerySet:

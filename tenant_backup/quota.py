@@ -17,7 +17,7 @@ from tenant_backup.conf import conf
 from tenant_backup.exceptions import LimitReached
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory, size_in_words
 from tenant_backup.models import Action, Backup, BackupQuerySet, Event, Status, Trigger
-from tenant_backup.retention import EXEMPT_TRIGGERS
+from tenant_backup.retention import exemption_of, floor_of
 from tenant_backup.tenants import Tenant
 
 RESERVED_SHARE = 20
@@ -25,8 +25,11 @@ RESERVED_SHARE = 20
 
 RESERVED_MOST = 5 * 1024**3
 
-FLOOR_DAYS = 3
-"""Of so many different days the newest good backup is kept, whatever `MAX_BYTES` says."""
+WHAT_RETENTION_ASKS = (
+    *("status", "size", "created_at", "trigger", "pinned", "hold_reason", "held_until"),
+    *("missing_at", "damaged_at", "deleting_at", "future_at"),
+)
+"""Of a backup; the rest of thousands of rows is not loaded."""
 
 LINES_APART = timedelta(minutes=1)
 """At most one line of the history in so long a time says that somebody's click was refused."""
@@ -196,29 +199,15 @@ def _by_their_bytes(
 
 
 def _bytes_that_stay(tenant: Tenant, without: Backup | None, now: datetime) -> int:
-    """The bytes of what `MAX_BYTES` removes nothing of, once there is a backup of today."""
-    kept = 0
-    days = {now.astimezone(tenant.zone).date()}
+    """The bytes of what `MAX_BYTES` removes nothing of, once there is a backup of now."""
     rows = _with_files(tenant).exclude(pk=without.pk if without else 0).newest_first()
-    fields = ("created_at", "trigger", "pinned", "damaged_at", "future_at", "hold_reason")
-    for backup in rows.only("status", "size", "missing_at", "held_until", *fields):
-        is_of_the_future = backup.future_at is not None or backup.created_at > now
-        is_exempt = (
-            not backup.is_good
-            or is_of_the_future
-            or backup.pinned
-            or backup.trigger in EXEMPT_TRIGGERS
-            or (backup.hold_reason and not (backup.held_until and backup.held_until <= now))
-        )
-        day = backup.created_at.astimezone(tenant.zone).date()
-        is_of_the_floor = (
-            backup.is_good and not is_of_the_future and len(days) < FLOOR_DAYS and day not in days
-        )
-        if is_of_the_floor:
-            days.add(day)
-        if is_exempt or is_of_the_floor:
-            kept += backup.size or 0
-    return kept
+    stored = list(rows.only(*WHAT_RETENTION_ASKS))
+    made = Backup(pk=0, status=Status.COMPLETE, created_at=now)
+    good = [backup for backup in stored if backup.is_good and not backup.is_future(now)]
+    floor = floor_of([made, *good], tenant.zone)
+    return sum(
+        backup.stored_bytes for backup in stored if backup.pk in floor or exemption_of(backup, now)
+    )
 
 
 def binds(backup: Backup) -> bool:

@@ -128,14 +128,14 @@ def decide(backups: Sequence[C], policy: Policy, now: datetime, zone: tzinfo) ->
     is always kept, too. Age is measured from the newest good backup, not from the clock, and a long
     gap counts little: when backups stop, history does not erode. The floor, the newest good ones of
     three different days, is taken neither for its age nor for its size. Backups dated in the
-    future, when the clock must have been wrong, are kept and count for nothing. Days, weeks and
+    future, when the clock must have been wrong, are kept and ignored otherwise. Days, weeks and
     months are those of `zone`.
     """
     newest_first = sorted(backups, key=lambda backup: (backup.created_at, backup.pk), reverse=True)
     good = [backup for backup in newest_first if backup.is_good and not is_future(backup, now)]
-    exemptions = {backup.pk: _exemption(backup, now) for backup in newest_first}
+    exemptions = {backup.pk: exemption_of(backup, now) for backup in newest_first}
     counted = [backup for backup in newest_first if exemptions[backup.pk] is None]
-    floor = _floor(good, zone)
+    floor = floor_of(good, zone)
     beyond_last, beyond_days = _beyond_last(counted, policy), _beyond_days(good, policy)
     kept_by_thinning = _thin(counted, policy, zone)
     decisions = []
@@ -160,7 +160,7 @@ def decide(backups: Sequence[C], policy: Policy, now: datetime, zone: tzinfo) ->
     return _within_bytes(decisions, policy.max_bytes, removable, floor)
 
 
-def _exemption(backup: Candidate, now: datetime) -> Text | None:
+def exemption_of(backup: Candidate, now: datetime) -> Text | None:
     """Why no rule applies to this backup, or None where rules do."""
     if not backup.is_good:
         return Text("It is not a good backup: retention neither counts nor removes it.")
@@ -175,8 +175,11 @@ def _exemption(backup: Candidate, now: datetime) -> Text | None:
     return None
 
 
-def _floor(good: Sequence[Candidate], zone: tzinfo) -> set[int]:
-    """The newest good backup of each of the newest days that have one, by their keys."""
+def floor_of(good: Sequence[Candidate], zone: tzinfo) -> set[int]:
+    """The newest good backup of each of the newest days that have one, by their keys.
+
+    `good` are the good ones, newest first, without those dated in the future.
+    """
     newest: dict[object, int] = {}
     for backup in good:
         newest.setdefault(backup.created_at.astimezone(zone).date(), backup.pk)

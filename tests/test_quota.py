@@ -263,6 +263,14 @@ class TestTheirBytes:
         limit(MAX_BYTES=2 * size + needed)
         click(tenant)
 
+    @pytest.mark.parametrize("number", [2, 6])
+    def test_are_added_up_in_one_query(self, tenant, limit, django_assert_num_queries, number):
+        for _ in range(number):
+            backups.create(tenant, COMMAND)
+        limit(MAX_BYTES=10**9)
+        with django_assert_num_queries(1):
+            assert quota._bytes_that_stay(tenant, None, timezone.now()) == 0
+
     def test_the_oldest_may_be_replaced_here_too(self, tenant, limit):
         oldest = click(tenant).backup
         limit(MAX_BYTES=backups.database_bytes(tenant))
