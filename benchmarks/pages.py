@@ -140,7 +140,7 @@ def make_backups(number: int) -> None:
 
     from example_project.tenancy import Tenants
     from tenant_backup import backups
-    from tenant_backup.models import Action, Backup, Event
+    from tenant_backup.models import Backup, Event, EventKind
 
     directory = backups.directory_of(Tenants().get_tenant("acme"))
     directory.make()
@@ -160,7 +160,7 @@ def make_backups(number: int) -> None:
             fields |= {"verified_at": fields["created_at"]}
         backup = Backup.objects.create(**fields)
         Event.objects.create(
-            tenant_id="acme", action=Action.COMPLETED, backup_id=backup.pk, size=backup.size
+            tenant_id="acme", kind=EventKind.COMPLETED, backup_id=backup.pk, size=backup.size
         )
 
 

@@ -32,7 +32,7 @@ FAILS = 100
 
 EVENT = """
 INSERT INTO tenant_backup_event
-    (tenant_id, action, backup_id, file_name, actor, detail, detail_data, size, created_at)
+    (tenant_id, kind, backup_id, file_name, actor, detail, detail_data, size, created_at)
 VALUES (?, ?, ?, ?, '', ?, '', 1048576, ?)
 """
 BACKUP = """

@@ -9,11 +9,13 @@ class TenantBackupConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from tenant_backup import checks, updates
+        from tenant_backup import before_migrate, checks
 
         checks.register_all()
         pre_migrate.connect(
-            updates.back_up_before_migrate, sender=self, dispatch_uid="tenant_backup.updates"
+            before_migrate.back_up_before_migrate,
+            sender=self,
+            dispatch_uid="tenant_backup.before_migrate",
         )
         if apps.is_installed("django_q"):
             from tenant_backup import automation, signals

@@ -38,7 +38,7 @@ class Outcome(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class Attempt:
     """One backup or attempt of the past: never `Outcome.NONE`. The size is in bytes."""
 
     at: datetime
@@ -81,12 +81,12 @@ def first_day(now: datetime, zone: tzinfo) -> datetime:
     return datetime.combine(today.date() - timedelta(days=DAYS - 1), datetime.min.time(), zone)
 
 
-def days(happenings: Iterable[Happening], now: datetime, zone: tzinfo) -> Sequence[Day]:
+def days(attempts_since: Iterable[Attempt], now: datetime, zone: tzinfo) -> Sequence[Day]:
     """The last days, today's last, each with its bar. What is of other days is left out."""
     start = first_day(now, zone).date()
     chart = [Day(start + timedelta(days=number)) for number in range(DAYS)]
     by_date = {day.date: day for day in chart}
-    for happening in happenings:
+    for happening in attempts_since:
         if day := by_date.get(happening.at.astimezone(zone).date()):
             day.counts[happening.outcome] += 1
             if happening.size and happening.outcome in (Outcome.GOOD, Outcome.REMOVED):

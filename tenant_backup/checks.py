@@ -27,7 +27,7 @@ from django.utils.module_loading import import_string
 from tenant_backup.conf import Conf, conf
 from tenant_backup.models import Backup, BackupSettings
 from tenant_backup.routers import CatalogRouter
-from tenant_backup.tenants import HostNameTenants, Tenant, fault_of, get_provider
+from tenant_backup.tenants import HostNameTenants, InvalidTenant, Tenant, get_provider, list_tenants
 
 PROVIDER_METHODS = ("all_tenants", "get_tenant", "tenant_for_request", "has_permission")
 
@@ -389,7 +389,7 @@ def check_tenants(
     if check_settings() or check_provider():
         return []
     try:
-        tenants = list(get_provider().all_tenants())
+        listing = list_tenants()
     except Exception as error:  # noqa: BLE001 - whatever the host's own code raises
         return [
             checks.Warning(
@@ -398,22 +398,25 @@ def check_tenants(
                 id="tenant_backup.W002",
             )
         ]
-    faults = [fault for tenant in tenants if (fault := fault_of(tenant))]
-    if faults:
-        return [
-            Error(
-                fault,
-                hint="Let the tenant provider give ids, absolute paths and zones that are valid.",
-                id="tenant_backup.E008",
-            )
-            for fault in faults
-        ]
+    tenants = listing.tenants
     return [
+        *_check_validity(listing.invalid),
         *_check_roots(tenants),
         *_check_folders(tenants),
         *_check_ids(tenants),
         *_check_databases(tenants),
         *_check_host_names(tenants),
+    ]
+
+
+def _check_validity(errors: Sequence[InvalidTenant]) -> list[CheckMessage]:
+    return [
+        Error(
+            str(error),
+            hint="Let the tenant provider give ids, absolute paths and zones that are valid.",
+            id="tenant_backup.E008",
+        )
+        for error in errors
     ]
 
 

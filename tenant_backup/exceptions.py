@@ -116,7 +116,15 @@ def _translated(text: str, plural: str = "", number: int = 1) -> str:
 
 
 class TenantNotFound(BackupError):
-    """The tenant provider knows no such tenant."""
+    """The tenant provider has no such tenant."""
+
+
+class InvalidTenant(BackupError):
+    """What the tenant provider gave cannot be backed up; `tenant_id` is empty if not valid."""
+
+    def __init__(self, text: object = "", /, *more: object, tenant_id: str = "", **values: object):
+        super().__init__(text, *more, **values)
+        self.tenant_id = tenant_id
 
 
 class BackupNotFound(BackupError):

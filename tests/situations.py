@@ -35,7 +35,9 @@ def main(name: str) -> None:
     now = timezone.now()
 
     def create(tenant, **order):
-        return backups.create(tenant, backups.Order(**{"trigger": Trigger.AUTOMATIC, **order}))
+        return backups.create(
+            tenant, backups.BackupRequest(**{"trigger": Trigger.AUTOMATIC, **order})
+        )
 
     def date_back(backup, at):
         after = timedelta(seconds=2)
@@ -150,7 +152,7 @@ def main(name: str) -> None:
         "stalled": lambda: Automation.objects.update(last_tick_at=now - timedelta(hours=30)),
         "not_set_up": lambda: automation._schedules().delete(),
         "off": lambda: BackupSettings.objects.update(automatic=False),
-        "queued": lambda: backups.request(acme, backups.Order(trigger=Trigger.MANUAL)),
+        "queued": lambda: backups.request(acme, backups.BackupRequest(trigger=Trigger.MANUAL)),
         "running": lambda: running(0),
         "interrupted": lambda: running(30),
     }

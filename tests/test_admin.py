@@ -26,29 +26,30 @@ from django.utils.formats import date_format
 from django.utils.html import strip_tags
 from django_q.models import OrmQ, Schedule
 
-from tenant_backup import absence, automation, backups, lock
 from tenant_backup import admin as tenant_backup_admin
+from tenant_backup import automation, backups, lock
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import (
-    Action,
     Alarm,
     Automation,
     Backup,
     BackupSettings,
     Event,
+    EventKind,
     Health,
     Interval,
     Status,
     TenantState,
     Trigger,
 )
+from tenant_backup.monitoring import absence
 from tenant_backup.tenants import Tenant
 from tests.conftest import Process, assert_true_copy, names_in
 from tests.tenancy import Tenants
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-COMMAND = backups.Order(trigger=Trigger.COMMAND)
+COMMAND = backups.BackupRequest(trigger=Trigger.COMMAND)
 MODELS = ["backup", "backupsettings", "event"]
 VIEW_ALL = [f"view_{model}" for model in MODELS]
 
@@ -112,7 +113,7 @@ def tick():
 def automation_runs():
     automation.set_up()
     tick()
-    assert automation.standing().state is automation.State.RUNNING
+    assert automation.get_status().state is automation.AutomationState.RUNNING
 
 
 def act(client, model, action, rows, **more):
@@ -212,7 +213,7 @@ class TestPermissions:
         assert file.exists()
         assert not backup.pinned
         assert not settings.automatic
-        assert not Event.objects.filter(action=Action.CONFIGURED).exists()
+        assert not Event.objects.filter(kind=EventKind.CONFIGURED).exists()
         assert Backup.objects.get().verified_at == backup.verified_at
 
     def test_changing_a_backup_is_no_permission_to_delete_or_pin(self, staff, backup):
@@ -300,7 +301,7 @@ class TestDeletingOne:
         assert names_in(directory.path) == []
         assert not Backup.objects.exists()
         event = Event.objects.latest("pk")
-        assert (event.action, event.actor) == (Action.DELETED, "grace")
+        assert (event.kind, event.actor) == (EventKind.DELETED, "grace")
         assert event.file_name == backup.file_name
         entry = LogEntry.objects.get()
         assert entry.is_deletion()
@@ -325,7 +326,7 @@ class TestDeletingOne:
         assert delete_one(client, backup).status_code == 500
         assert file.exists()
         assert Backup.objects.get() == backup
-        assert not Event.objects.filter(action=Action.DELETED).exists()
+        assert not Event.objects.filter(kind=EventKind.DELETED).exists()
 
     def test_the_file_goes_when_no_transaction_can_roll_back_any_more(
         self, operator, backup, atomic_requests, monkeypatch
@@ -382,7 +383,7 @@ class TestDeletingSelected:
         assert good.file_name not in names_in(backups.directory_of(acme).path)
         assert names_in(backups.directory_of(globex).path) == []
         deleted = {good.pk, failed.pk, other.pk}
-        assert set(Event.objects.filter(action="deleted").values_list("backup_id", flat=True)) == (
+        assert set(Event.objects.filter(kind="deleted").values_list("backup_id", flat=True)) == (
             deleted
         )
         logged = LogEntry.objects.values_list("object_id", flat=True)
@@ -474,7 +475,7 @@ class TestPinning:
         backup.refresh_from_db()
         assert not backup.pinned
         recorded = Event.objects.filter(actor="grace").order_by("pk")
-        assert list(recorded.values_list("action", flat=True)) == ["pinned", "unpinned"]
+        assert list(recorded.values_list("kind", flat=True)) == ["pinned", "unpinned"]
 
     def test_only_what_is_pinned_has_a_sign(self, operator, tenant, backup):
         pinned = backups.create(tenant, COMMAND).backup
@@ -542,7 +543,7 @@ class TestBackingUpNow:
 
         def create(tenant, order, *, limits):
             asked.append(limits.busy_timeout)
-            return backups.Made(Backup())
+            return backups.BackupResult(Backup())
 
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(backups, "create", create)
@@ -560,7 +561,7 @@ class TestBackingUpNow:
         if state == "paused":
             tick()
             automation.pause("ada")
-        assert automation.standing().state is automation.State(state)
+        assert automation.get_status().state is automation.AutomationState(state)
         response = act(operator, "backupsettings", "back_up_now", settings_of(tenant))
         assert told(response) == [(messages.SUCCESS, "1 backup was made.")]
         backup = Backup.objects.good().get()
@@ -628,9 +629,9 @@ class TestBackingUpNow:
             "import django\n"
             "django.setup()\n"
             "from django.contrib import admin\n"
-            "from tenant_backup import glance\n"
+            "from tenant_backup.monitoring import headline\n"
             "admin.autodiscover()\n"
-            "print(glance.standing(), 'django_q.models' in sys.modules)\n",
+            "print(headline.get_status(), 'django_q.models' in sys.modules)\n",
             env=host.environment,
         )
         output, errors = process.communicate(timeout=60)
@@ -699,7 +700,7 @@ class TestSettings:
     def test_a_change_is_recorded_with_who(self, staff, row):
         self.save(staff("change_backupsettings"), row)
         event = Event.objects.get()
-        assert (event.action, event.actor, event.tenant_id) == ("configured", "ada", "acme")
+        assert (event.kind, event.actor, event.tenant_id) == ("configured", "ada", "acme")
 
     def test_says_how_many_backups_the_new_limits_will_remove(self, operator, row):
         for days in range(1, 5):
@@ -728,11 +729,11 @@ class TestAutomation:
         answer = self.switch(operator, "pause")
         assert "Automation is paused" in answer.content.decode()
         assert ">paused</" in answer.content.decode()
-        assert automation.standing().paused_by == "grace"
+        assert automation.get_status().paused_by == "grace"
         answer = self.switch(operator, "resume")
         assert "not paused any more" in answer.content.decode()
         assert not automation.is_paused()
-        assert list(Event.objects.order_by("pk").values_list("action", "actor", "tenant_id")) == [
+        assert list(Event.objects.order_by("pk").values_list("kind", "actor", "tenant_id")) == [
             ("paused", "grace", ""),
             ("resumed", "grace", ""),
         ]
@@ -922,7 +923,7 @@ class TestFleet:
         Tenants.tenants.clear()
         states.append(self.rows(self.list(operator))["well"]["state"])
         Backup.objects.update(missing_at=None)
-        absence.note([], timezone.now() - timedelta(days=2))
+        absence.note(set(), timezone.now() - timedelta(days=2))
         states.append(self.rows(self.list(operator))["well"]["state"])
         absence.retire(["well"])
         states.append(self.rows(self.list(operator))["well"]["state"])
@@ -1108,7 +1109,7 @@ class TestFleet:
         Tenants.tenants.append(replace(Tenants.tenants[0], id="invalid", time_zone="Mars/Base"))
         BackupSettings.objects.create(tenant_id="absent")
         make_row("absent")
-        absence.note(Tenants.tenants, now - timedelta(days=2))
+        absence.note({tenant.id for tenant in Tenants.tenants}, now - timedelta(days=2))
         for tenant in Tenants.tenants:
             backups.directory_of(tenant).make()
         Backup.objects.update(file_name="")
@@ -1284,7 +1285,7 @@ class TestSwitchingAutomatic:
         assert told(response) == [(messages.SUCCESS, "Automatic backup is off for 2 tenants.")]
         assert not BackupSettings.objects.filter(automatic=True).exists()
         assert not BackupSettings.objects.exclude(next_run_at=None).exists()
-        events = Event.objects.filter(action=Action.CONFIGURED)
+        events = Event.objects.filter(kind=EventKind.CONFIGURED)
         assert [event.actor for event in events] == ["ada"] * 4
 
     def test_where_it_is_so_already_nothing_is_changed(self, operator, tenant):
@@ -1377,7 +1378,7 @@ class TestLists:
                 )
             elif request.param == "event":
                 Event.objects.bulk_create(
-                    Event(tenant_id=f"t{number}", action="pinned") for number in numbers
+                    Event(tenant_id=f"t{number}", kind="pinned") for number in numbers
                 )
             else:
                 BackupSettings.objects.ensure(f"t{number}" for number in numbers)
@@ -1443,12 +1444,12 @@ class TestLists:
         found = operator.get(f"{url('backup')}?{query}").context["cl"].result_list
         assert {backup.label for backup in found} == expected
 
-    @pytest.mark.parametrize("query", ["action__exact=failed", "q=broke", "q=grace", "q=acme-9"])
+    @pytest.mark.parametrize("query", ["kind__exact=failed", "q=broke", "q=grace", "q=acme-9"])
     def test_events_are_found(self, operator, query):
-        Event.objects.create(tenant_id="globex", action=Action.PINNED)
+        Event.objects.create(tenant_id="globex", kind=EventKind.PINNED)
         wanted = Event.objects.create(
             tenant_id="acme",
-            action=Action.FAILED,
+            kind=EventKind.FAILED,
             actor="grace",
             file_name="acme-9.sqlite3",
             detail="It broke. " * 50,
@@ -1458,8 +1459,8 @@ class TestLists:
         assert "It broke. " * 10 not in response.content.decode()
 
     def test_a_tenants_events_are_found_by_its_id_and_no_other_s(self, operator):
-        Event.objects.create(tenant_id="acme2", action=Action.PINNED, detail="as acme has it")
-        wanted = Event.objects.create(tenant_id="acme", action=Action.PINNED)
+        Event.objects.create(tenant_id="acme2", kind=EventKind.PINNED, detail="as acme has it")
+        wanted = Event.objects.create(tenant_id="acme", kind=EventKind.PINNED)
         found = operator.get(f"{url('event')}?q=acme").context["cl"].result_list
         assert list(found) == [wanted]
 
@@ -1472,7 +1473,7 @@ class TestLists:
             datetime(2026, 3, 31, 22, 1, tzinfo=UTC),
         ]
         for moment in moments:
-            Event.objects.create(tenant_id="acme", action=Action.PINNED, created_at=moment)
+            Event.objects.create(tenant_id="acme", kind=EventKind.PINNED, created_at=moment)
         changelist = operator.get(f"{url('event')}?month=2026-03").context["cl"]
         assert [event.created_at for event in changelist.result_list] == moments[2:0:-1]
         [months] = [one for one in changelist.filter_specs if one.title == "month"]
@@ -1481,13 +1482,13 @@ class TestLists:
 
     @pytest.mark.parametrize("month", ["", "2026-13", "9999-12", "0001-01", "x", "1970-01"])
     def test_a_month_that_is_not_offered_filters_nothing(self, operator, month):
-        Event.objects.create(tenant_id="acme", action=Action.PINNED)
+        Event.objects.create(tenant_id="acme", kind=EventKind.PINNED)
         answer = operator.get(f"{url('event')}?month={month}")
         assert answer.context["cl"].result_count == 1
 
     def test_a_moment_of_a_wrong_clock_does_not_make_thousands_of_months(self, operator):
         then = datetime(1, 1, 2, tzinfo=UTC)
-        Event.objects.create(tenant_id="acme", action=Action.PINNED, created_at=then)
+        Event.objects.create(tenant_id="acme", kind=EventKind.PINNED, created_at=then)
         changelist = operator.get(url("event")).context["cl"]
         [months] = [one for one in changelist.filter_specs if one.title == "month"]
         assert len(months.lookup_choices) == 120
@@ -1495,7 +1496,7 @@ class TestLists:
     def test_a_long_history_is_not_counted_to_its_end(self, operator, monkeypatch):
         monkeypatch.setattr(tenant_backup_admin.FewerPages, "MOST", 5)
         for number in range(7):
-            Event.objects.create(tenant_id=f"t{number}", action=Action.PINNED)
+            Event.objects.create(tenant_id=f"t{number}", kind=EventKind.PINNED)
         with CaptureQueriesContext(connection) as queries:
             answer = operator.get(url("event"))
         assert answer.context["cl"].result_count == 5

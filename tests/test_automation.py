@@ -15,18 +15,19 @@ from django.utils import timezone
 from django_q.exceptions import TimeoutException
 from django_q.models import Failure, OrmQ, Schedule, Task
 
-from tenant_backup import automation, backups, diagnosis, lock
-from tenant_backup.automation import State
+from tenant_backup import automation, backups, lock
+from tenant_backup.automation import AutomationState
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import (
-    Action,
     Automation,
     Backup,
     BackupSettings,
     Event,
+    EventKind,
     Status,
     Trigger,
 )
+from tenant_backup.monitoring import diagnosis
 from tenant_backup.signals import backup_completed
 from tests.conftest import count_rows
 from tests.tenancy import Tenants
@@ -34,7 +35,7 @@ from tests.tenancy import Tenants
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
-MANUAL = backups.Order(trigger=Trigger.MANUAL)
+MANUAL = backups.BackupRequest(trigger=Trigger.MANUAL)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +50,7 @@ from tenant_backup import automation, backups
 from tenant_backup.models import Trigger
 from tenant_backup.tenants import get_provider
 connections.settings["acme"] = {{**connections.settings["default"], "NAME": sys.argv[1]}}
-order = backups.Order(trigger=Trigger.MANUAL)
+order = backups.BackupRequest(trigger=Trigger.MANUAL)
 backup = backups.request(get_provider().get_tenant("acme"), order)
 with transaction.atomic(using="acme"):
     connections["acme"].cursor().execute("INSERT INTO credits (amount) VALUES (0)")
@@ -260,9 +261,9 @@ class TestTick:
         automation.tick(ahead)
         Backup.objects.all().delete()
         Schedule.objects.update(next_run=timezone.now() + timedelta(days=3650))
-        assert automation.standing(NOW).state is State.STALLED
+        assert automation.get_status(NOW).state is AutomationState.STALLED
         automation.tick(NOW)
-        assert automation.standing(NOW).state is State.RUNNING
+        assert automation.get_status(NOW).state is AutomationState.RUNNING
         row.refresh_from_db()
         assert NOW < row.next_run_at < NOW + timedelta(days=2)
         automation.set_up()
@@ -271,7 +272,7 @@ class TestTick:
     def test_mends_what_a_killed_worker_left(self, tenant):
         make_due(tenant)
         backups.directory_of(tenant).make()
-        killed = backups.request(tenant, backups.Order(trigger=Trigger.AUTOMATIC))
+        killed = backups.request(tenant, backups.BackupRequest(trigger=Trigger.AUTOMATIC))
         killed.start("acme-1.sqlite3")
         automation.tick(NOW)
         killed.refresh_from_db()
@@ -308,7 +309,7 @@ class TestPause:
     def test_the_first_pause_stands(self):
         automation.pause("ada")
         automation.pause("ben")
-        assert automation.standing().paused_by == "ada"
+        assert automation.get_status().paused_by == "ada"
 
 
 class TestEnqueue:
@@ -510,7 +511,7 @@ class TestForgetting:
     @pytest.fixture(autouse=True)
     def old(self):
         return Event.objects.create(
-            tenant_id="acme", action=Action.PINNED, created_at=NOW - timedelta(days=1000)
+            tenant_id="acme", kind=EventKind.PINNED, created_at=NOW - timedelta(days=1000)
         )
 
     def test_an_idle_tick_removes_what_is_old_from_the_history(self, tenant):
@@ -533,7 +534,7 @@ class TestForgetting:
         Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC)
         automation.pause("anna")
         automation.tick(NOW)
-        assert not Event.objects.exclude(action=Action.PAUSED).exists()
+        assert not Event.objects.exclude(kind=EventKind.PAUSED).exists()
 
     def test_trouble_with_it_keeps_nobody_from_being_told(self, tenant, monkeypatch, caplog):
         told = []
@@ -608,28 +609,35 @@ class TestRetry:
 class TestStanding:
     def test_not_set_up(self):
         Schedule.objects.all().delete()
-        assert automation.standing().state is State.NOT_SET_UP
+        assert automation.get_status().state is AutomationState.NOT_SET_UP
         Schedule.objects.create(name="tenant_backup", func="x", repeats=0)
-        assert automation.standing().state is State.NOT_SET_UP
+        assert automation.get_status().state is AutomationState.NOT_SET_UP
 
     def test_paused(self):
         automation.tick(NOW)
         automation.pause("ada")
-        standing = automation.standing(NOW)
-        assert (standing.state, standing.paused_by) == (State.PAUSED, "ada")
-        assert standing.paused_at is not None
+        automation_status = automation.get_status(NOW)
+        assert (automation_status.state, automation_status.paused_by) == (
+            AutomationState.PAUSED,
+            "ada",
+        )
+        assert automation_status.paused_at is not None
 
     def test_never_seen_is_stalled(self):
-        standing = automation.standing(NOW)
-        assert (standing.state, standing.last_tick_at) == (State.STALLED, None)
+        automation_status = automation.get_status(NOW)
+        assert (automation_status.state, automation_status.last_tick_at) == (
+            AutomationState.STALLED,
+            None,
+        )
 
     @pytest.mark.parametrize(
-        ("minutes_later", "state"), [(0, State.RUNNING), (2, State.RUNNING), (4, State.STALLED)]
+        ("minutes_later", "state"),
+        [(0, AutomationState.RUNNING), (2, AutomationState.RUNNING), (4, AutomationState.STALLED)],
     )
     def test_stalled_within_four_minutes_of_the_last_tick(self, minutes_later, state):
         automation.tick(NOW)
-        assert automation.standing(minutes(minutes_later)).state is state
-        assert automation.standing(minutes(minutes_later)).last_tick_at == NOW
+        assert automation.get_status(minutes(minutes_later)).state is state
+        assert automation.get_status(minutes(minutes_later)).last_tick_at == NOW
 
     def test_a_worker_busy_with_a_long_backup_is_running(self, tenant):
         now = timezone.now()
@@ -640,9 +648,9 @@ class TestStanding:
         automation.enqueue(backup)
         backup.start("acme-1.sqlite3")
         Backup.objects.update(started_at=now - timedelta(hours=1))
-        assert automation.standing(now).state is State.STALLED
+        assert automation.get_status(now).state is AutomationState.STALLED
         directory.create_partial("acme-1.sqlite3")
-        assert automation.standing(now).state is State.RUNNING
+        assert automation.get_status(now).state is AutomationState.RUNNING
 
     def test_what_a_person_makes_elsewhere_says_nothing_of_workers(self, tenant):
         """Otherwise a request could be queued for a cluster that is dead."""
@@ -651,7 +659,7 @@ class TestStanding:
         directory.make()
         backups.request(tenant, MANUAL).start("acme-1.sqlite3")
         directory.create_partial("acme-1.sqlite3")
-        assert automation.standing().state is State.STALLED
+        assert automation.get_status().state is AutomationState.STALLED
 
     def test_a_backup_that_is_never_handed_over_is_trouble(self, tenant, capsys):
         now = timezone.now()
@@ -659,17 +667,17 @@ class TestStanding:
         Automation.objects.update(last_tick_at=now)
         make_due(tenant, now + timedelta(days=1))
         backup = backups.request(tenant, MANUAL)
-        assert automation.standing().state is State.RUNNING
+        assert automation.get_status().state is AutomationState.RUNNING
         assert automation.trouble([tenant]) is None
         Backup.objects.update(created_at=now - timedelta(minutes=11))
-        standing = automation.trouble([tenant])
-        assert standing.state is State.STALLED
+        automation_status = automation.trouble([tenant])
+        assert automation_status.state is AutomationState.STALLED
         with pytest.raises(CommandError):
             call_command("checkbackups")
         assert "do not reach a worker" in capsys.readouterr().err
         # As soon as it is handed over, all is well.
         automation.enqueue(backup)
-        assert automation.standing().state is State.RUNNING
+        assert automation.get_status().state is AutomationState.RUNNING
 
     def test_a_broker_out_of_reach_is_trouble_that_is_named(self, tenant, monkeypatch):
         def fail(*arguments, **options):
@@ -680,8 +688,8 @@ class TestStanding:
         automation.tick()
         Backup.objects.update(created_at=timezone.now() - timedelta(minutes=11))
         # Even while a person makes another one.
-        assert "no route to host" in automation.standing().waiting_because
-        assert automation.standing().waiting_since
+        assert "no route to host" in automation.get_status().waiting_because
+        assert automation.get_status().waiting_since
         backup.refresh_from_db()
         assert backup.status == Status.QUEUED
 
@@ -690,12 +698,12 @@ class TestStanding:
         with transaction.atomic():
             automation.tick()
         Backup.objects.update(created_at=timezone.now() - timedelta(minutes=11))
-        assert "Is “sync” set in Q_CLUSTER?" in automation.standing().waiting_because
+        assert "Is “sync” set in Q_CLUSTER?" in automation.get_status().waiting_because
         # The next tick that is outside makes up for it.
         Automation.objects.update(last_tick_at=None)
         automation.tick()
         assert Backup.objects.get().error == ""
-        assert automation.standing().state is State.RUNNING
+        assert automation.get_status().state is AutomationState.RUNNING
 
     def test_what_waits_its_turn_without_a_cluster_is_no_trouble(self, add_tenant):
         first, second = add_tenant("acme"), add_tenant("globex")
@@ -708,20 +716,20 @@ class TestStanding:
         )
         backups.request(second, MANUAL)
         Backup.objects.queued().update(created_at=now - timedelta(hours=1))
-        assert automation.standing().state is State.RUNNING
+        assert automation.get_status().state is AutomationState.RUNNING
 
     def test_what_has_waited_for_the_end_of_a_pause_is_no_trouble(self, tenant):
         automation.pause("grace")
         backups.request(tenant, MANUAL)
         Backup.objects.update(created_at=timezone.now() - timedelta(hours=1))
         Automation.objects.update(last_tick_at=timezone.now())
-        assert automation.standing().state is State.PAUSED
+        assert automation.get_status().state is AutomationState.PAUSED
         automation.resume("grace")
-        assert automation.standing().state is State.RUNNING
+        assert automation.get_status().state is AutomationState.RUNNING
         Event.objects.update(created_at=timezone.now() - timedelta(minutes=11))
-        assert automation.standing().state is State.STALLED
+        assert automation.get_status().state is AutomationState.STALLED
 
-    @pytest.mark.parametrize("put_right", ["tick", "standing", "set_up"])
+    @pytest.mark.parametrize("put_right", ["tick", "get_status", "set_up"])
     def test_a_schedule_that_lies_behind_is_set_to_now(self, put_right):
         Schedule.objects.create(name="hosts", func="x", next_run=NOW)
         ours = Schedule.objects.filter(name="tenant_backup")
@@ -741,7 +749,7 @@ class TestStanding:
         """django-q2 reckons the next run from the clock of the moment, and would wait for it."""
         automation.tick(timezone.now() - timedelta(hours=1))
         Schedule.objects.update(next_run=timezone.now() + timedelta(days=30))
-        assert automation.standing().state is State.STALLED
+        assert automation.get_status().state is AutomationState.STALLED
         assert Schedule.objects.get().next_run <= timezone.now()
 
 
@@ -767,7 +775,7 @@ class TestDue:
 
     def test_counts_as_a_tick(self, capsys):
         self.run(capsys)
-        assert automation.standing().state is State.RUNNING
+        assert automation.get_status().state is AutomationState.RUNNING
 
     def test_obeys_pause(self, tenant, capsys):
         make_due(tenant)
@@ -780,7 +788,7 @@ class TestDue:
             make_due(add_tenant(name))
         self.run(capsys, "acme")
         assert Backup.objects.get().tenant_id == "acme"
-        assert automation.standing().state is State.STALLED
+        assert automation.get_status().state is AutomationState.STALLED
 
     def test_what_another_process_is_at_is_no_failure(self, tenant, capsys):
         make_due(tenant)
@@ -828,7 +836,7 @@ class TestDue:
         assert "acme: would back up" in output
         assert "globex" not in output
         assert not Backup.objects.exists()
-        assert automation.standing().last_tick_at is None
+        assert automation.get_status().last_tick_at is None
 
 
 def test_a_task_is_acknowledged_even_when_it_fails_and_leaves_no_result(tenant):
@@ -849,7 +857,7 @@ def test_a_retired_tenant_raises_no_alarm_of_automation(add_tenant):
     BackupSettings.objects.create(tenant_id="gone", automatic=True)
     assert automation.trouble([live]) is None
     BackupSettings.objects.create(tenant_id="live", automatic=True)
-    assert automation.trouble([live]).state is State.STALLED
+    assert automation.trouble([live]).state is AutomationState.STALLED
 
 
 class TestNoBackupReachesAWorker:
@@ -882,13 +890,15 @@ class TestNoBackupReachesAWorker:
         assert "No route to &lt;redis&gt;." in page.content.decode()
 
     def test_on_the_page_without_the_reason(self, waiting):
-        standing = automation.standing()
-        text = render_to_string("tenant_backup/_automation.html", {"standing": standing})
+        automation_status = automation.get_status()
+        text = render_to_string(
+            "tenant_backup/_automation.html", {"automation_status": automation_status}
+        )
         assert "Queued backups do not reach a worker." in text
         assert "route" not in text
 
     def test_in_the_diagnosis(self, waiting, tenant):
-        answers = diagnosis.examine(tenant, automation.standing())
+        answers = diagnosis.examine(tenant, automation.get_status())
         [answer] = [answer for answer in answers if "do not reach a worker" in answer.found]
         assert answer.is_well is False
         assert "automatebackups status" in answer.advice

@@ -51,8 +51,8 @@ from tests.conftest import (
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-COMMAND = backups.Order(trigger=Trigger.COMMAND)
-MANUAL = backups.Order(trigger=Trigger.MANUAL)
+COMMAND = backups.BackupRequest(trigger=Trigger.COMMAND)
+MANUAL = backups.BackupRequest(trigger=Trigger.MANUAL)
 
 
 @pytest.fixture
@@ -181,13 +181,13 @@ class TestCreate:
 
         backup_completed.connect(receive)
         try:
-            order = backups.Order(trigger=Trigger.COMMAND, requested_by="ada")
+            order = backups.BackupRequest(trigger=Trigger.COMMAND, requested_by="ada")
             backup = backups.create(tenant, order).backup
         finally:
             backup_completed.disconnect(receive)
         assert heard == [(tenant, backup), "free"]
         event = Event.objects.get()
-        assert (event.action, event.actor, event.backup_id) == ("completed", "ada", backup.pk)
+        assert (event.kind, event.actor, event.backup_id) == ("completed", "ada", backup.pk)
         assert event.file_name == backup.file_name
 
     def test_a_receiver_that_raises_is_logged_and_breaks_nothing(self, tenant, caplog):
@@ -212,9 +212,10 @@ class TestCreate:
 
     def test_takes_over_a_queued_backup(self, tenant):
         queued = backups.request(
-            tenant, backups.Order(trigger=Trigger.MANUAL, label="before", requested_by="ada")
+            tenant,
+            backups.BackupRequest(trigger=Trigger.MANUAL, label="before", requested_by="ada"),
         )
-        order = backups.Order(trigger=Trigger.COMMAND, label="nightly", requested_by="root")
+        order = backups.BackupRequest(trigger=Trigger.COMMAND, label="nightly", requested_by="root")
         made = backups.create(tenant, order).backup
         assert made.pk == queued.pk
         row = Backup.objects.get()
@@ -247,7 +248,7 @@ class TestCreateFails:
         assert row.file_name == ""
         assert row.size is None
         assert row.finished_at is not None
-        assert Event.objects.latest("pk").action == "failed"
+        assert Event.objects.latest("pk").kind == "failed"
         directory = backups.directory_of(tenant)
         if directory.path.is_dir():
             assert names_in(directory.path) == sorted(left)
@@ -509,8 +510,8 @@ class TestPerform:
         assert backups.perform(tenant, 4711) is None
 
     def test_a_second_request_joins_the_first(self, tenant):
-        first = backups.request(tenant, backups.Order(trigger=Trigger.AUTOMATIC))
-        second = backups.request(tenant, backups.Order(trigger=Trigger.MANUAL, label="now"))
+        first = backups.request(tenant, backups.BackupRequest(trigger=Trigger.AUTOMATIC))
+        second = backups.request(tenant, backups.BackupRequest(trigger=Trigger.MANUAL, label="now"))
         assert first.pk == second.pk
         assert Backup.objects.get().trigger == Trigger.MANUAL
 
@@ -528,7 +529,7 @@ class TestMend:
     def test_a_row_without_a_file_becomes_failed(self, tenant, directory, running, hear):
         heard = hear(backup_failed)
         directory.create_partial(running.file_name)
-        backups.mend(tenant)
+        backups.recover(tenant)
         running.refresh_from_db()
         assert (running.status, running.error) == (Status.FAILED, backups.INTERRUPTED)
         assert names_in(directory.path) == []
@@ -538,7 +539,7 @@ class TestMend:
         made = make_database(directory.file(running.file_name), journal_mode="delete")
         running.record_copy(sqlite.fingerprint(made))
         directory.create_partial(running.file_name)
-        backups.mend(tenant)
+        backups.recover(tenant)
         running.refresh_from_db()
         assert running.status == Status.COMPLETE
         assert names_in(directory.path) == [running.file_name]
@@ -548,14 +549,14 @@ class TestMend:
     ):
         running.record_copy(sqlite.Fingerprint(3, "00" * 32))
         directory.file(running.file_name).write_bytes(b"abc")
-        backups.mend(tenant)
+        backups.recover(tenant)
         running.refresh_from_db()
         assert running.status == Status.FAILED
         assert directory.file("acme-1.sqlite3").read_bytes() == b"abc"
 
     def test_while_somebody_is_at_work_nothing_is_mended(self, tenant, directory, running):
         with lock.hold(directory, wait=0):
-            backups.mend(tenant)
+            backups.recover(tenant)
         running.refresh_from_db()
         assert running.status == Status.RUNNING
 
@@ -566,9 +567,9 @@ class TestMend:
         running.record_copy(sqlite.fingerprint(made))
         made.unlink()
         made.mkdir()  # so that it cannot be read as a file
-        directory.companion(running.file_name).mkdir()
+        directory.checksum_file(running.file_name).mkdir()
         Backup.objects.update(size=made.stat().st_size)
-        backups.mend(tenant)
+        backups.recover(tenant)
         running.refresh_from_db()
         assert running.status == Status.FAILED
         assert running.error.startswith(backups.INTERRUPTED)
@@ -580,19 +581,19 @@ class TestMend:
         made = make_database(directory.file(running.file_name), journal_mode="delete")
         copy = sqlite.fingerprint(made)
         running.record_copy(copy)
-        directory.companion(running.file_name).write_text(f"{copy.sha256}  {made.name}\n")
+        directory.checksum_file(running.file_name).write_text(f"{copy.sha256}  {made.name}\n")
 
         def fail(self, name):
             raise NotWritable("the disk is dying")
 
         monkeypatch.setattr(files.BackupDirectory, "finish", fail)
-        backups.mend(tenant)
+        backups.recover(tenant)
         running.refresh_from_db()
         assert running.error.endswith("the disk is dying")
         assert names_in(directory.path) == [made.name, f"{made.name}.sha256"]
 
     def test_another_tenants_row_is_not_mended(self, add_tenant, running):
-        backups.mend(add_tenant("other"))
+        backups.recover(add_tenant("other"))
         running.refresh_from_db()
         assert running.status == Status.RUNNING
 
@@ -645,7 +646,7 @@ class TestDelete:
         assert names_in(directory.path) == []
         assert not Backup.objects.exists()
         event = Event.objects.latest("pk")
-        assert (event.action, event.actor) == ("deleted", "ada")
+        assert (event.kind, event.actor) == ("deleted", "ada")
         assert event.file_name == backup.file_name
         assert heard == [(tenant, backup)]
 
@@ -719,7 +720,7 @@ class TestDelete:
     def test_a_failed_row_that_was_to_be_pinned_may_be_deleted(self, add_tenant):
         tenant = add_tenant(database=False)
         with pytest.raises(BackupError):
-            backups.create(tenant, backups.Order(trigger=Trigger.COMMAND, pinned=True))
+            backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND, pinned=True))
         backups.delete(tenant, Backup.objects.get())
 
 
@@ -760,7 +761,7 @@ class TestPin:
         backup = backups.create(tenant, COMMAND).backup
         for pinned in (True, True, False):
             backups.pin(tenant, backup, pinned=pinned, actor="ada")
-        assert list(Event.objects.order_by("pk").values_list("action", flat=True)) == [
+        assert list(Event.objects.order_by("pk").values_list("kind", flat=True)) == [
             "completed",
             "pinned",
             "unpinned",
@@ -783,7 +784,7 @@ class TestPrune:
         assert names_in(directory.path) == sorted([*kept, *(f"{name}.sha256" for name in kept)])
         assert Backup.objects.good().count() == 2
         assert len(deleted) == 1
-        event = Event.objects.get(action="pruned")
+        event = Event.objects.get(kind="pruned")
         assert event.detail == "Only the newest 2 are kept."
 
     def test_happens_only_after_a_success(self, tenant):
@@ -804,7 +805,9 @@ class TestPrune:
     def test_pinned_and_manual_ones_stay_and_use_up_no_numbers(self, tenant):
         BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
         manual = backups.create(tenant, MANUAL).backup
-        pinned = backups.create(tenant, backups.Order(trigger=Trigger.COMMAND, pinned=True)).backup
+        pinned = backups.create(
+            tenant, backups.BackupRequest(trigger=Trigger.COMMAND, pinned=True)
+        ).backup
         newest = [backups.create(tenant, COMMAND).backup for _ in range(2)][-1]
         assert set(Backup.objects.all()) == {manual, pinned, newest}
 
@@ -963,7 +966,7 @@ class TestNothingOnTrust:
 
     def test_what_the_next_backup_removes_is_the_same_on_the_page(self, tenant, directory, made):
         os.truncate(directory.file(made[3].file_name), 0)
-        backups.look(tenant)
+        backups.check_files(tenant)
         gone = {decision.backup.pk for decision in backups.removals_after_next(tenant)}
         assert gone == {backup.pk for backup in made[:3]}
 
@@ -995,7 +998,7 @@ class TestDatedInTheFuture:
 
     LOOKS = {
         "prune": backups.prune,
-        "look": backups.look,
+        "look": backups.check_files,
         "verify": lambda tenant: backups.verify(tenant, Backup.objects.earliest("pk")),
         "check": monitoring.inspect,
         "tick": lambda tenant: automation.tick(),
@@ -1019,7 +1022,7 @@ class TestDatedInTheFuture:
         clock.error = timedelta(minutes=4)
         made = backups.create(tenant, COMMAND).backup
         clock.error = timedelta()
-        backups.look(tenant)
+        backups.check_files(tenant)
         assert self.noted() == set()
         assert restore.newest(tenant).backup == made
 
@@ -1241,7 +1244,7 @@ def complete(tenant, file_name, *, trigger="automatic", created_at):
 @pytest.mark.parametrize("asked", ["request", "create"])
 def test_whoever_was_faster_is_taken_over_and_no_error(tenant, monkeypatch, asked):
     """Two clicks, or a click and a tick: both see no row, and one of them adds it first."""
-    others = backups.Order(trigger=Trigger.AUTOMATIC)
+    others = backups.BackupRequest(trigger=Trigger.AUTOMATIC)
     real = BackupQuerySet.active
     looks = []
 
@@ -1254,7 +1257,7 @@ def test_whoever_was_faster_is_taken_over_and_no_error(tenant, monkeypatch, aske
         return found
 
     monkeypatch.setattr(BackupQuerySet, "active", active)
-    order = backups.Order(trigger=Trigger.MANUAL, requested_by="ada")
+    order = backups.BackupRequest(trigger=Trigger.MANUAL, requested_by="ada")
     done = getattr(backups, asked)(tenant, order)
     backup = done if asked == "request" else done.backup
     assert Backup.objects.get().pk == backup.pk

@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from tenant_backup import automation
-from tenant_backup.automation import State
+from tenant_backup.automation import AutomationState
 from tests.conftest import on_each_control
 
 BACKENDS = "django.core.cache.backends"
@@ -49,12 +49,12 @@ def cache(request, settings, tmp_path):
 def test_a_tick_is_seen_and_its_absence_too(capsys):
     automation.set_up()
     now = timezone.now()
-    assert automation.standing(now).state is State.STALLED
+    assert automation.get_status(now).state is AutomationState.STALLED
     automation.tick(now)
-    assert automation.standing(now + timedelta(minutes=1)).state is State.RUNNING
+    assert automation.get_status(now + timedelta(minutes=1)).state is AutomationState.RUNNING
     call_command("automatebackups", "status")
     assert "Automation is running" in capsys.readouterr().out
-    assert automation.standing(now + timedelta(minutes=4)).state is State.STALLED
+    assert automation.get_status(now + timedelta(minutes=4)).state is AutomationState.STALLED
 
 
 @on_each_control

@@ -13,7 +13,7 @@ from tenant_backup.chart import (
     LOWEST,
     NONE_HEIGHT,
     WIDTH,
-    Happening,
+    Attempt,
     Outcome,
     days,
     first_day,
@@ -23,8 +23,8 @@ NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 GOOD, REMOVED, FAILED, NONE = Outcome
 
 
-def chart(*happenings, now=NOW, zone="UTC"):
-    return days(happenings, now, ZoneInfo(zone))
+def chart(*attempts_since, now=NOW, zone="UTC"):
+    return days(attempts_since, now, ZoneInfo(zone))
 
 
 def test_thirty_days_and_today_is_the_last():
@@ -39,7 +39,7 @@ def test_thirty_days_and_today_is_the_last():
 def test_days_are_the_tenants_and_one_of_25_hours_is_one():
     berlin = {"now": datetime(2026, 10, 26, 12, tzinfo=UTC), "zone": "Europe/Berlin"}
     first, last = datetime(2026, 10, 24, 22, tzinfo=UTC), datetime(2026, 10, 25, 22, 59, tzinfo=UTC)
-    day = chart(Happening(first, GOOD, 5), Happening(last, GOOD, 5), **berlin)[-2]
+    day = chart(Attempt(first, GOOD, 5), Attempt(last, GOOD, 5), **berlin)[-2]
     assert (day.date, day.good) == (date(2026, 10, 25), 2)
     assert first_day(berlin["now"], ZoneInfo("Europe/Berlin")) == datetime(
         2026, 9, 27, tzinfo=ZoneInfo("Europe/Berlin")
@@ -48,17 +48,17 @@ def test_days_are_the_tenants_and_one_of_25_hours_is_one():
 
 def test_what_is_older_or_of_a_time_to_come_is_left_out():
     found = chart(
-        Happening(NOW - timedelta(days=30), GOOD, 5), Happening(NOW + timedelta(days=1), GOOD, 5)
+        Attempt(NOW - timedelta(days=30), GOOD, 5), Attempt(NOW + timedelta(days=1), GOOD, 5)
     )
     assert {day.outcome for day in found} == {NONE}
 
 
 def test_the_best_outcome_of_a_day_is_the_days_and_all_are_counted():
     today = chart(
-        Happening(NOW, FAILED),
-        Happening(NOW, REMOVED, 30),
-        Happening(NOW, GOOD, 10),
-        Happening(NOW, GOOD, 20),
+        Attempt(NOW, FAILED),
+        Attempt(NOW, REMOVED, 30),
+        Attempt(NOW, GOOD, 10),
+        Attempt(NOW, GOOD, 20),
     )[-1]
     assert today.outcome is GOOD
     assert (today.good, today.removed, today.failed) == (2, 1, 1)
@@ -68,11 +68,11 @@ def test_the_best_outcome_of_a_day_is_the_days_and_all_are_counted():
 def test_heights_follow_the_sizes():
     ago = [NOW - timedelta(days=number) for number in range(5)]
     found = chart(
-        Happening(ago[0], GOOD, 1000),
-        Happening(ago[1], REMOVED, 500),
-        Happening(ago[2], GOOD, 1),
-        Happening(ago[3], FAILED, 700),
-        Happening(ago[4], REMOVED),  # made before sizes were noted
+        Attempt(ago[0], GOOD, 1000),
+        Attempt(ago[1], REMOVED, 500),
+        Attempt(ago[2], GOOD, 1),
+        Attempt(ago[3], FAILED, 700),
+        Attempt(ago[4], REMOVED),  # made before sizes were noted
     )
     assert [day.height for day in reversed(found[-5:])] == [
         HEIGHT,
@@ -83,17 +83,17 @@ def test_heights_follow_the_sizes():
     ]
 
 
-happenings = st.builds(
-    Happening,
+attempts_since = st.builds(
+    Attempt,
     at=st.datetimes(datetime(2026, 3, 1), datetime(2026, 6, 1), timezones=st.just(UTC)),  # noqa: DTZ001
     outcome=st.sampled_from([GOOD, REMOVED, FAILED]),
     size=st.none() | st.integers(1, 10**13),
 )
 
 
-@given(st.lists(happenings, max_size=60), st.sampled_from(["UTC", "Asia/Kathmandu"]))
-def test_every_bar_fits_and_shows_when_there_is_something(happenings, zone):
-    found = chart(*happenings, zone=zone)
+@given(st.lists(attempts_since, max_size=60), st.sampled_from(["UTC", "Asia/Kathmandu"]))
+def test_every_bar_fits_and_shows_when_there_is_something(attempts_since, zone):
+    found = chart(*attempts_since, zone=zone)
     assert len(found) == DAYS
     for day in found:
         assert 0 <= day.y <= HEIGHT
@@ -101,5 +101,5 @@ def test_every_bar_fits_and_shows_when_there_is_something(happenings, zone):
         assert day.height > 0
         assert (day.height < LOWEST) == (day.outcome is NONE)
     start = first_day(NOW, ZoneInfo(zone))
-    shown = [each for each in happenings if start <= each.at < start + timedelta(days=DAYS)]
+    shown = [each for each in attempts_since if start <= each.at < start + timedelta(days=DAYS)]
     assert sum(day.good + day.removed + day.failed for day in found) == len(shown)

@@ -21,7 +21,7 @@ from tests.tenancy import Tenants
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-COMMAND = backups.Order(trigger=Trigger.COMMAND)
+COMMAND = backups.BackupRequest(trigger=Trigger.COMMAND)
 DAY = timedelta(days=1)
 TIME = r"\w+\.? \d+, 20\d\d, \S+(?: [ap]\.m\.)? \(UTC\)"
 SECOND = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
@@ -338,14 +338,14 @@ def test_one_that_is_not_valid_hides_no_other(add_tenant):
 def test_one_that_cannot_be_looked_at_hides_no_other(add_tenant, monkeypatch):
     for name in ("acme", "globex"):
         turn_on(add_tenant(name), scheduled_since=timezone.now())
-    look = backups.look
+    look = backups.check_files
 
     def fail_to_look(tenant):
         if tenant.id == "acme":
             raise OSError("Stale file handle")
         return look(tenant)
 
-    monkeypatch.setattr(backups, "look", fail_to_look)
+    monkeypatch.setattr(backups, "check_files", fail_to_look)
     answer = Answer()
     assert answer.status == 1
     assert answer.errors == "acme: FAILED: OSError: Stale file handle\n"

@@ -71,7 +71,7 @@ from tenant_backup import automation, backups
 from tenant_backup.models import Trigger
 from tenant_backup.tenants import get_provider
 tenant = get_provider().get_tenant(sys.argv[1])
-automation.enqueue(backups.request(tenant, backups.Order(trigger=Trigger.MANUAL)))
+automation.enqueue(backups.request(tenant, backups.BackupRequest(trigger=Trigger.MANUAL)))
 Schedule.objects.create(func="math.sqrt", args="4", schedule_type=Schedule.DAILY)
 """
 
@@ -197,7 +197,7 @@ def test_a_due_tenant_is_backed_up_once_and_pruned(due_host, clusters):
         "SELECT count(*) FROM tenant_backup_backup WHERE slot_at IS NOT NULL"
     )
     assert slots == 1
-    assert due_host.query("SELECT action FROM tenant_backup_event ORDER BY id")[-2:] == [
+    assert due_host.query("SELECT kind FROM tenant_backup_event ORDER BY id")[-2:] == [
         ("completed",),
         ("pruned",),
     ]
@@ -233,7 +233,7 @@ def test_three_schedulers_and_two_clusters_make_one_backup_a_slot(host):
         assert_files_match(host, number, name)
     # Each was made once, however often it was delivered.
     assert too_many > 2 * len(rows)
-    assert Counter(host.query("SELECT action FROM tenant_backup_event")) == {
+    assert Counter(host.query("SELECT kind FROM tenant_backup_event")) == {
         ("completed",): len(rows)
     }
 

@@ -11,8 +11,9 @@ import pytest
 from django.core.management import load_command_class
 from django.urls import reverse
 
-from tenant_backup import backups, manual, sqlite
+from tenant_backup import backups, sqlite
 from tenant_backup.models import Backup, Event
+from tenant_backup.restore import manual
 from tests.conftest import Process, make_database, names_in
 from tests.test_sqlite_restore import KILLED
 from tests.test_views import is_page, make, project, said, text_of, visit
@@ -140,7 +141,7 @@ class TestPage:
         assert "before the import" in text
         assert "credits 100 60" in text
         assert answer.content.decode().count('class="changed"') == 1
-        assert not Event.objects.filter(action="downloaded").exists()
+        assert not Event.objects.filter(kind="downloaded").exists()
 
     def test_the_operators_commands_are_for_operators(self, tenant, visit):
         backup = make(tenant)

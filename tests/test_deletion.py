@@ -7,15 +7,16 @@ import shutil
 import pytest
 from django.utils import timezone
 
-from tenant_backup import automation, backups, deletion, lock
+from tenant_backup import automation, backups, lock
+from tenant_backup.backups import deletion
 from tenant_backup.exceptions import BackupError, BackupInProgress, NotWritable
-from tenant_backup.models import Action, Backup, BackupSettings, Event, Trigger
+from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Trigger
 from tenant_backup.signals import backup_deleted
 from tests.conftest import names_in, on_each_control
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-COMMAND = backups.Order(trigger=Trigger.COMMAND)
+COMMAND = backups.BackupRequest(trigger=Trigger.COMMAND)
 
 
 @pytest.fixture
@@ -47,8 +48,8 @@ def impatient(settings):
     settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "BUSY_TIMEOUT": 0.1}
 
 
-def mark(backup, action=Action.PRUNED, actor="ada", why="It is pruned."):
-    Backup.objects.filter(pk=backup.pk).update(**deletion._mark(action, actor, why))
+def mark(backup, kind=EventKind.PRUNED, actor="ada", why="It is pruned."):
+    Backup.objects.filter(pk=backup.pk).update(**deletion._mark(kind, actor, why))
 
 
 class TestLock:
@@ -114,7 +115,7 @@ class TestMark:
 
         monkeypatch.setattr(backups.BackupDirectory, "remove", look)
         backups.delete(tenant, made[0])
-        assert not Event.objects.filter(action=Action.MISSING).exists()
+        assert not Event.objects.filter(kind=EventKind.MISSING).exists()
 
     def test_while_it_is_deleted_it_is_no_good_backup(self, tenant, made, monkeypatch):
         remove, seen = backups.BackupDirectory.remove, []
@@ -124,7 +125,7 @@ class TestMark:
             seen.append((row.is_good, row.deleting_as, row.deleting_by, row.missing_at))
             with pytest.raises(BackupError, match="is not a good one"):
                 backups.pin(tenant, row, pinned=True)
-            assert backups.look(tenant) == []
+            assert backups.check_files(tenant) == []
             remove(self, name)
 
         monkeypatch.setattr(backups.BackupDirectory, "remove", look)
@@ -144,9 +145,9 @@ class TestMark:
     def test_a_checksum_file_that_cannot_be_removed_keeps_no_row(
         self, tenant, directory, made, caplog
     ):
-        companion = directory.companion(made[0].file_name)
-        companion.unlink()
-        companion.mkdir()
+        checksum_file = directory.checksum_file(made[0].file_name)
+        checksum_file.unlink()
+        checksum_file.mkdir()
         backups.delete(tenant, made[0])
         assert list(Backup.objects.all()) == [made[1]]
         assert "The checksum file of" in caplog.text
@@ -160,7 +161,7 @@ class TestWithoutDirectory:
         shutil.rmtree(tenant.root)
         backups.delete(tenant, Backup.objects.get(), actor="ada")
         assert not Backup.objects.exists()
-        assert Event.objects.get(action="deleted").actor == "ada"
+        assert Event.objects.get(kind="deleted").actor == "ada"
         assert deleted == [""]
         assert not tenant.root.exists()
 
@@ -215,13 +216,13 @@ class TestRecover:
         assert not Backup.objects.filter(pk=made[0].pk).exists()
         # A backup that is made within the same second gets the name that is free again.
         is_taken = Backup.objects.filter(file_name=made[0].file_name).exists()
-        assert directory.companion(made[0].file_name).exists() == is_taken
-        event = Event.objects.get(backup_id=made[0].pk, action="pruned")
+        assert directory.checksum_file(made[0].file_name).exists() == is_taken
+        event = Event.objects.get(backup_id=made[0].pk, kind="pruned")
         assert (event.actor, event.detail, event.said) == ("ada", "It is 7.", "It is 7.")
         assert (event.file_name, event.size) == (made[0].file_name, made[0].size)
         assert deleted[0] == made[0].file_name
         assert not Backup.objects.exclude(missing_at=None).exists()
-        assert not Event.objects.filter(action="missing").exists()
+        assert not Event.objects.filter(kind="missing").exists()
 
     def test_where_it_is_still_there_it_is_kept(self, tenant, directory, made, next_one):
         mark(made[0])
@@ -237,7 +238,7 @@ class TestRecover:
         BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
         [decision] = backups.prune(tenant, actor="bob")
         assert decision.backup == made[0]
-        assert Event.objects.get(action="pruned").actor == "bob"
+        assert Event.objects.get(kind="pruned").actor == "bob"
 
     def test_out_of_reach_nothing_is_said_of_it(self, tenant, directory, made, monkeypatch):
         mark(made[0])
@@ -264,8 +265,8 @@ class TestRecover:
         directory.make()
         failed = backups.request(tenant, COMMAND)
         backups.refuse(failed, BackupError("for a reason"))
-        mark(failed, Action.DELETED)
-        backups.mend(tenant)
+        mark(failed, EventKind.DELETED)
+        backups.recover(tenant)
         assert not Backup.objects.exists()
 
     def test_while_somebody_deletes_nobody_recovers(self, tenant, directory, made):
@@ -295,7 +296,7 @@ DEATHS = {
 }
 
 KILLED = """
-from tenant_backup import deletion
+from tenant_backup.backups import deletion
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Event
 %s
@@ -324,10 +325,10 @@ def test_a_prune_that_is_killed_leaves_no_alarm_and_no_checksum_file(host, death
         assert host.run("prunebackups").returncode == 0
     [newest] = host.catalog()
     assert names_in(root / "backups") == [newest["file"], f"{newest['file']}.sha256"]
-    sql = "SELECT file_name, detail FROM tenant_backup_event WHERE action = 'pruned'"
+    sql = "SELECT file_name, detail FROM tenant_backup_event WHERE kind = 'pruned'"
     [(name, why)] = host.query(sql)
     assert name != newest["file"]
     assert why == "Only the newest one is kept."
-    assert host.query("SELECT id FROM tenant_backup_event WHERE action = 'missing'") == []
+    assert host.query("SELECT id FROM tenant_backup_event WHERE kind = 'missing'") == []
     assert host.run("checkbackups").returncode == 0
     assert host.run("verifybackups").returncode == 0

@@ -10,9 +10,9 @@ import pytest
 from django.utils import timezone
 
 from tenant_backup import automation, backups
-from tenant_backup.diagnosis import examine
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Automation, Backup, BackupSettings, Status, Trigger
+from tenant_backup.monitoring.diagnosis import examine
 from tests.conftest import names_in, small_disk, tenant_in, without_privileges
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,7 +22,7 @@ TOPICS = ["permission", "space", "database", "being made", "files", "Automation"
 
 def diagnose(tenant, word):
     """The answer to one question."""
-    found = examine(tenant, automation.standing())
+    found = examine(tenant, automation.get_status())
     assert len(found) == len(TOPICS)
     for answer, expected in zip(found, TOPICS, strict=True):
         assert expected in answer.topic
@@ -32,7 +32,7 @@ def diagnose(tenant, word):
 
 
 def make(tenant):
-    return backups.create(tenant, backups.Order(trigger=Trigger.COMMAND)).backup
+    return backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND)).backup
 
 
 def note_tick(**ago):
@@ -46,7 +46,7 @@ def test_all_is_well(tenant):
     BackupSettings.objects.create(tenant_id=tenant.id, automatic=True)
     make(tenant)
     before = names_in(tenant.root / "backups")
-    assert [answer.is_well for answer in examine(tenant, automation.standing())] == [True] * 7
+    assert [answer.is_well for answer in examine(tenant, automation.get_status())] == [True] * 7
     assert names_in(tenant.root / "backups") == before
 
 
@@ -135,7 +135,7 @@ class TestDatabase:
 
 class TestWork:
     def test_queued(self, tenant):
-        backup = backups.request(tenant, backups.Order(trigger=Trigger.MANUAL))
+        backup = backups.request(tenant, backups.BackupRequest(trigger=Trigger.MANUAL))
         Backup.objects.filter(pk=backup.pk).update(error="It cannot be handed to a worker.")
         answer = diagnose(tenant, "being made")
         assert answer.is_well is None

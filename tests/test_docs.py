@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand
 from tenant_backup import checks, signals
 from tenant_backup.conf import Conf
 from tenant_backup.management import commands
-from tenant_backup.models import ALARMING, Action
+from tenant_backup.models import ALARMING, EventKind
 from tenant_backup.schedule import MARGINS
 from tests.conftest import REPOSITORY, make_database, names_in
 
@@ -74,7 +74,9 @@ def test_every_action_of_the_history_is_documented_with_its_level():
         for actions, level in re.findall(r"^\| (`.+`) \| `(INFO|ERROR)` \|$", text, re.MULTILINE)
         for action in re.findall(r"`(\w+)`", actions)
     }
-    assert levels == {action.value: "ERROR" if action in ALARMING else "INFO" for action in Action}
+    assert levels == {
+        action.value: "ERROR" if action in ALARMING else "INFO" for action in EventKind
+    }
 
 
 def test_the_margins_are_documented():

@@ -13,12 +13,13 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenant_backup import backups, downloads
-from tenant_backup.downloads import CHUNK, Part, Unsatisfiable, has_it, parse_range
-from tenant_backup.models import Action, Backup, Event, Status, Trigger
+from tenant_backup import backups
+from tenant_backup.models import Backup, Event, EventKind, Status, Trigger
+from tenant_backup.views import streaming
+from tenant_backup.views.streaming import CHUNK, Part, Unsatisfiable, has_it, parse_range
 
 PAGE = "/settings/admin/backup"
-COMMAND = backups.Order(trigger=Trigger.COMMAND)
+COMMAND = backups.BackupRequest(trigger=Trigger.COMMAND)
 LARGE = 64 * 1024**2
 
 
@@ -101,7 +102,7 @@ class TestRanges:
         assert has_it(header, '"abc"') is answer
 
     def test_a_file_without_a_checksum_has_no_version(self):
-        assert downloads.etag_of("") == ""
+        assert streaming.etag_of("") == ""
         assert not has_it("*", "")
 
 
@@ -144,7 +145,7 @@ def content(tenant, backup):
 
 
 def lines():
-    return Event.objects.filter(action=Action.DOWNLOADED).count()
+    return Event.objects.filter(kind=EventKind.DOWNLOADED).count()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -210,7 +211,7 @@ class TestAnswers:
         assert answer["ETag"].startswith('"')
 
     def test_a_part_is_read_as_far_as_it_goes(self, get, backup, content, monkeypatch):
-        monkeypatch.setattr(downloads, "CHUNK", 1000)
+        monkeypatch.setattr(streaming, "CHUNK", 1000)
         assert get(range="bytes=500-3999")[1] == content[500:4000]
         assert get()[1] == content
 

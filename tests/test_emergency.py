@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tenant_backup import manual
+from tenant_backup.restore import manual
 from tests.conftest import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "emergency.md").read_text()

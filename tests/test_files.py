@@ -114,7 +114,7 @@ def test_nothing_is_done_with_a_name_that_would_lead_elsewhere(prepared, name):
     before = content(prepared)
     for act in (
         lambda: prepared.partial(name),
-        lambda: prepared.companion(name),
+        lambda: prepared.checksum_file(name),
         lambda: prepared.is_free(name),
         lambda: prepared.create_partial(name),
         lambda: prepared.publish(name, SHA256),
@@ -123,7 +123,7 @@ def test_nothing_is_done_with_a_name_that_would_lead_elsewhere(prepared, name):
         lambda: prepared.remove(name),
         lambda: prepared.holds(name, Fingerprint(1, SHA256)),
         lambda: prepared.open(name),
-        lambda: prepared.pulse(name),
+        lambda: prepared.sign_of_life(name),
     ):
         with pytest.raises(BackupError, match="is not the name of a backup's file"):
             act()
@@ -184,7 +184,7 @@ def test_every_tenant_gets_names_that_are_safe_everywhere(tenant_id, at):
     for number, name in enumerate(several, start=1):
         ending = f"-{moment}" + (f"-{number}" if number > 1 else "") + ".sqlite3"
         assert re.fullmatch("[a-z0-9_][a-z0-9_-]*" + re.escape(ending), name)
-        for path in (directory.file(name), directory.partial(name), directory.companion(name)):
+        for path in (directory.file(name), directory.partial(name), directory.checksum_file(name)):
             assert path.parent == directory.path
             assert len(os.fsencode(path.name)) <= 200
 
@@ -579,7 +579,7 @@ def test_a_published_file_is_there_whole_and_its_partial_gone(prepared, links, u
     final = prepared.file(NAME).stat()
     assert (final.st_ino, final.st_nlink) == (inode, 1)
     assert mode(prepared.file(NAME)) == 0o600
-    assert mode(prepared.companion(NAME)) == 0o600
+    assert mode(prepared.checksum_file(NAME)) == 0o600
 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK])
@@ -618,11 +618,11 @@ def test_everything_is_synced_before_and_after_the_final_name(prepared, monkeypa
 
     monkeypatch.setattr(os, "fsync", spy)
     prepared.publish(NAME, SHA256)
-    file, companion, folder = (
+    file, checksum_file, folder = (
         path.stat().st_ino
-        for path in (prepared.file(NAME), prepared.companion(NAME), prepared.path)
+        for path in (prepared.file(NAME), prepared.checksum_file(NAME), prepared.path)
     )
-    assert set(synced) == {(file, False), (companion, False), (folder, True)}
+    assert set(synced) == {(file, False), (checksum_file, False), (folder, True)}
 
 
 # Taking back
@@ -638,20 +638,20 @@ def test_everything_is_synced_before_and_after_the_final_name(prepared, monkeypa
     ],
 )
 def test_a_companion_that_is_not_ours_is_left(prepared, foreign):
-    prepared.companion(NAME).write_bytes(foreign)
+    prepared.checksum_file(NAME).write_bytes(foreign)
     prepared.withdraw(NAME, SHA256)
     assert content(prepared) == {f"{NAME}.sha256": foreign}
 
 
 def test_without_a_checksum_no_companion_can_be_ours(prepared):
-    prepared.companion(NAME).write_bytes(b"")
+    prepared.checksum_file(NAME).write_bytes(b"")
     prepared.withdraw(NAME, "")
     assert content(prepared) == {f"{NAME}.sha256": b""}
 
 
 def test_the_files_of_other_backups_are_left(prepared):
     for name in ("acme-20260615T120000Z-2.sqlite3", f"{NAME}.bak", f"x{NAME}"):
-        for path in (prepared.file(name), prepared.partial(name), prepared.companion(name)):
+        for path in (prepared.file(name), prepared.partial(name), prepared.checksum_file(name)):
             path.write_bytes(COPY)
     before = names(prepared)
     prepared.withdraw(NAME, SHA256)
@@ -664,7 +664,7 @@ def test_the_files_of_other_backups_are_left(prepared):
 @pytest.mark.parametrize("length", [0, 1, 63, 64, 66, 70, None])
 def test_our_companion_is_taken_back_even_one_cut_short(prepared, length):
     line = f"{SHA256}  {NAME}\n".encode()
-    prepared.companion(NAME).write_bytes(line[:length])
+    prepared.checksum_file(NAME).write_bytes(line[:length])
     prepared.withdraw(NAME, SHA256)
     assert names(prepared) == []
 
@@ -797,11 +797,11 @@ def is_new(path):
 
 def test_a_pulse_is_seen_on_the_partial_every_now_and_then(prepared, seconds):
     partial = prepared.partial(NAME)
-    pulse = prepared.pulse(NAME)
+    sign_of_life = prepared.sign_of_life(NAME)
     seen = []
     for seconds.now in (1000, 1014.9, 1015, 1029.9, 1030, 1030, 1100, 1114, 1115):
         age(partial)
-        pulse()
+        sign_of_life()
         seen.append((seconds.now, is_new(partial)))
     assert [now for now, was_seen in seen if was_seen] == [1015, 1030, 1100, 1115]
     assert partial.read_bytes() == COPY
@@ -809,11 +809,11 @@ def test_a_pulse_is_seen_on_the_partial_every_now_and_then(prepared, seconds):
 
 def test_a_pulse_is_of_now(prepared, seconds):
     partial = prepared.partial(NAME)
-    pulse = prepared.pulse(NAME)
+    sign_of_life = prepared.sign_of_life(NAME)
     age(partial)
     seconds.now += 15
     before = datetime.now(UTC).timestamp() - 1
-    pulse()
+    sign_of_life()
     assert before <= partial.stat().st_mtime <= datetime.now(UTC).timestamp() + 1
 
 
@@ -821,7 +821,7 @@ def test_two_pulses_do_not_count_for_each_other(directory, seconds):
     pulses = {}
     for name in (NAME, "other.sqlite3"):
         age(directory.create_partial(name))
-        pulses[name] = directory.pulse(name)
+        pulses[name] = directory.sign_of_life(name)
     seconds.now += 15
     pulses[NAME]()
     assert is_new(directory.partial(NAME))
@@ -831,9 +831,9 @@ def test_two_pulses_do_not_count_for_each_other(directory, seconds):
 
 
 def test_a_pulse_breaks_nothing_where_the_partial_is_gone(directory, seconds):
-    pulse = directory.pulse(NAME)
+    sign_of_life = directory.sign_of_life(NAME)
     seconds.now += 15
-    pulse()
+    sign_of_life()
     assert names(directory) == []
 
 
@@ -843,9 +843,9 @@ def test_a_pulse_follows_no_link(directory, tmp_path, seconds):
     age(secret)
     directory.partial(NAME).symlink_to(secret)
     age(directory.partial(NAME))
-    pulse = directory.pulse(NAME)
+    sign_of_life = directory.sign_of_life(NAME)
     seconds.now += 15
-    pulse()
+    sign_of_life()
     assert is_new(directory.partial(NAME))
     assert not is_new(secret)
 
@@ -855,9 +855,9 @@ def test_a_system_that_cannot_set_times_so_is_no_trouble(prepared, seconds, monk
         raise NotImplementedError
 
     monkeypatch.setattr(os, "utime", refuse)
-    pulse = prepared.pulse(NAME)
+    sign_of_life = prepared.sign_of_life(NAME)
     seconds.now += 15
-    pulse()
+    sign_of_life()
 
 
 # Space
@@ -926,7 +926,7 @@ def test_what_root_makes_belongs_to_the_owner_of_the_tenants_root(tmp_path):
             *[(NOBODY, NOBODY - 1)] * 3,
         ]
         directory.publish(NAME, SHA256)
-    for path in (directory.file(NAME), directory.companion(NAME), directory.file(".lock")):
+    for path in (directory.file(NAME), directory.checksum_file(NAME), directory.file(".lock")):
         assert (path.stat().st_uid, path.stat().st_gid) == (NOBODY, NOBODY - 1)
 
 

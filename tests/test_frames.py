@@ -146,7 +146,7 @@ def catalog(tenant, settings):
     settings.TENANT_BACKUP = settings.TENANT_BACKUP | {"MAX_MANUAL": 1}
     now = timezone.now()
     made = [
-        backups.create(tenant, backups.Order(trigger=trigger, label="before the import"))
+        backups.create(tenant, backups.BackupRequest(trigger=trigger, label="before the import"))
         for trigger in [Trigger.MANUAL, *[Trigger.COMMAND] * 4]
     ]
     for days, one in enumerate(made):
@@ -156,7 +156,7 @@ def catalog(tenant, settings):
     backups.directory_of(tenant).file(made[2].backup.file_name).unlink()
     away = tenant.database.rename(tenant.database.with_name("away"))
     with pytest.raises(backups.BackupError):
-        backups.create(tenant, backups.Order(trigger=Trigger.COMMAND))
+        backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND))
     away.rename(tenant.database)
     BackupSettings.objects.update_or_create(tenant_id="acme", defaults={"keep_last": 1})
     return tenant

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tenant_backup.glance import TONES, Kind, at_a_glance
 from tenant_backup.models import Alarm, BackupSettings
 from tenant_backup.monitoring import Finding, Judgement
+from tenant_backup.monitoring.headline import TONES, Kind, headline_of
 from tenant_backup.tenants import Tenant
 
 ACME = Tenant("acme", "Acme", Path("/srv/acme"), Path("/srv/acme/db.sqlite3"))
@@ -20,7 +20,7 @@ def glance(*alarms, has_good=True, automatic=True, runs=True, has_room=True):
     settings.last_good_at = NOW if has_good else None
     findings = tuple(Finding(alarm, str(alarm)) for alarm in alarms)
     judgement = Judgement(ACME, settings, findings, False)
-    return at_a_glance(judgement, automation_runs=runs, has_room=has_room)
+    return headline_of(judgement, automation_runs=runs, has_room=has_room)
 
 
 ORDER = [

@@ -11,9 +11,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.utils import timezone
 
-from tenant_backup import automation, heartbeat, monitoring
+from tenant_backup import automation, monitoring
 from tenant_backup.conf import conf
 from tenant_backup.models import Backup, BackupSettings
+from tenant_backup.monitoring import heartbeat
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

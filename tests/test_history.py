@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from tenant_backup import automation, history
-from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
+from tenant_backup import automation
+from tenant_backup.backups import history
+from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Status, Trigger
 
 pytestmark = pytest.mark.django_db
 
@@ -32,20 +33,20 @@ class TestEvents:
     def test_what_is_older_than_the_setting_goes(self, settings):
         settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "HISTORY_DAYS": 30}
         for days in (31, 29):
-            Event.objects.create(tenant_id="acme", action=Action.PINNED, created_at=ago(days))
+            Event.objects.create(tenant_id="acme", kind=EventKind.PINNED, created_at=ago(days))
         assert history.forget(NOW) == 1
         assert [event.created_at for event in Event.objects.all()] == [ago(29)]
 
     def test_two_years_are_kept_unless_somebody_says_otherwise(self):
         for days in (729, 731):
-            Event.objects.create(tenant_id="", action=Action.PAUSED, created_at=ago(days))
+            Event.objects.create(tenant_id="", kind=EventKind.PAUSED, created_at=ago(days))
         history.forget(NOW)
         assert [event.created_at for event in Event.objects.all()] == [ago(729)]
 
     def test_a_batch_at_a_time_the_oldest_first(self, monkeypatch):
         monkeypatch.setattr(history, "BATCH", 2)
         for days in (1000, 1002, 1001):
-            Event.objects.create(tenant_id="acme", action=Action.PINNED, created_at=ago(days))
+            Event.objects.create(tenant_id="acme", kind=EventKind.PINNED, created_at=ago(days))
         assert history.forget(NOW) == 2
         assert [event.created_at for event in Event.objects.all()] == [ago(1000)]
         assert history.forget(NOW) == 1
@@ -70,7 +71,7 @@ class TestFailures:
         newest = add(300)
         history.forget(NOW)
         BackupSettings.objects.create(tenant_id="acme")
-        [row] = BackupSettings.objects.with_latest(NOW, lost_by=NOW)
+        [row] = BackupSettings.objects.with_latest(NOW, found_by=NOW)
         assert row.last_failed_at == Backup.objects.get(pk=newest).created_at
 
     def test_a_backup_that_is_good_no_more_has_not_made_up_for_a_failure(self):

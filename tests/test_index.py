@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tenant_backup import index
+from tenant_backup.backups import index
+from tenant_backup.backups.index import Entry, Hold
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import BackupDirectory
-from tenant_backup.index import Entry, Hold
 from tenant_backup.models import Backup, Trigger
 from tests.conftest import AS_ROOT, NOBODY, names_in
 

@@ -18,7 +18,7 @@ from tests.tenancy import Tenants
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PAGE = "/settings/admin/backup"
-COMMAND = backups.Order(trigger=Trigger.COMMAND)
+COMMAND = backups.BackupRequest(trigger=Trigger.COMMAND)
 FRENCH = re.compile(
     r"\b(Ko|Mo|octets?|novembre|janvier|lundi|dimanche|minutes? passées|Tableau de bord|Statut)\b"
 )

@@ -12,7 +12,7 @@ import pytest
 
 from tenant_backup import sqlite
 from tenant_backup.management.commands.syncbackups import Command as SyncCommand
-from tenant_backup.manual import command, commands
+from tenant_backup.restore.manual import command, commands
 from tests.conftest import AS_ROOT, NOBODY, Process, assert_true_copy, count_rows, make_database
 from tests.test_sqlite_restore import kill_a_writer
 

@@ -10,14 +10,14 @@ from django.core.management import call_command
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from tenant_backup import history
+from tenant_backup.backups import history
 from tenant_backup.exceptions import BackupError, RowChanged
 from tenant_backup.models import (
-    Action,
     Automation,
     Backup,
     BackupSettings,
     Event,
+    EventKind,
     Interval,
     Status,
     Trigger,
@@ -376,7 +376,7 @@ def test_a_row_and_the_database_agree_on_what_is_good_and_active(status, damaged
 @pytest.mark.parametrize("other", ["acme2", "xacme", "Acme", "acm", "acme ", "", "acme/backups"])
 def test_a_tenant_is_found_by_its_exact_id_only(other):
     add(other)
-    Event.objects.create(tenant_id=other, action="deleted")
+    Event.objects.create(tenant_id=other, kind="deleted")
     BackupSettings.objects.create(tenant_id=other, keep_last=3)
     assert not Backup.objects.for_tenant("acme").exists()
     assert not Event.objects.for_tenant("acme").exists()
@@ -475,8 +475,8 @@ def test_the_policy_has_each_rule_from_its_field():
 # What monitoring judges by
 
 
-def latest(tenant_id="acme", now=NOON, *, lost_by=NOON):
-    row = BackupSettings.objects.with_latest(now, lost_by=lost_by).get(tenant_id=tenant_id)
+def latest(tenant_id="acme", now=NOON, *, found_by=NOON):
+    row = BackupSettings.objects.with_latest(now, found_by=found_by).get(tenant_id=tenant_id)
     return row.last_good_at, row.last_failed_at, row.last_error, row.missing
 
 
@@ -528,8 +528,8 @@ def test_what_is_dated_in_the_future_counts_for_nothing():
 def test_what_was_found_lost_counts_from_then_on(what):
     BackupSettings.objects.create(tenant_id="acme")
     add(created_at=NOON - timedelta(days=1), **{what: NOON})
-    assert latest(lost_by=NOON)[3] == 1
-    assert latest(lost_by=NOON - timedelta(microseconds=1))[3] == 0
+    assert latest(found_by=NOON)[3] == 1
+    assert latest(found_by=NOON - timedelta(microseconds=1))[3] == 0
 
 
 def test_only_what_was_complete_can_be_lost():
@@ -550,7 +550,7 @@ def test_the_latest_of_many_tenants_are_asked_for_in_one_query(django_assert_num
             add(name, created_at=at, status="failed", error=f"{name} {days}")
     with django_assert_num_queries(1):
         rows = {
-            row.tenant_id: row for row in BackupSettings.objects.with_latest(NOON, lost_by=NOON)
+            row.tenant_id: row for row in BackupSettings.objects.with_latest(NOON, found_by=NOON)
         }
     assert set(rows) == set(names)
     for number, name in enumerate(names):
@@ -580,7 +580,7 @@ def test_what_happens_to_a_backup_is_in_the_history_and_in_the_log(
 ):
     backup = add(file_name=NAME)
     with django_capture_on_commit_callbacks(execute=True):
-        Event.record(Action.PRUNED, backup, actor="ann", detail="It is too old.")
+        Event.record(EventKind.PRUNED, backup, actor="ann", detail="It is too old.")
     event = Event.objects.get()
     [record] = log.records
     expected = {
@@ -590,7 +590,8 @@ def test_what_happens_to_a_backup_is_in_the_history_and_in_the_log(
         "actor": "ann",
         "detail": "It is too old.",
     }
-    assert {name: getattr(event, name) for name in expected} == expected
+    stored = {("kind" if name == "action" else name): value for name, value in expected.items()}
+    assert {name: getattr(event, name) for name in stored} == stored
     assert event.file_name == NAME
     assert extras(record) == expected
     assert type(record.action) is str
@@ -600,7 +601,7 @@ def test_what_happens_to_a_backup_is_in_the_history_and_in_the_log(
 
 def test_what_happens_to_a_tenant_has_no_backup(log, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
-        Event.record(Action.CONFIGURED, "acme")
+        Event.record(EventKind.CONFIGURED, "acme")
     [record] = log.records
     assert extras(record) == {
         "action": "configured",
@@ -617,7 +618,7 @@ def test_what_happens_to_a_tenant_has_no_backup(log, django_capture_on_commit_ca
     )
 
 
-@pytest.mark.parametrize("action", list(Action))
+@pytest.mark.parametrize("action", list(EventKind))
 def test_what_needs_somebody_is_an_error_in_the_log(
     log, django_capture_on_commit_callbacks, action
 ):
@@ -632,23 +633,23 @@ def test_what_needs_somebody_is_an_error_in_the_log(
 
 def test_a_percent_sign_is_text_in_the_log(log, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
-        Event.record(Action.FAILED, "100%s", actor="%d", detail="90 % full")
+        Event.record(EventKind.FAILED, "100%s", actor="%d", detail="90 % full")
     assert log.messages == ["Tenant '100%s': failed by %d (90 % full)"]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_log_says_only_what_stays(log):
     with transaction.atomic():
-        Event.record(Action.DELETED, "acme")
+        Event.record(EventKind.DELETED, "acme")
         assert log.records == []
     assert [record.action for record in log.records] == ["deleted"]
     log.clear()
     with transaction.atomic():
-        Event.record(Action.PRUNED, "acme")
+        Event.record(EventKind.PRUNED, "acme")
         transaction.set_rollback(True)
     assert log.records == []
-    assert Event.objects.get().action == "deleted"
-    Event.record(Action.PINNED, "acme")
+    assert Event.objects.get().kind == "deleted"
+    Event.record(EventKind.PINNED, "acme")
     assert [record.action for record in log.records] == ["pinned"]
 
 
@@ -659,8 +660,8 @@ def test_a_log_that_cannot_be_written_undoes_nothing(monkeypatch):
 
     monkeypatch.setattr("tenant_backup.models.logger.log", refuse)
     with transaction.atomic():
-        Event.record(Action.DELETED, "acme")
-    assert Event.objects.get().action == "deleted"
+        Event.record(EventKind.DELETED, "acme")
+    assert Event.objects.get().kind == "deleted"
 
 
 # The contract
@@ -695,8 +696,8 @@ def test_a_row_says_what_it_is():
     assert str(add(file_name=NAME)) == NAME
     assert str(add(status="failed")) == "acme: failed"
     assert str(BackupSettings(tenant_id="acme")) == "acme"
-    assert str(Event(tenant_id="acme", action="deleted", file_name=NAME)) == f"acme: deleted {NAME}"
-    assert str(Event(tenant_id="acme", action="failed")) == "acme: failed"
+    assert str(Event(tenant_id="acme", kind="deleted", file_name=NAME)) == f"acme: deleted {NAME}"
+    assert str(Event(tenant_id="acme", kind="failed")) == "acme: failed"
 
 
 def test_no_migration_is_missing(capsys):
@@ -751,9 +752,9 @@ SOUGHT = {
     "old failures": history.old_failures(NOON).order_by("created_at"),
     "old events": history.old_events(NOON).order_by("created_at"),
     "the newest events": Event.objects.newest_first()[:100],
-    "those of one kind": Event.objects.filter(action="restored").newest_first()[:100],
+    "those of one kind": Event.objects.filter(kind="restored").newest_first()[:100],
     "those of a tenant": EVENTS.newest_first()[:10],
-    "those on its page": EVENTS.exclude(action="pruned").newest_first()[:10],
+    "those on its page": EVENTS.exclude(kind="pruned").newest_first()[:10],
 }
 
 
@@ -772,5 +773,5 @@ def test_what_is_looked_for_all_the_time_is_found_by_an_index(name):
 @pytest.mark.parametrize("name", ["missing", "lost_at", "last_future_at"])
 def test_what_few_backups_are_marked_with_is_not_looked_for_among_all(name):
     """Each tick asks it for every tenant, who may have thousands."""
-    rows = BackupSettings.objects.with_latest(NOON, lost_by=NOON).values_list(name)
+    rows = BackupSettings.objects.with_latest(NOON, found_by=NOON).values_list(name)
     assert "USING INDEX tenant_backup_marked" in rows.explain()

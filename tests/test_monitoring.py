@@ -16,7 +16,7 @@ from django_q.models import Schedule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenant_backup import absence, automation, backups, monitoring
+from tenant_backup import automation, backups, monitoring
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import (
     Alarm,
@@ -27,6 +27,7 @@ from tenant_backup.models import (
     Interval,
     Trigger,
 )
+from tenant_backup.monitoring import absence
 from tenant_backup.retention import AHEAD
 from tenant_backup.schedule import Rule, next_slot, overdue_at
 from tenant_backup.tenants import Tenant
@@ -157,7 +158,7 @@ def alarm_of(tenant):
 
 
 def actions():
-    return [event.action for event in Event.objects.order_by("pk")]
+    return [event.kind for event in Event.objects.order_by("pk")]
 
 
 # When a slot is overdue
@@ -438,7 +439,9 @@ class TestMissing:
 
     def test_a_deletion_in_the_midst_is_told_to_nobody(self, tenant, monkeypatch):
         configure(tenant)
-        made = [backups.create(tenant, backups.Order(trigger=Trigger.COMMAND)) for _ in range(2)]
+        made = [
+            backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND)) for _ in range(2)
+        ]
         remove = backups.BackupDirectory.remove
         seen = []
 
@@ -537,14 +540,14 @@ def many(folder, number):
 
 class TestInspect:
     def test_a_tenant_that_is_well(self, tenant):
-        backup = backups.create(tenant, backups.Order(trigger=Trigger.COMMAND)).backup
+        backup = backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND)).backup
         judgement = monitoring.inspect(tenant)
         assert judgement.findings == ()
         assert judgement.alarm is Alarm.NONE
         assert judgement.settings.last_good_at == backup.created_at
 
     def test_a_file_that_somebody_removed_counts_at_once(self, tenant):
-        order = backups.Order(trigger=Trigger.COMMAND)
+        order = backups.BackupRequest(trigger=Trigger.COMMAND)
         backups.create(tenant, order)
         gone = backups.create(tenant, order).backup
         backups.directory_of(tenant).file(gone.file_name).unlink()
@@ -553,7 +556,7 @@ class TestInspect:
         assert gone.missing_at is not None
 
     def test_a_directory_out_of_reach_marks_nothing_missing(self, tenant):
-        backups.create(tenant, backups.Order(trigger=Trigger.COMMAND))
+        backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND))
         directory = backups.directory_of(tenant).path
         directory.rename(tenant.root / "elsewhere")
         [finding] = monitoring.inspect(tenant).findings
@@ -563,7 +566,7 @@ class TestInspect:
         assert monitoring.inspect(tenant).findings == ()
 
     def test_a_directory_out_of_reach_hides_nothing_that_is_graver(self, tenant):
-        backups.create(tenant, backups.Order(trigger=Trigger.COMMAND))
+        backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND))
         fail(tenant, timezone.now())
         backups.directory_of(tenant).path.rename(tenant.root / "elsewhere")
         found = [finding.alarm.value for finding in monitoring.inspect(tenant).findings]
@@ -576,11 +579,6 @@ class TestInspect:
     def test_a_new_tenant_gets_its_settings(self, tenant):
         monitoring.inspect(tenant)
         assert BackupSettings.objects.get().tenant_id == tenant.id
-
-    def test_one_that_is_not_valid_is_refused_in_words(self, tenant):
-        with pytest.raises(BackupError, match="'Mars/Base' of tenant 'acme' is not known"):
-            monitoring.inspect(replace(tenant, time_zone="Mars/Base"))
-        assert not BackupSettings.objects.exists()
 
 
 class TestWhatIsTold:
@@ -631,7 +629,7 @@ class TestWhatIsTold:
         ]
         assert notify(NOW + 2 * HOUR) == []
         assert alarm_of(acme) == Alarm.NONE
-        event = Event.objects.get(action="recovered")
+        event = Event.objects.get(kind="recovered")
         assert (event.tenant_id, event.detail) == (
             "acme",
             "The last good backup is of May 4, 2026, 1 p.m. (UTC).",
@@ -1019,7 +1017,7 @@ class TestWhetherAllIsWell:
             case "automation":
                 condition = Stalled.STALLED
             case "absent":
-                absence.note([], NOW - 2 * DAY)
+                absence.note(set(), NOW - 2 * DAY)
                 add(acme, YESTERDAY)
             case "not valid":
                 Tenants.tenants[0] = replace(acme, time_zone="Mars/Base")
@@ -1382,7 +1380,7 @@ class TestNobodyFailsForAMail:
             monkeypatch.setattr(monitoring, "judge", lambda *arguments: 1 // 0)
         automation.tick(NOW)
         assert Backup.objects.queued().get().enqueued_at is not None
-        assert automation.standing(NOW).state is automation.State.RUNNING
+        assert automation.get_status(NOW).state is automation.AutomationState.RUNNING
         # Only the operator is told, that the provider fails.
         assert [message.to for message in mail.outbox] == [[OPERATOR]] * (what == "provider")
 
@@ -1392,7 +1390,7 @@ class TestNobodyFailsForAMail:
         fail(tenant, timezone.now() - HOUR)
         Post.refused = {OPERATOR, ADDRESS}
         if what == "provider":
-            monkeypatch.setattr(monitoring, "get_provider", lambda: 1 // 0)
+            monkeypatch.setattr(monitoring, "list_tenants", lambda: 1 // 0)
         call_command("runbackup")
         assert Backup.objects.complete().count() == 1
         assert capsys.readouterr().err == ""
@@ -1552,4 +1550,4 @@ class TestEndToEnd:
         assert Backup.objects.complete().newest_first()[0].created_at > left_at
         assert judge(tenant, clock.now).findings == ()
         assert [action for action in actions() if action in ("overdue", "recovered")] == words[1:]
-        assert Event.objects.filter(action="failed").count() == Backup.objects.failed().count()
+        assert Event.objects.filter(kind="failed").count() == Backup.objects.failed().count()

@@ -121,7 +121,7 @@ def two(add_tenant):
     """Two tenants with a backup each."""
     pair = [add_tenant("acme"), add_tenant("globex")]
     for tenant in pair:
-        backups.create(tenant, backups.Order(trigger=Trigger.COMMAND))
+        backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND))
     return pair
 
 

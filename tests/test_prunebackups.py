@@ -10,7 +10,7 @@ from tenant_backup import backups
 from tenant_backup.models import Backup, BackupSettings, Event, Trigger
 
 pytestmark = pytest.mark.django_db(transaction=True)
-COMMAND = backups.Order(trigger=Trigger.COMMAND)
+COMMAND = backups.BackupRequest(trigger=Trigger.COMMAND)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_removes_what_the_dry_run_said_and_records_who_and_why(two_tenants):
     announced = prune("--dry-run").replace("would remove", "removed")
     assert prune() == announced
     assert numbers() == [1, 3]
-    events = Event.objects.filter(action="pruned")
+    events = Event.objects.filter(kind="pruned")
     assert {(event.tenant_id, event.detail) for event in events} == {
         ("acme", "Only the newest one is kept.")
     }

@@ -7,16 +7,17 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from tenant_backup import automation, backups, index, quota
+from tenant_backup import automation, backups
+from tenant_backup.backups import index, quota
 from tenant_backup.exceptions import BackupError, LimitReached
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory
-from tenant_backup.models import Action, Backup, Event, Status, Trigger
+from tenant_backup.models import Backup, Event, EventKind, Status, Trigger
 from tests.conftest import names_in, small_disk, tenant_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MANUAL = backups.Order(trigger=Trigger.MANUAL, requested_by="ada")
-COMMAND = backups.Order(trigger=Trigger.COMMAND)
+MANUAL = backups.BackupRequest(trigger=Trigger.MANUAL, requested_by="ada")
+COMMAND = backups.BackupRequest(trigger=Trigger.COMMAND)
 MB, GB = 1024**2, 1024**3
 
 
@@ -52,7 +53,7 @@ def refused(tenant, **order):
 
 
 def refusals():
-    return Event.objects.filter(action=Action.REFUSED)
+    return Event.objects.filter(kind=EventKind.REFUSED)
 
 
 class TestTheDisk:
@@ -163,7 +164,7 @@ class TestTheirNumber:
         assert made.replaced == oldest
         assert copied_while == [2]
         assert set(Backup.objects.all()) == {other, made.backup}
-        line = Event.objects.get(action=Action.DELETED)
+        line = Event.objects.get(kind=EventKind.DELETED)
         assert (line.backup_id, line.actor) == (oldest.pk, "ada")
         assert line.said == f"It was replaced by backup {made.backup.pk}."
         assert oldest.file_name not in names_in(backups.directory_of(tenant).path)
@@ -302,7 +303,7 @@ class TestWorkers:
         queued = backups.request(tenant, replace(MANUAL, replaces=oldest.pk))
         automation.make(queued.pk)
         assert Backup.objects.get() == queued
-        assert Event.objects.get(action=Action.DELETED).actor == "ada"
+        assert Event.objects.get(kind=EventKind.DELETED).actor == "ada"
 
     def test_what_there_is_room_beside_by_then_is_not_replaced(self, tenant, limit):
         limit(MAX_MANUAL=2)

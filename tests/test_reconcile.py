@@ -13,16 +13,18 @@ import pytest
 from django.db.transaction import atomic, set_rollback
 from django.utils import timezone
 
-from tenant_backup import backups, index, lock, manual, reconcile
+from tenant_backup import backups, lock
+from tenant_backup.backups import folder, index
 from tenant_backup.exceptions import DeadlineExceeded, NotEnoughSpace
 from tenant_backup.models import Backup, BackupSettings, Event, Status, TenantState, Trigger
+from tenant_backup.restore import manual
 from tests.conftest import names_in
 from tests.test_verify import flip_a_bit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-COMMAND = backups.Order(trigger=Trigger.COMMAND)
-LABELLED = backups.Order(trigger=Trigger.AUTOMATIC, label="before the fair")
+COMMAND = backups.BackupRequest(trigger=Trigger.COMMAND)
+LABELLED = backups.BackupRequest(trigger=Trigger.AUTOMATIC, label="before the fair")
 
 
 @pytest.fixture
@@ -49,14 +51,14 @@ def assert_in_line(tenant):
         rows.values_list("file_name", "sha256", "size", "trigger", "label", "pinned")
     )
     assert said["tenant"] == tenant.id
-    assert said["revision"] == reconcile.revision_of(tenant.id)
+    assert said["revision"] == folder.revision_of(tenant.id)
 
 
 @contextmanager
 def set_back(tenant):
     """What is done meanwhile is forgotten by the catalog, and the folder is as it was left."""
     rows = list(Backup.objects.all())
-    events, revision = Event.objects.count(), reconcile.revision_of(tenant.id)
+    events, revision = Event.objects.count(), folder.revision_of(tenant.id)
     yield
     Backup.objects.all().delete()
     Backup.objects.bulk_create(rows)
@@ -181,7 +183,7 @@ class TestPin:
     """A pin never waits for the lock, and the index tells of it all the same."""
 
     def test_the_holder_of_the_lock_writes_it(self, tenant, directory, made):
-        with backups.at_work(tenant, wait=0):
+        with backups.tenant_lock(tenant, wait=0):
             backups.pin(tenant, made[0], pinned=True)
             assert Backup.objects.get(pk=made[0].pk).pinned
             assert not content(directory)["backups"][0]["pinned"]
@@ -189,28 +191,28 @@ class TestPin:
         assert content(directory)["backups"][0]["pinned"], "what is kept comes first"
 
     def test_even_one_that_comes_when_it_was_just_written(self, tenant, made, monkeypatch):
-        describe = reconcile.Folder.describe
+        describe = folder.Folder.describe
 
-        def pin_afterwards(folder):
-            describe(folder)
-            monkeypatch.setattr(reconcile.Folder, "describe", describe)
+        def pin_afterwards(self):
+            describe(self)
+            monkeypatch.setattr(folder.Folder, "describe", describe)
             backups.pin(tenant, made[0], pinned=True)  # the lock is still held
 
-        monkeypatch.setattr(reconcile.Folder, "describe", pin_afterwards)
-        with backups.at_work(tenant, wait=0):
+        monkeypatch.setattr(folder.Folder, "describe", pin_afterwards)
+        with backups.tenant_lock(tenant, wait=0):
             pass
         assert_in_line(tenant)
         assert Backup.objects.get(pk=made[0].pk).pinned
 
     def test_even_where_the_holder_fails(self, tenant, made, monkeypatch):
-        describe = reconcile.Folder.describe
+        describe = folder.Folder.describe
 
-        def pin_afterwards(folder):
-            describe(folder)
-            monkeypatch.setattr(reconcile.Folder, "describe", describe)
+        def pin_afterwards(self):
+            describe(self)
+            monkeypatch.setattr(folder.Folder, "describe", describe)
             backups.pin(tenant, made[0], pinned=True)
 
-        monkeypatch.setattr(reconcile.Folder, "describe", pin_afterwards)
+        monkeypatch.setattr(folder.Folder, "describe", pin_afterwards)
         with pytest.raises(DeadlineExceeded):
             backups.create(tenant, COMMAND, limits=backups.Limits(deadline=0))
         assert_in_line(tenant)
@@ -256,7 +258,7 @@ class TestSetBack:
         assert directory.file(kept.file_name).exists()
         assert Backup.objects.count() == 2
         assert_in_line(tenant)
-        event = Event.objects.get(action="pinned")
+        event = Event.objects.get(kind="pinned")
         assert event.file_name == kept.file_name
         assert "index of the backup folder" in event.detail
 
@@ -335,7 +337,7 @@ class TestSetBack:
         assert synced.missing == []
         assert [row.file_name for row in synced.forgotten] == [made[0].file_name]
         assert set(Backup.objects.all()) == set(made[1:])
-        event = Event.objects.get(action="deleted")
+        event = Event.objects.get(kind="deleted")
         assert event.file_name == made[0].file_name
         assert "before the catalog was set back" in event.detail
         assert_in_line(tenant)
@@ -383,7 +385,7 @@ class TestSetBack:
         assert content(directory)["revision"] > revision
         assert_in_line(tenant)
         assert names_in(directory.path) == sorted([*known, *(f"{name}.sha256" for name in known)])
-        events = Event.objects.filter(action="adopted")
+        events = Event.objects.filter(kind="adopted")
         assert {event.file_name for event in events} == {row["file_name"] for row in before}
 
     def test_syncbackups_says_so(self, tenant, made, capsys):
@@ -419,7 +421,7 @@ class TestUntrusted:
         row = Backup.objects.get(pk=made[0].pk)
         assert (row.pinned, row.hold_reason) == (True, "asked for")
         assert Backup.objects.get(pk=made[1].pk).trigger == "manual"
-        assert reconcile.revision_of(tenant.id) > 10**6
+        assert folder.revision_of(tenant.id) > 10**6
         assert_in_line(tenant)
 
     @pytest.mark.parametrize("what", ["sha256", "size", "file"])
@@ -438,19 +440,19 @@ class TestUntrusted:
         flip_a_bit(directory.file(made[0].file_name))
         Backup.objects.filter(pk=made[0].pk).update(**{how: timezone.now()})
         forge(directory, revision=10**6, entry_pinned=True)
-        with backups.at_work(tenant, wait=0):
+        with backups.tenant_lock(tenant, wait=0):
             pass
         assert not Backup.objects.get(pk=made[0].pk).is_good
 
-    @pytest.mark.parametrize("is_vouched_for", [True, False])
-    def test_a_damaged_file_gets_no_row_by_it(self, tenant, directory, made, is_vouched_for):
+    @pytest.mark.parametrize("matches_checksum_file", [True, False])
+    def test_a_damaged_file_gets_no_row_by_it(self, tenant, directory, made, matches_checksum_file):
         file = directory.file(made[0].file_name)
         with file.open("r+b") as stream:
             stream.seek(4096)
             stream.write(b"\xff" * 4096)
         sha256 = backups.sqlite.fingerprint(file).sha256
-        if is_vouched_for:
-            directory.renew_companion(file.name, sha256)
+        if matches_checksum_file:
+            directory.renew_checksum_file(file.name, sha256)
         said = content(directory)
         for entry in said["backups"]:
             if entry["file"] == file.name:
@@ -506,7 +508,7 @@ class TestUntrusted:
     def test_a_forged_revision_does_not_use_up_the_numbers(self, tenant, directory, made):
         forge(directory, revision=2**63 - 1, entry_pinned=True)
         backups.create(tenant, COMMAND)
-        assert reconcile.revision_of(tenant.id) < 100
+        assert folder.revision_of(tenant.id) < 100
         assert not Backup.objects.filter(pinned=True).exists()
         assert_in_line(tenant)
 
@@ -560,13 +562,15 @@ def test_with_the_control_database_lost_pins_labels_and_triggers_survive(host):
     assert len(names_in(root / "backups")) == 4
 
 
-@pytest.mark.parametrize("death", ["index.write = die", "reconcile.Folder.describe = die"])
+@pytest.mark.parametrize("death", ["index.write = die", "folder.Folder.describe = die"])
 def test_killed_before_the_index_is_written_the_next_one_writes_it(host, death):
     root = host.add_tenant()
     assert host.run("runbackup").returncode == 0
     before = (root / "backups" / "index.json").read_bytes()
     host.assert_killed(
-        host.start(f"from tenant_backup import index, reconcile\n{death}\ncommand('runbackup')")
+        host.start(
+            f"from tenant_backup.backups import index, folder\n{death}\ncommand('runbackup')"
+        )
     )
     assert [row["status"] for row in host.catalog()] == ["complete", "complete"]
     assert (root / "backups" / "index.json").read_bytes() == before

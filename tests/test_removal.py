@@ -15,7 +15,7 @@ from tenant_backup.tenants import get_provider
 Schedule.objects.create(name="hosts", func="math.sqrt", args="4", schedule_type=Schedule.DAILY)
 async_task("math.sqrt", 4)
 tenant = get_provider().get_tenant("acme")
-automation.enqueue(backups.request(tenant, backups.Order(trigger=Trigger.MANUAL)))
+automation.enqueue(backups.request(tenant, backups.BackupRequest(trigger=Trigger.MANUAL)))
 ada = User.objects.create(username="ada")
 ada.user_permissions.set(Permission.objects.filter(codename__in=["view_backup", "view_user"]))
 """

@@ -35,7 +35,7 @@ from tests.conftest import (
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-COMMAND = backups.Order(trigger=Trigger.COMMAND)
+COMMAND = backups.BackupRequest(trigger=Trigger.COMMAND)
 
 
 @pytest.fixture
@@ -73,8 +73,8 @@ class TestPerform:
         ]
         assert restored.backup == plan.choice.backup
         assert restored.safety_copy.requested_by == "olga"
-        event = Event.objects.get(action="restored")
-        assert (event.actor, event.get_action_display()) == ("olga", "restored")
+        event = Event.objects.get(kind="restored")
+        assert (event.actor, event.get_kind_display()) == ("olga", "restored")
 
     def test_not_inside_a_transaction_of_the_catalog(self, tenant, plan):
         with transaction.atomic(), pytest.raises(BackupError, match="inside a database trans"):
@@ -108,7 +108,7 @@ class TestPerform:
         assert (safety_copy.status, safety_copy.pinned) == (Status.COMPLETE, True)
         if error is not KeyboardInterrupt:
             assert f"that was just made stays: {safety_copy.file_name}" in str(caught.value)
-        assert not Event.objects.filter(action="restored").exists()
+        assert not Event.objects.filter(kind="restored").exists()
 
     def test_a_result_that_is_not_equal_is_said_with_how_to_undo_it(
         self, tenant, plan, monkeypatch
@@ -217,8 +217,8 @@ class TestPerform:
     def test_putting_aside_is_complete_before_anything_is_replaced(self, tenant, plan, monkeypatch):
         # Of a database that is there, SQLite itself removes a log in which it finds nothing.
         tenant.database.unlink()
-        companion = tenant.database.with_name("db.sqlite3-journal")
-        companion.write_bytes(b"journal")
+        checksum_file = tenant.database.with_name("db.sqlite3-journal")
+        checksum_file.write_bytes(b"journal")
 
         def end(*args, **kwargs):
             raise KeyboardInterrupt
@@ -227,7 +227,7 @@ class TestPerform:
         with pytest.raises(KeyboardInterrupt):
             restore.perform(plan)
         assert not tenant.database.exists()
-        assert companion.read_bytes() == b"journal"
+        assert checksum_file.read_bytes() == b"journal"
         assert sorted(path.name for path in tenant.root.glob(".*")) == []
         monkeypatch.undo()
         monkeypatch.setattr("tests.tenancy.Tenants.tenants", [tenant])
@@ -287,12 +287,14 @@ class TestAdopt:
         for name in names.values():
             make_database(directory.file(name))
             if name != names["without companion"]:
-                directory.companion(name).write_bytes(
+                directory.checksum_file(name).write_bytes(
                     f"{files.fingerprint(directory.file(name)).sha256}  {name}\n".encode()
                 )
         os.truncate(directory.file(names["damaged"]), 4096)
         before = names_in(directory.path)
-        orders = {names["ours"]: backups.Order(trigger=Trigger.RESTORE, pinned=True, label="x")}
+        orders = {
+            names["ours"]: backups.BackupRequest(trigger=Trigger.RESTORE, pinned=True, label="x")
+        }
         (adopted, bare), (refused,) = backups.adopt_unknown(tenant, orders)
         assert bare.file_name == names["without companion"]
         assert names["damaged"] in refused
@@ -315,7 +317,7 @@ class TestAdopt:
 
     def test_a_running_row_whose_file_is_published_becomes_complete(self, tenant, made):
         Backup.objects.update(status=Status.RUNNING, size=None, sha256="")
-        (mended,) = backups.mend_running(tenant)
+        (mended,) = backups.recover_running(tenant)
         assert (mended.status, mended.sha256) == (Status.COMPLETE, made.sha256)
         assert_true_copy(backups.directory_of(tenant).file(made.file_name))
 
@@ -378,8 +380,8 @@ class TestWhose:
     @pytest.fixture
     def theirs(self, tenant, add_tenant):
         other = add_tenant("globex")
-        backups.create(tenant, backups.Order(trigger=Trigger.COMMAND))
-        made = backups.create(other, backups.Order(trigger=Trigger.COMMAND)).backup
+        backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND))
+        made = backups.create(other, backups.BackupRequest(trigger=Trigger.COMMAND)).backup
         return backups.directory_of(other).file(made.file_name)
 
     @pytest.mark.parametrize("name", ["globex.sqlite3", "acme-20200101T000000Z.sqlite3"])

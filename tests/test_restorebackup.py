@@ -184,7 +184,7 @@ class TestRestore:
         restore(host, "acme", "1", "--no-input", LOGNAME="olga")
         events = host.query(
             "SELECT file_name, actor, detail, backup_id FROM tenant_backup_event "
-            "WHERE action = 'restored'"
+            "WHERE kind = 'restored'"
         )
         safety_copy = host.catalog()[0]["file"]
         assert events == [(backup.name, "olga", f"Before: {safety_copy}", 1)]
@@ -202,7 +202,7 @@ class TestRestore:
             "from tenant_backup import backups\n"
             "from tenant_backup.models import Trigger\n"
             "from tenant_backup.tenants import get_provider\n"
-            "order = backups.Order(trigger=Trigger.MANUAL, label='mine')\n"
+            "order = backups.BackupRequest(trigger=Trigger.MANUAL, label='mine')\n"
             "backups.request(get_provider().get_tenant('acme'), order)"
         ).communicate(timeout=60)
         assert restore(host, "acme", "1", "--no-input").returncode == 0
@@ -333,7 +333,7 @@ class TestKilledLate:
         before = state(database)
         process = host.start(
             "from tenant_backup import sqlite\n"
-            "sqlite.Exclusive.settle = die\n"
+            "sqlite.Exclusive.finalise = die\n"
             "command('restorebackup', 'acme', '1', '--no-input')"
         )
         host.assert_killed(process)
@@ -518,15 +518,15 @@ class TestFilesFromElsewhere:
 
     def test_its_companion_is_asked(self, host, root, backup, elsewhere):
         file = make_database(elsewhere / "file", rows=7)
-        companion = elsewhere / "file.sha256"
-        companion.write_text(f"{'0' * 64}  file\n")
+        checksum_file = elsewhere / "file.sha256"
+        checksum_file.write_text(f"{'0' * 64}  file\n")
         assert "it was changed since" in restore(host, "acme", file, "--no-input").stderr
-        companion.write_text("nonsense")
+        checksum_file.write_text("nonsense")
         assert "no checksum as sha256sum" in restore(host, "acme", file, "--no-input").stderr
         whole = subprocess.run(
             ["sha256sum", "file"], cwd=elsewhere, capture_output=True, check=True
         )
-        companion.write_bytes(whole.stdout)
+        checksum_file.write_bytes(whole.stdout)
         assert restore(host, "acme", file, "--no-input").returncode == 0
 
     def test_what_is_no_database(self, host, root, elsewhere):
@@ -1111,15 +1111,15 @@ class TestSingleTenant:
             "sqlite.open_copy = die",
             "files._link = die",
             "sqlite.Exclusive.replace_with = die",
-            "sqlite.Exclusive.settle = die",
-            "backups.mend_running = die",
+            "sqlite.Exclusive.finalise = die",
+            "backups.recover_running = die",
             "sqlite.Exclusive.require_equal = die",
         ],
     )
     def test_killed_anywhere_and_run_again(self, site, death):
         process = site.start(
             "from tenant_backup import backups, files, restore, sqlite\n"
-            "at_work = backups.at_work\n"
+            "at_work = backups.tenant_lock\n"
             # Mending at the beginning is no part of the death.
             f"def begin(self): {death}; return begin_in_same_database(self)\n"
             "begin_in_same_database = restore._Work.begin_in_same_database\n"
@@ -1182,7 +1182,7 @@ class TestSingleTenant:
             "from tenant_backup import backups\n"
             "from tenant_backup.models import Trigger\n"
             "from tenant_backup.tenants import get_provider\n"
-            "order = backups.Order(trigger=Trigger.MANUAL, label='mine')\n"
+            "order = backups.BackupRequest(trigger=Trigger.MANUAL, label='mine')\n"
             "backups.request(get_provider().get_tenant('default'), order)"
         ).communicate(timeout=60)
         before = site.catalog()[0]

@@ -49,7 +49,7 @@ BackupDirectory.publish = die
 """,
     "in the middle of writing the companion": """
 from tenant_backup import files
-files._companion_line = die
+files._checksum_line = die
 """,
     "before the link": """
 from tenant_backup import files

@@ -216,7 +216,7 @@ else:
     from tenant_backup import backups
     from tenant_backup.models import Trigger
     from tenant_backup.tenants import get_provider
-    order = backups.Order(trigger=Trigger.COMMAND)
+    order = backups.BackupRequest(trigger=Trigger.COMMAND)
     backups.create(get_provider().get_tenant("acme"), order)
 print("read", flush=True)
 sys.stdin.readline()
@@ -639,12 +639,12 @@ class TestCheck:
     @pytest.mark.parametrize("full", [True, False])
     def test_gives_signs_of_life_meanwhile(self, slow, full):
         seen = []
-        assert sqlite.check(slow, full=full, pulse=lambda: seen.append(slow)) is True
+        assert sqlite.check(slow, full=full, sign_of_life=lambda: seen.append(slow)) is True
         assert len(seen) > 10
 
     def test_gives_them_before_a_deadline_that_is_far(self, slow):
         seen = []
-        sqlite.check(slow, deadline=time.monotonic() + 600, pulse=lambda: seen.append(slow))
+        sqlite.check(slow, deadline=time.monotonic() + 600, sign_of_life=lambda: seen.append(slow))
         assert len(seen) > 10
 
     @pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, OSError, sqlite3.Error])
@@ -656,7 +656,7 @@ class TestCheck:
             raise raised("enough")
 
         with pytest.raises((raised, BackupError)) as caught:
-            sqlite.check(slow, pulse=stop)
+            sqlite.check(slow, sign_of_life=stop)
         assert not isinstance(caught.value, DatabaseDamaged)
         assert "enough" in str(caught.value)
         assert calls == [1]
@@ -667,7 +667,7 @@ class TestCheck:
             connection.execute("CREATE TABLE t (a TEXT)")
             connection.execute("CREATE INDEX i ON t (host_function(a))")
         seen = []
-        assert sqlite.check(slow, pulse=lambda: seen.append(slow)) is False
+        assert sqlite.check(slow, sign_of_life=lambda: seen.append(slow)) is False
         assert len(seen) > 10
 
 
@@ -681,7 +681,7 @@ class TestFingerprint:
 
     def test_gives_a_sign_of_life_with_each_chunk(self, chunks):
         seen = []
-        found = sqlite.fingerprint(chunks, pulse=lambda: seen.append(chunks))
+        found = sqlite.fingerprint(chunks, sign_of_life=lambda: seen.append(chunks))
         assert len(seen) == 5
         assert found == sqlite.fingerprint(chunks)
         assert found.size == 45
@@ -704,7 +704,7 @@ class TestFingerprint:
         monkeypatch.setattr(sqlite, "time", Clock)
         seen = []
         with pytest.raises(DeadlineExceeded):
-            sqlite.fingerprint(chunks, deadline=3, pulse=lambda: seen.append(chunks))
+            sqlite.fingerprint(chunks, deadline=3, sign_of_life=lambda: seen.append(chunks))
         assert len(seen) == 3
 
     def test_a_deadline_that_is_far_changes_nothing(self, chunks):
@@ -716,7 +716,7 @@ class TestFingerprint:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            sqlite.fingerprint(chunks, pulse=stop)
+            sqlite.fingerprint(chunks, sign_of_life=stop)
 
 
 def test_the_fingerprint_is_the_size_and_the_sha256(tmp_path):

@@ -80,7 +80,7 @@ def put_back(database, backup, **options):
     ):
         live.facts.require_fit(source)
         live.replace_with(source, **options)
-        live.settle()
+        live.finalise()
         live.require_equal(source)
 
 
@@ -207,7 +207,7 @@ class TestPutBack:
             require_locked()
             live.replace_with(source, progress=require_locked)
             require_locked()
-            live.settle()
+            live.finalise()
             require_locked()
 
 

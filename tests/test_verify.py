@@ -14,18 +14,9 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from tenant_backup import (
-    automation,
-    backups,
-    diagnosis,
-    files,
-    index,
-    lock,
-    monitoring,
-    restore,
-    retention,
-)
-from tenant_backup.automation import State
+from tenant_backup import automation, backups, files, lock, monitoring, restore, retention
+from tenant_backup.automation import AutomationState
+from tenant_backup.backups import index
 from tenant_backup.exceptions import (
     BackupError,
     BackupInProgress,
@@ -33,11 +24,12 @@ from tenant_backup.exceptions import (
     DeadlineExceeded,
 )
 from tenant_backup.models import Automation, Backup, BackupSettings, Event, Status, Trigger
+from tenant_backup.monitoring import diagnosis
 from tests.conftest import make_database, names_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-COMMAND = backups.Order(trigger=Trigger.COMMAND)
+COMMAND = backups.BackupRequest(trigger=Trigger.COMMAND)
 
 
 @pytest.fixture
@@ -80,7 +72,7 @@ def lose_control_database(host, folder):
 
 
 def actions():
-    return list(Event.objects.order_by("pk").values_list("action", flat=True))
+    return list(Event.objects.order_by("pk").values_list("kind", flat=True))
 
 
 class TestVerify:
@@ -164,24 +156,26 @@ class TestVerify:
         self, tenant, backup, file, damage, tmp_path, caplog
     ):
         """It vouches for the file where the catalog is lost, and would block that rescue."""
-        companion = file.with_name(f"{file.name}.sha256")
-        before = companion.read_bytes()
+        checksum_file = file.with_name(f"{file.name}.sha256")
+        before = checksum_file.read_bytes()
         assert backups.verify(tenant, backup) == ""
         assert "checksum file" not in caplog.text
-        companion.unlink()
+        checksum_file.unlink()
         if damage == "a link":
-            companion.symlink_to(tmp_path / "nowhere")
+            checksum_file.symlink_to(tmp_path / "nowhere")
         elif damage == "a pipe":
-            os.mkfifo(companion)
+            os.mkfifo(checksum_file)
         elif damage != "missing":
             content = {"empty": b"", "rubbish": b"\xff" * 2000}.get(damage)
-            companion.write_bytes(before.replace(before[:1], b"g") if content is None else content)
+            checksum_file.write_bytes(
+                before.replace(before[:1], b"g") if content is None else content
+            )
         assert backups.verify(tenant, backup) == ""
         assert "checksum file of the good backup" in caplog.text
-        assert not companion.is_symlink()
-        assert companion.read_bytes() == before
-        assert stat.S_IMODE(companion.stat().st_mode) == 0o600
-        assert names_in(file.parent) == [file.name, companion.name]
+        assert not checksum_file.is_symlink()
+        assert checksum_file.read_bytes() == before
+        assert stat.S_IMODE(checksum_file.stat().st_mode) == 0o600
+        assert names_in(file.parent) == [file.name, checksum_file.name]
         file.with_name("index.json").unlink()
         Backup.objects.all().delete()
         assert [row.file_name for row in backups.sync(tenant).adopted] == [file.name]
@@ -189,33 +183,33 @@ class TestVerify:
     def test_where_it_cannot_be_written_that_is_said_and_the_backup_is_good(
         self, tenant, backup, file, caplog
     ):
-        companion = file.with_name(f"{file.name}.sha256")
-        companion.unlink()
-        companion.mkdir()
+        checksum_file = file.with_name(f"{file.name}.sha256")
+        checksum_file.unlink()
+        checksum_file.mkdir()
         assert backups.verify(tenant, backup) == ""
         assert Backup.objects.get().is_good
-        assert f"is not right: {companion} cannot be written: Is a directory" in caplog.text
-        assert names_in(file.parent) == [file.name, companion.name]
+        assert f"is not right: {checksum_file} cannot be written: Is a directory" in caplog.text
+        assert names_in(file.parent) == [file.name, checksum_file.name]
 
     def test_the_checksum_file_of_a_damaged_backup_is_left(self, tenant, backup, file):
-        companion = file.with_name(f"{file.name}.sha256")
-        companion.write_bytes(b"rubbish")
+        checksum_file = file.with_name(f"{file.name}.sha256")
+        checksum_file.write_bytes(b"rubbish")
         flip_a_bit(file)
         assert backups.verify(tenant, backup) != ""
-        assert companion.read_bytes() == b"rubbish"
+        assert checksum_file.read_bytes() == b"rubbish"
 
     def test_of_a_backup_that_is_deleted_meanwhile_no_checksum_is_left(
         self, tenant, backup, file, monkeypatch
     ):
-        companion = file.with_name(f"{file.name}.sha256")
-        companion.unlink()
-        renew = backups.BackupDirectory.renew_companion
+        checksum_file = file.with_name(f"{file.name}.sha256")
+        checksum_file.unlink()
+        renew = backups.BackupDirectory.renew_checksum_file
 
         def delete_first(directory, name, sha256):
             backups.delete(tenant, backup)
             renew(directory, name, sha256)
 
-        monkeypatch.setattr(backups.BackupDirectory, "renew_companion", delete_first)
+        monkeypatch.setattr(backups.BackupDirectory, "renew_checksum_file", delete_first)
         backups.verify(tenant, backup)
         assert names_in(file.parent) == []
 
@@ -285,7 +279,7 @@ class TestLook:
             file.symlink_to(tmp_path / "elsewhere")
         else:
             file.mkdir() if kind == "folder" else os.mkfifo(file)
-        assert backups.look(tenant) == [backup]
+        assert backups.check_files(tenant) == [backup]
         assert Backup.objects.get().damaged_at is not None
 
     @looks
@@ -310,7 +304,7 @@ class TestLook:
 
         os.truncate(file, 0)
         monkeypatch.setattr(files.BackupDirectory, "flaw", forbid)
-        assert backups.look(tenant) == []
+        assert backups.check_files(tenant) == []
         assert Backup.objects.get().is_good
 
     def test_a_catalog_that_cannot_be_written_keeps_nobody_from_a_restore(
@@ -372,7 +366,7 @@ class TestNowAndThen:
         assert ids == [old[0].pk, old[1].pk, old[0].pk, old[1].pk]
         assert "was not verified" in caplog.text
 
-    @pytest.mark.parametrize("field", ["verified_at", "reread_at", "reverified_at"])
+    @pytest.mark.parametrize("field", ["verified_at", "verify_queued_at", "reverified_at"])
     def test_what_a_clock_that_was_ahead_has_noted_puts_it_off_for_nobody(self, old, field):
         rows = BackupSettings if field == "reverified_at" else Backup
         rows.objects.update(**{field: self.later(days=365)})
@@ -444,11 +438,11 @@ class TestNowAndThen:
         monkeypatch.setattr(automation, "SECONDS_BETWEEN_SIGNS", 0)
         Automation.load()
         Automation.objects.update(last_tick_at=timezone.now() - timedelta(hours=1))
-        assert automation.standing().state is State.STALLED
+        assert automation.get_status().state is AutomationState.STALLED
         automation.verify(old[0].pk)
-        assert Automation.load().worked_at is not None
-        assert automation.standing().state is State.RUNNING
-        assert automation.standing(self.later(minutes=4)).state is State.STALLED
+        assert Automation.load().worker_seen_at is not None
+        assert automation.get_status().state is AutomationState.RUNNING
+        assert automation.get_status(self.later(minutes=4)).state is AutomationState.STALLED
 
 
 class TestSync:

@@ -34,15 +34,15 @@ from tenant_backup.files import BackupDirectory
 from tenant_backup.forms import SettingsForm
 from tenant_backup.models import (
     LABEL_LENGTH,
-    Action,
     Automation,
     Backup,
     BackupSettings,
     Event,
+    EventKind,
     Status,
     Trigger,
 )
-from tenant_backup.tenants import Tenant
+from tenant_backup.tenants import ACTIONS, Tenant
 from tests.conftest import REPOSITORY, assert_true_copy, names_in
 from tests.tenancy import Tenants
 
@@ -50,8 +50,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 PAGE = "/settings/admin/backup"
 LOGIN = "/admin/login/"
-EVERYTHING = frozenset(views.ACTIONS)
-COMMAND = backups.Order(trigger=Trigger.COMMAND)
+EVERYTHING = frozenset(ACTIONS)
+COMMAND = backups.BackupRequest(trigger=Trigger.COMMAND)
 
 
 class HostNames(Tenants):
@@ -118,7 +118,9 @@ def at_once(project):
 
 
 def make(tenant, **order):
-    return backups.create(tenant, backups.Order(**({"trigger": Trigger.COMMAND} | order))).backup
+    return backups.create(
+        tenant, backups.BackupRequest(**({"trigger": Trigger.COMMAND} | order))
+    ).backup
 
 
 def row(tenant_id="acme", **fields):
@@ -329,7 +331,7 @@ class TestRoutes:
         answer = client.head(f"{PAGE}/download/{backup.pk}")
         assert (answer.status_code, answer.content) == (200, b"")
         assert answer["Content-Length"] == str(backup.size)
-        assert not Event.objects.filter(action="downloaded").exists()
+        assert not Event.objects.filter(kind="downloaded").exists()
 
     @pytest.mark.parametrize("name", [name for name, route in ROUTES.items() if name not in POSTS])
     def test_nothing_is_kept_by_a_cache(self, tenant, visit, name):
@@ -1004,7 +1006,7 @@ class TestHistory:
         client = visit()
         for number in (3, 120):
             Event.objects.bulk_create(
-                Event(tenant_id="acme", action="pinned", detail="/srv/x") for _ in range(number)
+                Event(tenant_id="acme", kind="pinned", detail="/srv/x") for _ in range(number)
             )
             with django_assert_num_queries(4):
                 answer = client.get(f"{PAGE}/history", {"page": 1})
@@ -1014,7 +1016,7 @@ class TestHistory:
     def test_says_what_was_changed_in_the_words_of_the_form(self, tenant, visit):
         visit().get(PAGE)
         visit().post(f"{PAGE}/settings", {**SETTINGS, "interval": "weekly"})
-        detail = Event.objects.get(action="configured").detail
+        detail = Event.objects.get(kind="configured").detail
         assert "automatic backup: off → on" in detail
         assert "interval: every day → every week" in detail
         assert "maximum number: - → 3" in detail
@@ -1027,7 +1029,7 @@ class TestHistory:
 
     def test_the_slash_of_the_time_zone_is_no_path(self, tenant, visit, monkeypatch):
         monkeypatch.setattr(Tenants, "tenants", [replace(tenant, time_zone="Europe/Berlin")])
-        Event.record(Action.OVERDUE, "acme", detail="Due at 2 a.m. (Europe/Berlin).")
+        Event.record(EventKind.OVERDUE, "acme", detail="Due at 2 a.m. (Europe/Berlin).")
         assert "Due at 2 a.m. (Europe/Berlin)." in text_of(visit("vera").get(f"{PAGE}/history"))
 
 
@@ -1282,7 +1284,7 @@ class TestLimits:
         assert is_page(answer)
         assert "No backup was made. The limit for backups made by hand is reached" in said(answer)
         assert Backup.objects.count() == 1
-        line = Event.objects.get(action=Action.REFUSED)
+        line = Event.objects.get(kind=EventKind.REFUSED)
         assert line.actor == "ada"
         text = text_of(client.get(PAGE))
         assert text.count("The limit for backups made by hand is reached: 1 of 1.") == 3
@@ -1298,7 +1300,7 @@ class TestLimits:
         assert "50.0\xa0MB" not in said(answer)
         assert "50.0 MB are free, and" in said(answer)
         assert not Backup.objects.exists()
-        assert Event.objects.get().action == Action.REFUSED
+        assert Event.objects.get().kind == EventKind.REFUSED
         assert "There is not enough room on the disk" in text_of(client.get(PAGE))
 
     def test_from_four_fifths_the_page_warns(self, tenant, visit, at_most):
@@ -1321,7 +1323,7 @@ class TestLimits:
         answer = client.post(f"{PAGE}/create", {"replace": oldest.pk})
         assert "It replaces the backup of" in said(answer)
         assert Backup.objects.get().pk != oldest.pk
-        assert Event.objects.get(action=Action.DELETED).actor == "ada"
+        assert Event.objects.get(kind=EventKind.DELETED).actor == "ada"
 
     def test_who_may_not_delete_replaces_nothing(self, tenant, visit, at_most, monkeypatch):
         at_most(1)
@@ -1446,7 +1448,7 @@ class TestDelete:
         assert said(answer) == "1 backup was deleted."
         assert names_in(directory.path) == [kept.file_name, f"{kept.file_name}.sha256"]
         assert Backup.objects.get() == kept
-        assert Event.objects.get(action="deleted").actor == "ada"
+        assert Event.objects.get(kind="deleted").actor == "ada"
 
     def test_while_somebody_is_at_work_it_says_so_once(self, tenant, directory, visit, settings):
         settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "BUSY_TIMEOUT": 0.1}
@@ -1552,7 +1554,7 @@ class TestPin:
             assert is_page(answer)
             assert words in said(answer)
             assert Backup.objects.get().pinned == (pinned == "yes")
-        assert {event.actor for event in Event.objects.filter(action="pinned")} == {"ada"}
+        assert {event.actor for event in Event.objects.filter(kind="pinned")} == {"ada"}
 
     @pytest.mark.parametrize("body", [{}, {"pinned": ""}, {"pinned": "maybe"}])
     def test_needs_an_answer(self, tenant, visit, body):
@@ -1594,7 +1596,7 @@ class TestDownload:
         assert answer["ETag"] == f'"{backup.sha256}"'
         assert answer["Accept-Ranges"] == "bytes"
         assert answer["Content-Encoding"] == "identity"
-        assert Event.objects.get(action="downloaded").actor == "ada"
+        assert Event.objects.get(kind="downloaded").actor == "ada"
 
     def test_without_a_file_says_so(self, tenant, directory, visit):
         backup = make(tenant)
@@ -1621,7 +1623,7 @@ class TestSettings:
         text = text_of(client.get(PAGE))
         assert "The settings are saved." in text
         assert re.search(r"Next backup (today|tomorrow) at (4|4:\d\d) a\.m\. \(every day\)", text)
-        assert Event.objects.get(action="configured").actor == "ada"
+        assert Event.objects.get(kind="configured").actor == "ada"
 
     def test_are_left_alone_and_the_page_shown_with_what_is_wrong(self, tenant, visit):
         BackupSettings.objects.create(tenant_id="acme", keep_last=9)
@@ -1668,7 +1670,7 @@ class TestSettings:
 
     def test_what_the_next_backup_will_cost_is_said_and_marked_before_it_goes(self, tenant, visit):
         for _ in range(3):
-            backups.create(tenant, backups.Order(trigger=Trigger.COMMAND))
+            backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND))
         client = visit()
         assert "will be removed" not in text_of(client.get(PAGE))
         answer = client.post(
@@ -1679,12 +1681,14 @@ class TestSettings:
         assert text.count("will be removed after the next backup") == 2
         assert text.count("Only the newest 2 are kept.") == 2
         assert Backup.objects.count() == 3
-        made = backups.create(tenant, backups.Order(trigger=Trigger.AUTOMATIC))
+        made = backups.create(tenant, backups.BackupRequest(trigger=Trigger.AUTOMATIC))
         assert len(made.pruned) == 2
         assert "will be removed after the next backup" in text_of(client.get(PAGE))
 
     def test_what_stays_for_a_reason_of_its_own_says_so(self, tenant, visit):
-        made = [backups.create(tenant, backups.Order(trigger=Trigger.COMMAND)) for _ in range(3)]
+        made = [
+            backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND)) for _ in range(3)
+        ]
         ahead, held, plain = (Backup.objects.filter(pk=one.backup.pk) for one in made)
         ahead.update(created_at=timezone.now() + timedelta(days=365))
         held.update(hold_reason="Rows of customers vanished.")
@@ -2004,7 +2008,7 @@ def test_a_process_killed_during_create_does_not_block_the_next_click(host):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_catalog_that_is_locked_is_said_and_nothing_is_lost(tenant, visit, monkeypatch):
-    backup = backups.create(tenant, backups.Order(trigger=Trigger.COMMAND)).backup
+    backup = backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND)).backup
 
     def fail(*arguments, **options):
         raise OperationalError("database is locked")

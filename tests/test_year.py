@@ -27,7 +27,8 @@ import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from tenant_backup import automation, backups, history, lock, monitoring, sqlite
+from tenant_backup import automation, backups, lock, monitoring, sqlite
+from tenant_backup.backups import history
 from tenant_backup.exceptions import BackupError, BackupInProgress, LimitReached
 from tenant_backup.files import BackupDirectory, file_names
 from tenant_backup.models import Backup, BackupSettings, Trigger
@@ -233,7 +234,7 @@ class Faults:
         self._wrap(
             patch, BackupDirectory, "remove", before="remove", after=lambda: self.at("removed")
         )
-        self._wrap(patch, backups, "_settle", before="settle")
+        self._wrap(patch, backups, "_finalise", before="finalise")
         self._wrap(patch, automation, "async_task", before="broker")
         # It judges every tenant with every tick, which is another test's affair.
         patch.setattr(monitoring, "notify", lambda *arguments, **options: True)
@@ -263,7 +264,7 @@ class Faults:
     def at(self, where):
         if where == "broker" and self.broker_is_down:
             raise ConnectionError("the broker is away")
-        if where == "settle" and self.dead:
+        if where == "finalise" and self.dead:
             raise Killed  # the dead do not tidy up
         if where and where == self.trouble.where:
             what, self.trouble = self.trouble.what, Trouble()
@@ -341,7 +342,7 @@ class Entry:
     is_future: bool = False
     is_being_deleted: bool = False
     file_is_there: bool = False
-    companion_is_there: bool = False
+    checksum_file_is_there: bool = False
     is_published: bool = False
     asked_at: datetime = START
 
@@ -477,7 +478,7 @@ class Year:
         directory = backups.directory_of(account.tenant)
         write(directory.file(name), 1)
         found = sqlite.fingerprint(directory.file(name))
-        directory.companion(name).touch()
+        directory.checksum_file(name).touch()
         row = Backup.objects.create(
             tenant_id=account.tenant.id,
             trigger=Trigger.ADOPTED,
@@ -489,7 +490,7 @@ class Year:
         )
         entry = Entry(row.pk, "adopted", at, None, "complete", version=1, file_is_there=True)
         entry.file_name, entry.size, entry.sha256 = name, found.size, found.sha256
-        entry.companion_is_there = True
+        entry.checksum_file_is_there = True
         account.entries[row.pk] = entry
         self.owners[row.pk] = account
         account.had_good = True
@@ -788,7 +789,7 @@ class Year:
             self.check(account)
             return
         failures = []
-        if mended and self.settle(account, mended) == "failed":
+        if mended and self.finalise(account, mended) == "failed":
             failures.append(mended)
         if order:
             entry = self.answer(account, order)
@@ -847,7 +848,7 @@ class Year:
         assert created_at == self.now
         entry.version = account.version
 
-    def settle(self, account, entry):
+    def finalise(self, account, entry):
         """What mending makes of a backup whose maker was killed."""
         self.totals["mended"] += 1
         if entry.is_published:
@@ -866,18 +867,18 @@ class Year:
     def take_lock(self, account):
         """What comes of it that somebody takes the lock to pin or to delete a backup."""
         if account.active and account.active.status == "running":
-            self.mend(account)
+            self.recover_running(account)
         self.recover(account)
 
-    def mend(self, account):
+    def recover_running(self, account):
         entry = account.active
-        if self.settle(account, entry) == "failed":
+        if self.finalise(account, entry) == "failed":
             self.try_again(account, entry)
 
     def complete(self, account, entry):
         account.active = None
         entry.status = "complete"
-        entry.file_is_there = entry.companion_is_there = True
+        entry.file_is_there = entry.checksum_file_is_there = True
         account.had_good = True
         account.last_good_went_by_hand = False
         account.last_success = self.clock.true
@@ -948,7 +949,7 @@ class Year:
             # What is being deleted is not good any more, with its file or without.
             gone[0].is_being_deleted = True
             gone[0].file_is_there = killed == "remove"
-            gone[0].companion_is_there = gone[0].file_is_there
+            gone[0].checksum_file_is_there = gone[0].file_is_there
             self.totals["killed while pruning"] += 1
             return
         for entry in gone:
@@ -977,19 +978,19 @@ class Year:
 
     def back_up_by_hand(self):
         account = self.somebody()
-        order = backups.Order(trigger=Trigger.MANUAL, requested_by="ada")
+        order = backups.BackupRequest(trigger=Trigger.MANUAL, requested_by="ada")
         self.attempt(account, lambda: backups.create(account.tenant, order), order=order)
 
     def back_up_by_command(self):
         account = self.somebody()
-        order = backups.Order(trigger=Trigger.COMMAND)
+        order = backups.BackupRequest(trigger=Trigger.COMMAND)
         self.attempt(account, lambda: backups.create(account.tenant, order), order=order)
 
     def ask_for_backup(self):
         """The button for a large database: the backup is queued, and handed to a worker."""
         account = self.somebody()
         self.note(f"{account.tenant.id}: asked for")
-        order = backups.Order(trigger=Trigger.MANUAL, requested_by="ada")
+        order = backups.BackupRequest(trigger=Trigger.MANUAL, requested_by="ada")
         row = backups.request(account.tenant, order)
         self.take_lock(account)
         entry = self.answer(account, order)
@@ -1250,7 +1251,7 @@ class Year:
                     beside.add(item.name)
         running = account.active if account.active and account.active.status == "running" else None
         files = {e.file_name: e.size for e in entries.values() if e.file_is_there}
-        companions = {f"{e.file_name}.sha256" for e in entries.values() if e.companion_is_there}
+        companions = {f"{e.file_name}.sha256" for e in entries.values() if e.checksum_file_is_there}
         if running:
             beside -= {f".{running.file_name}.partial", f"{running.file_name}.sha256"}
             if running.is_published:

@@ -208,8 +208,8 @@ class SampleData:
     def moment_within(self, contract: Contract) -> datetime:
         """When somebody at work might report a fault."""
         last = min(contract.ends_on or LAST_DAY, LAST_DAY)
-        at_work = time(self.random.randint(6, 17), self.random.randint(0, 59))
-        return datetime.combine(self.day(contract.starts_on, last), at_work, tzinfo=UTC)
+        tenant_lock = time(self.random.randint(6, 17), self.random.randint(0, 59))
+        return datetime.combine(self.day(contract.starts_on, last), tenant_lock, tzinfo=UTC)
 
     def amount(self, about: float) -> Decimal:
         cents = self.random.choice([0, 50, 90, 95])

@@ -18,13 +18,21 @@ from django.db import DatabaseError, connections
 from django.utils import timezone
 from tqdm import tqdm
 
-from tenant_backup import absence, sqlite
-from tenant_backup.automation import Standing, State
+from tenant_backup import sqlite
+from tenant_backup.automation import AutomationState, AutomationStatus
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, DatabaseDamaged, TenantNotFound
 from tenant_backup.models import Backup, BackupSettings, BackupSettingsQuerySet
+from tenant_backup.monitoring import absence
 from tenant_backup.sqlite import Progress
-from tenant_backup.tenants import Tenant, fault_of, get_provider, sqlite_file
+from tenant_backup.tenants import (
+    InvalidTenant,
+    Listing,
+    Tenant,
+    get_tenant,
+    list_tenants,
+    sqlite_file,
+)
 
 logger = logging.getLogger("tenant_backup")
 
@@ -190,31 +198,32 @@ class TenantCommand(CatalogCommand):
 
     def find_tenants(
         self, tenant_ids: Sequence[str], *, as_json: bool, notes_absent: bool = False
-    ) -> list[Tenant]:
+    ) -> Listing:
         """The tenants of these ids, or all. Ends the command where one is unknown.
 
         With `notes_absent`, and where it is about all, it is noted who is not listed any more.
         """
         with self.asking_provider(as_json=as_json):
-            provider = get_provider()
-            tenants = [] if tenant_ids else list(provider.all_tenants())
+            listing = Listing() if tenant_ids else list_tenants()
             unknown = []
             for tenant_id in dict.fromkeys(tenant_ids):
                 try:
-                    tenants.append(provider.get_tenant(tenant_id))
+                    listing.tenants.append(get_tenant(tenant_id))
+                except InvalidTenant as error:
+                    listing.invalid.append(error)
                 except TenantNotFound:
                     unknown.append(tenant_id)
         self.refuse_unknown(unknown, as_json=as_json)
         if notes_absent and not tenant_ids:
-            absence.note(tenants, timezone.now())
-        if not tenants and (known := BackupSettings.objects.count()):
+            absence.note(listing.ids, timezone.now())
+        if not len(listing) and (known := BackupSettings.objects.count()):
             # All gone at once: that is an accident.
             message = (
                 f"The tenant provider lists no tenant at all, though the catalog knows {known}. "
                 "Nobody is backed up. Is a disk not mounted?"
             )
             raise self.failure(message, as_json=as_json)
-        return tenants
+        return listing
 
     def listed(self, tenant_ids: Sequence[str], *, as_json: bool) -> set[str]:
         """Those of these ids that are the provider's."""
@@ -222,7 +231,7 @@ class TenantCommand(CatalogCommand):
         with self.asking_provider(as_json=as_json):
             for tenant_id in tenant_ids:
                 with suppress(TenantNotFound):
-                    listed.add(get_provider().get_tenant(tenant_id).id)
+                    listed.add(get_tenant(tenant_id).id)
         return listed
 
     @contextmanager
@@ -246,6 +255,13 @@ class TenantCommand(CatalogCommand):
             self.say(report.as_json())
         names = ", ".join(shown(tenant_id) for tenant_id in tenant_ids)
         raise CommandError(f"There is no tenant {names}. Nothing was done.", returncode=USAGE_ERROR)
+
+    def report_invalid(self, listing: Listing, report: Report) -> None:
+        """Report the tenants that are not valid, so that nobody believes them to be backed up."""
+        for error in listing.invalid:
+            report.errors.append((error.tenant_id, str(error)))
+            whose = f"{shown(error.tenant_id)}: " if error.tenant_id else ""
+            self.say(f"{whose}FAILED: {error}", loud=True)
 
     def report_absent(self, report: Report) -> int:
         """Report the tenants that have disappeared, and return how many findings that are."""
@@ -311,53 +327,54 @@ def _settings_of_all() -> BackupSettingsQuerySet:
     """The settings of the tenants that there are; of all that there ever were, if none can say."""
     rows = BackupSettings.objects.all()
     try:
-        ids = [tenant.id for tenant in get_provider().all_tenants() if not fault_of(tenant)]
+        ids = [tenant.id for tenant in list_tenants().tenants]
     except Exception:
         logger.exception("The tenant provider failed.")
         return rows
     return rows.filter(tenant_id__in=ids)
 
 
-def standing_as_dict(standing: Standing) -> dict[str, Any]:
+def status_as_dict(automation_status: AutomationStatus) -> dict[str, Any]:
     """Where automation stands, for programs."""
     return {
-        "state": standing.state.value,
-        "last_tick_at": standing.last_tick_at,
-        "paused_at": standing.paused_at,
-        "paused_by": standing.paused_by or None,
+        "state": automation_status.state.value,
+        "last_tick_at": automation_status.last_tick_at,
+        "paused_at": automation_status.paused_at,
+        "paused_by": automation_status.paused_by or None,
     }
 
 
-def standing_in_words(standing: Standing) -> str:
+def status_in_words(automation_status: AutomationStatus) -> str:
     """Where automation stands, and what to do."""
     seen = (
-        f"last seen at {timezone.localtime(standing.last_tick_at):%Y-%m-%d %H:%M:%S}"
-        if standing.last_tick_at
+        f"last seen at {timezone.localtime(automation_status.last_tick_at):%Y-%m-%d %H:%M:%S}"
+        if automation_status.last_tick_at
         else "never seen yet"
     )
-    match standing.state:
-        case State.NOT_SET_UP:
+    match automation_status.state:
+        case AutomationState.NOT_SET_UP:
             return "Automation is not set up. Set it up: manage.py automatebackups enable"
-        case State.PAUSED:
-            by = f" by {standing.paused_by}" if standing.paused_by else ""
-            since = timezone.localtime(standing.paused_at)
+        case AutomationState.PAUSED:
+            by = f" by {automation_status.paused_by}" if automation_status.paused_by else ""
+            since = timezone.localtime(automation_status.paused_at)
             return (
                 f"Automation is paused{by} since {since:%Y-%m-%d %H:%M:%S}. "
                 "Take it up again: manage.py automatebackups resume"
             )
-        case State.STALLED if standing.waiting_since:
-            since = timezone.localtime(standing.waiting_since)
+        case AutomationState.STALLED if automation_status.waiting_since:
+            since = timezone.localtime(automation_status.waiting_since)
             return (
                 f"Automation is stalled: it was {seen}, but queued backups do not reach a worker, "
-                f"the oldest since {since:%Y-%m-%d %H:%M:%S}. {standing.waiting_because}"
+                f"the oldest since {since:%Y-%m-%d %H:%M:%S}. {automation_status.waiting_because}"
             ).rstrip()
-        case State.STALLED:
+        case AutomationState.STALLED:
             return (
-                f"Automation is stalled: {seen}. Start a cluster ({standing.start_command}), or "
-                "let cron run python manage.py runbackup --due every minute. Workers that are busy "
+                f"Automation is stalled: {seen}. Start a cluster "
+                f"({automation_status.start_command}), or let cron run "
+                "python manage.py runbackup --due every minute. Workers that are busy "
                 "with other long tasks look the same."
             )
-        case State.RUNNING:
+        case AutomationState.RUNNING:
             rows = _settings_of_all()
             return (
                 f"Automation is running, {seen}. {rows.filter(automatic=True).count()} of "

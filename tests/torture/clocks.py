@@ -120,8 +120,8 @@ class Story:
         made = [backup for backup in self.good() if since <= backup.created_at <= now]
         assert made, f"No backup since {since}; it is {now}, and {self.settings.next_run_at} is set"
         assert now < self.settings.next_run_at <= now + self.period + DAY
-        standing = automation.standing()
-        assert standing.state is automation.State.RUNNING, standing
+        automation_status = automation.get_status()
+        assert automation_status.state is automation.AutomationState.RUNNING, automation_status
         judgement = monitoring.inspect(provider_tenant())
         assert not judgement.findings, judgement.findings
         self.require_history(before)

@@ -303,7 +303,7 @@ class Site:
         def make():
             at_time(moment)
             given = {"trigger": Trigger.COMMAND} | order
-            backups.create(provider_tenant(tenant), backups.Order(**given))
+            backups.create(provider_tenant(tenant), backups.BackupRequest(**given))
 
         self.call(make)
 
@@ -492,7 +492,7 @@ def assert_in_line(site, before, *, deleted=(), lost=(), keep_last=None, tenant=
     told = {
         row["file_name"]
         for row in site.query(
-            "SELECT file_name FROM tenant_backup_event WHERE action IN ('pruned', 'deleted')"
+            "SELECT file_name FROM tenant_backup_event WHERE kind IN ('pruned', 'deleted')"
         )
     }
     assert gone <= told, f"The history does not tell of {gone - told}."

@@ -7,12 +7,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from tenant_backup import automation
-from tenant_backup.automation import Standing
+from tenant_backup.automation import AutomationStatus
 from tenant_backup.management.base import (
     CatalogCommand,
     as_iso,
-    standing_as_dict,
-    standing_in_words,
+    status_as_dict,
+    status_in_words,
     user,
 )
 
@@ -38,15 +38,15 @@ class Command(CatalogCommand):
                 automation.pause(user())
             case "resume":
                 automation.resume(user())
-        standing = automation.standing()
-        self.say(_as_json(standing) if as_json else standing_in_words(standing))
+        automation_status = automation.get_status()
+        self.say(_as_json(automation_status) if as_json else status_in_words(automation_status))
 
 
-def _as_json(standing: Standing) -> str:
+def _as_json(automation_status: AutomationStatus) -> str:
     answer = {
         "ok": True,
         "backups": [],
         "errors": [],
-        **standing_as_dict(standing),
+        **status_as_dict(automation_status),
     }
     return json.dumps(answer, indent=2, default=as_iso)

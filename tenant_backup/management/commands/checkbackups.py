@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -12,18 +11,18 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from tenant_backup import automation, monitoring
-from tenant_backup.automation import State
+from tenant_backup.automation import AutomationState
 from tenant_backup.exceptions import BackupError
 from tenant_backup.management.base import (
     FAILED,
     Report,
     TenantCommand,
     shown,
-    standing_as_dict,
-    standing_in_words,
+    status_as_dict,
+    status_in_words,
 )
 from tenant_backup.models import Health
-from tenant_backup.tenants import Tenant
+from tenant_backup.tenants import Listing, Tenant
 
 
 class Command(TenantCommand):
@@ -50,14 +49,16 @@ class Command(TenantCommand):
         report = Report()
         quiet = as_json or verbosity == 0
         try:
-            found = self.find_tenants(tenants, as_json=as_json, notes_absent=True)
+            listing = self.find_tenants(tenants, as_json=as_json, notes_absent=True)
         except CommandError as error:
             if notify and error.returncode == FAILED:
                 automation.notify()
             raise
-        standing = automation.standing()
-        report.more["automation"] = standing_as_dict(standing)
-        automation_runs = standing.state is State.RUNNING
+        found = listing.tenants
+        self.report_invalid(listing, report)
+        automation_status = automation.get_status()
+        report.more["automation"] = status_as_dict(automation_status)
+        automation_runs = automation_status.state is AutomationState.RUNNING
         for tenant in found:
             check = partial(_check, tenant, report, automation_runs=automation_runs)
             line = self.attempt(tenant, report, check)
@@ -66,25 +67,23 @@ class Command(TenantCommand):
         absent = 0
         if not tenants:
             absent = self.report_absent(report)
-            self._say_who_is_not_listed(found, report, quiet=quiet)
+            self._say_who_is_not_listed(listing, report, quiet=quiet)
         if trouble := automation.trouble(found):
-            message = standing_in_words(trouble)
+            message = status_in_words(trouble)
             report.errors.append(("", message))
             self.say(message, loud=True)
         if notify:
             automation.notify()
         # Each tenant is one thing to check, and automation is one more.
-        total = len(found) + absent + 1
+        total = len(listing) + absent + 1
         self.finish(report, total, as_json=as_json, failed="checks failed")
 
-    def _say_who_is_not_listed(
-        self, found: Sequence[Tenant], report: Report, *, quiet: bool
-    ) -> None:
+    def _say_who_is_not_listed(self, listing: Listing, report: Report, *, quiet: bool) -> None:
         words = {
             Health.UNLISTED: "not listed by the tenant provider any more.",
             Health.RETIRED: "retired: not listed by the tenant provider any more, on purpose.",
         }
-        for row, health in monitoring.unlisted(found):
+        for row, health in monitoring.unlisted(listing.ids):
             problems = ["absent"] if health is Health.ABSENT else []
             report.tenants.append(
                 {

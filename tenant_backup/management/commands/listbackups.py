@@ -13,7 +13,7 @@ from tenant_backup.exceptions import TenantNotFound
 from tenant_backup.files import size_in_words
 from tenant_backup.management.base import Report, TenantCommand, shown
 from tenant_backup.models import Backup
-from tenant_backup.tenants import get_provider
+from tenant_backup.tenants import InvalidTenant, get_tenant
 
 TITLES = ["ID", "TENANT", "TIME", "SIZE", "STATUS", "TRIGGER", "FILE", "LABEL"]
 INDENT = "    "
@@ -56,7 +56,7 @@ class Command(TenantCommand):
         if not backup.is_good:
             return
         try:
-            tenant = get_provider().get_tenant(backup.tenant_id)
+            tenant = get_tenant(backup.tenant_id)
         except TenantNotFound:
             return  # nothing says where its files are
         tables = self.attempt(tenant, report, partial(backups.contents, tenant, backup))
@@ -77,7 +77,9 @@ def _unknown(tenant_ids: list[str], rows: list[Backup]) -> list[str]:
     for tenant_id in tenant_ids:
         if tenant_id not in in_catalog:
             try:
-                get_provider().get_tenant(tenant_id)
+                get_tenant(tenant_id)
+            except InvalidTenant:
+                pass  # it is known, though it cannot be backed up
             except TenantNotFound:
                 unknown.append(tenant_id)
     return unknown

@@ -37,8 +37,9 @@ class Command(TenantCommand):
         report = Report()
         quiet = as_json or verbosity == 0
         prune = backups.removals if dry_run else partial(backups.prune, actor=user())
-        found = self.find_tenants(tenants, as_json=as_json)
-        for tenant in found:
+        listing = self.find_tenants(tenants, as_json=as_json)
+        self.report_invalid(listing, report)
+        for tenant in listing.tenants:
             removed = self.attempt(tenant, report, partial(prune, tenant))
             for decision in removed or ():
                 report.backups.append(decision.backup)
@@ -47,7 +48,7 @@ class Command(TenantCommand):
             report.tenants.append(_as_dict(tenant, removed or []))
         if not (report.backups or report.errors or quiet):
             self.say("Nothing is beyond what retention keeps.")
-        self.finish(report, len(found), as_json=as_json, failed="failed")
+        self.finish(report, len(listing), as_json=as_json, failed="failed")
 
 
 def _line(tenant: Tenant, decision: Decision[Backup], *, dry_run: bool) -> str:

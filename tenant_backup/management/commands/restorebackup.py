@@ -25,7 +25,7 @@ from tenant_backup.management.base import (
 )
 from tenant_backup.models import Backup
 from tenant_backup.restore import Choice, Origin, Plan, Restored
-from tenant_backup.tenants import Tenant, fault_of
+from tenant_backup.tenants import Tenant
 
 NOTHING = "Nothing was done."
 
@@ -92,12 +92,13 @@ class Command(TenantCommand):
             raise _misused("--json asks nothing, so it needs --no-input.")
         if safety_copy_to and not safety_copy_to.is_dir():
             raise _misused(f"{safety_copy_to} is not a directory.")
-        (found,) = self.find_tenants([tenant], as_json=as_json)
+        listing = self.find_tenants([tenant], as_json=as_json)
         report = Report()
         self.quiet = as_json or (verbosity == 0 and not interactive)
         try:
-            if fault := fault_of(found):
-                raise BackupError(fault)
+            if listing.invalid:
+                raise listing.invalid[0]
+            (found,) = listing.tenants
             choice = self.choose(found, backup, latest=latest)
             self.tell("Verifying the backup.")
             plan = restore.verify(choice)
@@ -121,12 +122,12 @@ class Command(TenantCommand):
                     progress=progress,
                 )
         except BackupError as error:
-            report.errors.append((found.id, str(error)))
+            report.errors.append((tenant, str(error)))
             report.backups += [error.backup] if error.backup else []
             if as_json:
                 self.say(report.as_json())
             status = USAGE_ERROR if isinstance(error, BackupNotFound) else FAILED
-            raise CommandError(f"{shown(found.id)}: FAILED: {error}", returncode=status) from error
+            raise CommandError(f"{shown(tenant)}: FAILED: {error}", returncode=status) from error
         report.backups.append(restored.backup)
         if isinstance(restored.safety_copy, Backup):
             report.backups.append(restored.safety_copy)

@@ -24,7 +24,7 @@ from tenant_backup.management.base import (
     user,
 )
 from tenant_backup.models import LABEL_LENGTH, BackupSettings, Trigger
-from tenant_backup.tenants import Tenant, fault_of
+from tenant_backup.tenants import Tenant
 
 logger = logging.getLogger("tenant_backup")
 
@@ -76,23 +76,25 @@ class Command(TenantCommand):
                 "--label and --pin are for backups that you ask for, not for those that are due.",
                 returncode=USAGE_ERROR,
             )
-        given = self.find_tenants(tenants, as_json=as_json, notes_absent=not dry_run)
-        found = [tenant for tenant in given if not fault_of(tenant)]
-        order = backups.Order(trigger=Trigger.COMMAND, label=label, pinned=pin, requested_by=user())
+        listing = self.find_tenants(tenants, as_json=as_json, notes_absent=not dry_run)
+        found = listing.tenants
+        order = backups.BackupRequest(
+            trigger=Trigger.COMMAND, label=label, pinned=pin, requested_by=user()
+        )
         if dry_run:
             work = _previews(found, order, due=due)
         elif due:
             work = _due_work(found, counts_as_tick=not tenants)
         else:
             work = _work(found, order)
-        work += [(tenant, partial(_refuse, tenant)) for tenant in given if fault_of(tenant)]
         report = Report()
+        self.report_invalid(listing, report)
         quiet = as_json or verbosity == 0
         for tenant, do in work:
             line = self.attempt(tenant, report, partial(do, report))
             if line and not quiet:
                 self.say(line)
-        if not work and not quiet:
+        if not work and not listing.invalid and not quiet:
             self.say(_why_nothing(found))
         # Cron would say it every minute with what is due. There the notices tell, once.
         absent = 0 if tenants or due else self.report_absent(report)
@@ -102,10 +104,12 @@ class Command(TenantCommand):
         elif not dry_run:
             automation.notify()
         failed = "would fail" if dry_run else "failed"
-        self.finish(report, len(work) + absent, as_json=as_json, failed=failed)
+        self.finish(
+            report, len(work) + len(listing.invalid) + absent, as_json=as_json, failed=failed
+        )
 
 
-def _work(tenants: Sequence[Tenant], order: backups.Order) -> list[tuple[Tenant, Work]]:
+def _work(tenants: Sequence[Tenant], order: backups.BackupRequest) -> list[tuple[Tenant, Work]]:
     """A backup of each tenant; where another process is at work on one, wait for it."""
     BackupSettings.objects.ensure(tenant.id for tenant in tenants)
     limits = backups.Limits(lock_wait=conf.BUSY_TIMEOUT)
@@ -126,7 +130,7 @@ def _due_work(tenants: Sequence[Tenant], *, counts_as_tick: bool) -> list[tuple[
 
 
 def _previews(
-    tenants: Sequence[Tenant], order: backups.Order, *, due: bool
+    tenants: Sequence[Tenant], order: backups.BackupRequest, *, due: bool
 ) -> list[tuple[Tenant, Work]]:
     now = timezone.now()
     return [
@@ -136,7 +140,7 @@ def _previews(
     ]
 
 
-def _make(tenant: Tenant, make: Callable[..., backups.Made | None], report: Report) -> str:
+def _make(tenant: Tenant, make: Callable[..., backups.BackupResult | None], report: Report) -> str:
     with progress_bar(shown(tenant.id)) as progress:
         made = make(progress=progress)
     if made is None:
@@ -152,7 +156,7 @@ def _make(tenant: Tenant, make: Callable[..., backups.Made | None], report: Repo
     return f"{line}, {len(made.pruned)} older removed" if made.pruned else line
 
 
-def _preview(tenant: Tenant, order: backups.Order, report: Report) -> str:
+def _preview(tenant: Tenant, order: backups.BackupRequest, report: Report) -> str:
     preview = backups.preview(tenant, order)
     report.tenants.append(
         _about(tenant)
@@ -173,17 +177,13 @@ def _preview(tenant: Tenant, order: backups.Order, report: Report) -> str:
     return "\n".join(lines)
 
 
-def _refuse(tenant: Tenant, report: Report) -> str:
-    raise BackupError(str(fault_of(tenant)))
-
-
 def _why_nothing(tenants: Sequence[Tenant]) -> str:
     if not tenants:
         return "There are no tenants, so there is nothing to back up."
     ids = [tenant.id for tenant in tenants]
     if not BackupSettings.objects.filter(tenant_id__in=ids, automatic=True).exists():
         return "Nothing is due: none of these tenants has automatic backups on."
-    return f"Nothing is due. Automation is {automation.standing().state.value}."
+    return f"Nothing is due. Automation is {automation.get_status().state.value}."
 
 
 def _about(tenant: Tenant) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from tenant_backup import absence, backups
+from tenant_backup import backups
 from tenant_backup.exceptions import BackupError
 from tenant_backup.management.base import USAGE_ERROR, Report, TenantCommand, shown, user
 from tenant_backup.models import BackupSettings
-from tenant_backup.tenants import Tenant, fault_of
+from tenant_backup.monitoring import absence
 
 
 class Command(TenantCommand):
@@ -42,12 +42,14 @@ class Command(TenantCommand):
             self._retire(list(dict.fromkeys(tenants)), as_json=as_json, verbosity=verbosity)
             return
         report = Report()
-        found = self.find_tenants(tenants, as_json=as_json, notes_absent=True)
-        BackupSettings.objects.ensure(tenant.id for tenant in found if not fault_of(tenant))
-        if not found and verbosity and not as_json:
+        listing = self.find_tenants(tenants, as_json=as_json, notes_absent=True)
+        found = listing.tenants
+        BackupSettings.objects.ensure(tenant.id for tenant in found)
+        self.report_invalid(listing, report)
+        if not len(listing) and verbosity and not as_json:
             self.say("There are no tenants, so there is nothing to bring in line.")
         for tenant in found:
-            synced = self.attempt(tenant, report, partial(_sync, tenant))
+            synced = self.attempt(tenant, report, partial(backups.sync, tenant))
             if synced is None:
                 continue
             for reason in synced.refused:
@@ -70,7 +72,7 @@ class Command(TenantCommand):
                     self.say(f"{shown(tenant.id)}: {change}: {backup}")
             if verbosity and not as_json and not any([*changes.values(), synced.refused]):
                 self.say(f"{shown(tenant.id)}: the catalog is in line with the files")
-        self.finish(report, len(found), as_json=as_json, failed="not in line")
+        self.finish(report, len(listing), as_json=as_json, failed="not in line")
 
     def _retire(self, tenant_ids: list[str], *, as_json: bool, verbosity: int) -> None:
         if not tenant_ids:
@@ -91,12 +93,6 @@ class Command(TenantCommand):
 LISTED = (
     "retired if it disappears within a day. The tenant provider lists it, so it is still backed up."
 )
-
-
-def _sync(tenant: Tenant) -> backups.Synced:
-    if fault := fault_of(tenant):
-        raise BackupError(fault)
-    return backups.sync(tenant)
 
 
 def _refuse(reason: str) -> None:

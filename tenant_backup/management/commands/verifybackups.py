@@ -40,7 +40,9 @@ class Command(TenantCommand):
         report = Report()
         quiet = as_json or verbosity == 0
         number = 0
-        for tenant in self.find_tenants(tenants, as_json=as_json):
+        listing = self.find_tenants(tenants, as_json=as_json)
+        self.report_invalid(listing, report)
+        for tenant in listing.tenants:
             report.tenants.append({"id": tenant.id})
             for backup in Backup.objects.for_tenant(tenant.id).complete().newest_first():
                 number += 1
@@ -51,7 +53,12 @@ class Command(TenantCommand):
                     self.say(line)
         if not number and not quiet:
             self.say("There are no backups to verify.")
-        self.finish(report, number, as_json=as_json, failed="missing, damaged or out of reach")
+        self.finish(
+            report,
+            number + len(listing.invalid),
+            as_json=as_json,
+            failed="missing, damaged or out of reach",
+        )
 
 
 def _verify(tenant: Tenant, backup: Backup) -> str:

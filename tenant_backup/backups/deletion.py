@@ -13,11 +13,11 @@ import os
 from django.db import transaction
 from django.utils import timezone
 
-from tenant_backup import reconcile
+from tenant_backup.backups import folder
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, RowChanged, Text
 from tenant_backup.files import BackupDirectory
-from tenant_backup.models import Action, Backup, BackupQuerySet, Event
+from tenant_backup.models import Backup, BackupQuerySet, Event, EventKind
 
 logger = logging.getLogger("tenant_backup")
 
@@ -34,7 +34,7 @@ def delete(
     tenant_id: str,
     directory: BackupDirectory,
     backup: Backup,
-    action: Action,
+    action: EventKind,
     actor: str,
     why: Text | str = "",
 ) -> None:
@@ -56,7 +56,7 @@ def delete(
     _remove_row(rows.being_deleted(), backup, action, actor, why)
 
 
-def delete_row(tenant_id: str, backup: Backup, action: Action, actor: str) -> None:
+def delete_row(tenant_id: str, backup: Backup, action: EventKind, actor: str) -> None:
     """Delete the row of a backup that has no file: nobody needs the lock for that.
 
     So it does not count as a change of what the folder's index shows, either: to count without a
@@ -123,7 +123,7 @@ def _is_gone(directory: BackupDirectory, backup: Backup) -> bool:
 def _remove_row(
     row: BackupQuerySet,
     backup: Backup,
-    action: Action,
+    action: EventKind,
     actor: str,
     why: Text | str,
     *,
@@ -133,12 +133,12 @@ def _remove_row(
         deleted, _by_model = row.delete()
         if deleted:
             if counts:
-                reconcile.note_change(backup.tenant_id)
+                folder.note_change(backup.tenant_id)
             Event.record(action, backup, actor=actor, detail=why)
     return bool(deleted)
 
 
-def _mark(action: Action, actor: str, why: Text | str) -> dict[str, object]:
+def _mark(action: EventKind, actor: str, why: Text | str) -> dict[str, object]:
     return {
         "deleting_at": timezone.now(),
         "deleting_as": action.value,
@@ -148,9 +148,9 @@ def _mark(action: Action, actor: str, why: Text | str) -> dict[str, object]:
     }
 
 
-def _action(backup: Backup) -> Action:
-    is_known = backup.deleting_as in Action.values
-    return Action(backup.deleting_as) if is_known else Action.DELETED
+def _action(backup: Backup) -> EventKind:
+    is_known = backup.deleting_as in EventKind.values
+    return EventKind(backup.deleting_as) if is_known else EventKind.DELETED
 
 
 def _why(backup: Backup) -> Text | str:

@@ -36,7 +36,7 @@ SLUG_LENGTH = 100
 
 IGNORE_NAME = ".gitignore"
 
-SECONDS_BETWEEN_PULSES = 15
+SECONDS_BETWEEN_SIGNS_OF_LIFE = 15
 
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 """How file systems without hard links, and those that forbid them, refuse to make one."""
@@ -126,7 +126,7 @@ class BackupDirectory:
     def partial(self, name: str) -> Path:
         return self.file(f".{name}.partial")
 
-    def companion(self, name: str) -> Path:
+    def checksum_file(self, name: str) -> Path:
         return self.file(f"{name}.sha256")
 
     def is_there(self) -> bool:
@@ -244,7 +244,7 @@ class BackupDirectory:
         """Whether nothing at all lies under this name or the names that go with it."""
         return not any(
             os.path.lexists(path)
-            for path in (self.file(name), self.partial(name), self.companion(name))
+            for path in (self.file(name), self.partial(name), self.checksum_file(name))
         )
 
     def create(self, path: Path) -> int:
@@ -265,21 +265,21 @@ class BackupDirectory:
         os.close(self.create(self.partial(name)))
         return self.partial(name)
 
-    def pulse(self, name: str) -> Callable[[], None]:
+    def sign_of_life(self, name: str) -> Callable[[], None]:
         """What to call often during work on the partial that does not write to it.
 
         Now and then it sets the partial's time, so that others see that somebody is at work.
         """
         partial, seen_at = self.partial(name), time.monotonic()
 
-        def pulse() -> None:
+        def sign_of_life() -> None:
             nonlocal seen_at
-            if time.monotonic() - seen_at >= SECONDS_BETWEEN_PULSES:
+            if time.monotonic() - seen_at >= SECONDS_BETWEEN_SIGNS_OF_LIFE:
                 seen_at = time.monotonic()
                 with suppress(OSError, NotImplementedError):
                     os.utime(partial, follow_symlinks=False)
 
-        return pulse
+        return sign_of_life
 
     def publish(self, name: str, sha256: str) -> None:
         """Give the verified partial its final name, durably and beside its checksum.
@@ -287,13 +287,17 @@ class BackupDirectory:
         Raises `NotWritable` where something lies under the final name that was not there when the
         name was chosen: nothing is ever overwritten.
         """
-        partial, final, companion = self.partial(name), self.file(name), self.companion(name)
+        partial, final, checksum_file = (
+            self.partial(name),
+            self.file(name),
+            self.checksum_file(name),
+        )
         with _writing(partial):
             _sync(partial)
         # The companion comes first, so that what can fail for want of space fails before anything
         # has the final name.
-        with _not_taken(companion):
-            self._write_companion(name, sha256)
+        with _not_taken(checksum_file):
+            self._write_checksum_file(name, sha256)
         with _not_taken(final), _writing(final), self.as_owner():
             _link(partial, final)
         self.finish(name)
@@ -315,7 +319,7 @@ class BackupDirectory:
                 "%(path)s cannot be read: %(reason)s.", path=file, reason=error.strerror
             ) from error
 
-    def vouched_for(self, name: str) -> Fingerprint | None:
+    def fingerprint_by_checksum_file(self, name: str) -> Fingerprint | None:
         """What the published file, or else its partial, is recognised by.
 
         None where its companion does not say the same.
@@ -325,7 +329,7 @@ class BackupDirectory:
             found = fingerprint(file if file.exists() else self.partial(name))
         except (BackupError, OSError):
             return None
-        return found if self._stated(name) == _companion_line(name, found.sha256) else None
+        return found if self._stated(name) == _checksum_line(name, found.sha256) else None
 
     def recognise(self, name: str) -> Fingerprint:
         """What a file that the catalog does not know is recognised by.
@@ -333,7 +337,7 @@ class BackupDirectory:
         Raises `DatabaseDamaged` where its companion says something else, and `BackupError` where it
         cannot be read or is no regular file.
         """
-        file, companion = self.file(name), self.companion(name)
+        file, checksum_file = self.file(name), self.checksum_file(name)
         self.open(name).close()
         try:
             found = fingerprint(file)
@@ -341,29 +345,31 @@ class BackupDirectory:
             raise BackupError(
                 "%(path)s cannot be read: %(reason)s.", path=file, reason=error.strerror
             ) from error
-        if os.path.lexists(companion) and self._stated(name) != _companion_line(name, found.sha256):
+        if os.path.lexists(checksum_file) and self._stated(name) != _checksum_line(
+            name, found.sha256
+        ):
             raise DatabaseDamaged(
-                "%(path)s is damaged: its checksum is not that of %(companion)s.",
+                "%(path)s is damaged: its checksum is not that of %(checksum_file)s.",
                 path=file,
-                companion=companion,
+                checksum_file=checksum_file,
             )
         return found
 
-    def is_vouched_for(self, name: str, sha256: str) -> bool:
+    def matches_checksum_file(self, name: str, sha256: str) -> bool:
         """Whether the companion of this file says this checksum."""
-        return self._stated(name) == _companion_line(name, sha256)
+        return self._stated(name) == _checksum_line(name, sha256)
 
-    def renew_companion(self, name: str, sha256: str) -> None:
+    def renew_checksum_file(self, name: str, sha256: str) -> None:
         """Write the companion of a published file again, whatever lies in its place."""
-        self.replace(self.companion(name).name, _companion_line(name, sha256))
+        self.replace(self.checksum_file(name).name, _checksum_line(name, sha256))
         if self.is_missing(name):
             # It was deleted meanwhile, and a checksum alone is of no use.
-            self._remove(self.companion(name))
+            self._remove(self.checksum_file(name))
 
     def _stated(self, name: str) -> bytes | None:
         """What the companion of this file says; None where it cannot be read."""
         try:
-            with self.open(self.companion(name).name) as stream:
+            with self.open(self.checksum_file(name).name) as stream:
                 return stream.read(1000)
         except (BackupError, OSError):
             return None
@@ -428,22 +434,22 @@ class BackupDirectory:
     def withdraw(self, name: str, sha256: str) -> None:
         """Remove what an attempt that did not publish has left behind."""
         self._remove(self.partial(name))
-        companion = self.companion(name)
+        checksum_file = self.checksum_file(name)
         if not sha256:
             return
-        with _writing(companion):
+        with _writing(checksum_file):
             try:
-                content = companion.read_bytes()
+                content = checksum_file.read_bytes()
             except FileNotFoundError:
                 return
         # A crash may have cut it short. What does not begin as ours is not ours.
-        if _companion_line(name, sha256).startswith(content):
-            self._remove(companion)
+        if _checksum_line(name, sha256).startswith(content):
+            self._remove(checksum_file)
 
     def remove(self, name: str) -> None:
         """Remove a published file and its companion. Files that are already gone are no error."""
         self._remove(self.file(name))
-        self._remove(self.companion(name))
+        self._remove(self.checksum_file(name))
 
     def is_of_size(self, name: str, size: int) -> bool:
         """Whether a regular file of this name and size is there, as far as we can see."""
@@ -573,10 +579,10 @@ class BackupDirectory:
         with _writing(path), self.as_owner():
             path.unlink(missing_ok=True)
 
-    def _write_companion(self, name: str, sha256: str) -> None:
-        companion = self.companion(name)
-        with _writing(companion), os.fdopen(self.create(companion), "wb") as stream:
-            stream.write(_companion_line(name, sha256))
+    def _write_checksum_file(self, name: str, sha256: str) -> None:
+        checksum_file = self.checksum_file(name)
+        with _writing(checksum_file), os.fdopen(self.create(checksum_file), "wb") as stream:
+            stream.write(_checksum_line(name, sha256))
             stream.flush()
             os.fsync(stream.fileno())
 
@@ -654,7 +660,7 @@ def _not_taken(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _companion_line(name: str, sha256: str) -> bytes:
+def _checksum_line(name: str, sha256: str) -> bytes:
     """One line as `sha256sum --check` reads it."""
     return f"{sha256}  {name}\n".encode()
 

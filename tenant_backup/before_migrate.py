@@ -20,7 +20,7 @@ from tenant_backup import backups
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import LABEL_LENGTH, Trigger
-from tenant_backup.tenants import Tenant, get_provider, sqlite_file
+from tenant_backup.tenants import Tenant, list_tenants, sqlite_file
 
 logger = logging.getLogger("tenant_backup")
 
@@ -70,7 +70,7 @@ def back_up_before_migrate(
             with translation.override(settings.LANGUAGE_CODE):
                 made = backups.create(
                     tenant,
-                    backups.Order(trigger=Trigger.MIGRATE, label=_label(plan)),
+                    backups.BackupRequest(trigger=Trigger.MIGRATE, label=_label(plan)),
                     limits=backups.Limits(lock_wait=conf.BUSY_TIMEOUT),
                 )
         except BackupError as error:
@@ -89,7 +89,7 @@ def _not_started(using: str, reason: str) -> CommandError:
 def _tenants_in(database: Path) -> list[Tenant]:
     """The tenants whose data lies in this file: one, or none."""
     path = database.resolve()
-    return [tenant for tenant in get_provider().all_tenants() if tenant.database.resolve() == path]
+    return [tenant for tenant in list_tenants().tenants if tenant.database.resolve() == path]
 
 
 def _catalog_is_pending() -> bool:

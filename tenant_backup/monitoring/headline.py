@@ -12,7 +12,7 @@ from tenant_backup.models import Alarm
 from tenant_backup.monitoring import Finding, Judgement
 
 if TYPE_CHECKING:
-    from tenant_backup.automation import Standing
+    from tenant_backup.automation import AutomationStatus
 
 
 class Kind(enum.Enum):
@@ -41,7 +41,7 @@ TONES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class Headline:
     kind: Kind
     finding: Finding | None = None
     """What monitoring says about it, where it does."""
@@ -53,21 +53,21 @@ class Glance:
         return TONES[self.kind]
 
 
-def standing() -> Standing | None:
+def get_status() -> AutomationStatus | None:
     """Where automation stands; None in a host without django-q2, where there is none."""
     if not apps.is_installed("django_q"):
         return None
     from tenant_backup import automation  # which needs django-q2's models
 
-    return automation.standing()
+    return automation.get_status()
 
 
-def runs(standing: Standing | None) -> bool:
+def runs(automation_status: AutomationStatus | None) -> bool:
     """Whether workers are there to make a backup, or to read one again."""
-    return standing is not None and standing.state.name == "RUNNING"
+    return automation_status is not None and automation_status.state.name == "RUNNING"
 
 
-def at_a_glance(judgement: Judgement, *, automation_runs: bool, has_room: bool) -> Glance:
+def headline_of(judgement: Judgement, *, automation_runs: bool, has_room: bool) -> Headline:
     """The one thing to be said about a tenant's backups."""
     findings: dict[Alarm, Finding] = {}
     for finding in judgement.findings:
@@ -75,15 +75,15 @@ def at_a_glance(judgement: Judgement, *, automation_runs: bool, has_room: bool) 
     settings = judgement.settings
     lost = findings.get(Alarm.MISSING) or findings.get(Alarm.FUTURE)
     if Alarm.FAILED in findings:
-        return Glance(Kind.FAILED, findings[Alarm.FAILED], lost)
+        return Headline(Kind.FAILED, findings[Alarm.FAILED], lost)
     if not settings.last_good_at:
-        return Glance(Kind.NONE, None, lost)
+        return Headline(Kind.NONE, None, lost)
     if Alarm.OVERDUE in findings:
-        return Glance(Kind.OVERDUE, findings[Alarm.OVERDUE], lost)
+        return Headline(Kind.OVERDUE, findings[Alarm.OVERDUE], lost)
     if lost:
-        return Glance(Kind.LOST, None, lost)
+        return Headline(Kind.LOST, None, lost)
     if not has_room:
-        return Glance(Kind.NO_ROOM)
+        return Headline(Kind.NO_ROOM)
     if not settings.automatic:
-        return Glance(Kind.OFF)
-    return Glance(Kind.WELL if automation_runs else Kind.STOPPED)
+        return Headline(Kind.OFF)
+    return Headline(Kind.WELL if automation_runs else Kind.STOPPED)

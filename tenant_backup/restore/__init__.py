@@ -26,7 +26,7 @@ from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop
 
-from tenant_backup import backups, files, lock, manual, sqlite
+from tenant_backup import backups, files, lock, sqlite
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import (
     BackupError,
@@ -40,17 +40,18 @@ from tenant_backup.exceptions import (
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory, Ownership, size_in_words
 from tenant_backup.models import (
     LABEL_LENGTH,
-    Action,
     Automation,
     Backup,
     BackupSettings,
     Event,
+    EventKind,
     Status,
     Trigger,
 )
+from tenant_backup.restore import manual
 from tenant_backup.signals import backup_restored
 from tenant_backup.sqlite import Exclusive, Facts, Fingerprint, Progress, User
-from tenant_backup.tenants import Tenant, fault_of, get_provider, sqlite_file
+from tenant_backup.tenants import Tenant, list_tenants, sqlite_file
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -135,7 +136,7 @@ def require_catalog(tenant: Tenant) -> None:
     """
     if _catalog_is_usable(tenant):
         # A restored catalog holds the very row of its backup as it was when that was made.
-        backups.mend(tenant)
+        backups.recover(tenant)
         return
     directory = backups.directory_of(tenant)
     names = sorted(path.name for path in directory.path.iterdir()) if directory.exists() else []
@@ -191,7 +192,7 @@ def newest(tenant: Tenant) -> Choice:
 def _look(tenant: Tenant) -> None:
     """See which files are as they should be; a catalog that cannot be written keeps nobody."""
     try:
-        backups.look(tenant)
+        backups.check_files(tenant)
     except DatabaseError:
         logger.exception("What was found out about the backups of %r was not noted.", tenant.id)
 
@@ -245,13 +246,13 @@ def verify(choice: Choice) -> Plan:
             raise DatabaseDamaged("%(path)s is empty: it is no backup.", path=choice.file)
         sqlite.check(choice.file)
     except DatabaseDamaged as error:
-        _mark(choice, Action.DAMAGED, error, damaged_at=timezone.now())
+        _mark(choice, EventKind.DAMAGED, error, damaged_at=timezone.now())
         raise
     except OSError as error:
         raise BackupError(
             "%(path)s cannot be read: %(reason)s.", path=choice.file, reason=error.strerror
         ) from error
-    _mark(choice, Action.FOUND, verified_at=timezone.now(), missing_at=None, damaged_at=None)
+    _mark(choice, EventKind.FOUND, verified_at=timezone.now(), missing_at=None, damaged_at=None)
     origin, other = _origin(choice, fingerprint)
     size, journal_mode, trouble = None, None, ""
     try:
@@ -302,7 +303,7 @@ def perform(
 class _Known:
     """What a catalog knows that the catalog of an earlier time does not."""
 
-    orders: dict[str, backups.Order]
+    orders: dict[str, backups.BackupRequest]
     """What asked for each file."""
     found: dict[str, dict[str, datetime | None]]
     """When each file was found missing, damaged, or verified."""
@@ -319,7 +320,7 @@ class _Known:
             settings = {}
         return cls(
             orders={
-                row.file_name: backups.Order(
+                row.file_name: backups.BackupRequest(
                     trigger=Trigger(row.trigger),
                     label=row.label,
                     pinned=row.pinned,
@@ -374,7 +375,7 @@ class _Work:
     progress: Progress | None
     holds_catalog: bool
     """Whether the catalog lies in the very database that is restored."""
-    settled: list[Backup] = field(default_factory=list)
+    ended: list[Backup] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     known: _Known | None = None
     """What the catalog said before it was restored with the database, where it could be read."""
@@ -396,10 +397,10 @@ class _Work:
         return backups.directory_of(self.tenant)
 
     @property
-    def order(self) -> backups.Order:
+    def order(self) -> backups.BackupRequest:
         """What asks for the safety copy."""
         label = gettext("before the restore of %(file)s") % {"file": self.plan.choice.file.name}
-        return backups.Order(
+        return backups.BackupRequest(
             trigger=Trigger.RESTORE,
             label=label[:LABEL_LENGTH],
             pinned=True,
@@ -413,7 +414,7 @@ class _Work:
             with lock.hold(self.directory, wait=conf.BUSY_TIMEOUT):
                 yield
             return
-        with backups.at_work(self.tenant, wait=conf.BUSY_TIMEOUT) as self.settled:
+        with backups.tenant_lock(self.tenant, wait=conf.BUSY_TIMEOUT) as self.ended:
             yield
 
     def restore(self) -> Restored:
@@ -443,7 +444,7 @@ class _Work:
             finally:
                 if begun:
                     with suppress(DatabaseError):
-                        self.settled += backups.mend_running(self.tenant)
+                        self.ended += backups.recover_running(self.tenant)
         if self.holds_catalog:
             safety_copy = self.bring_catalog_in_line() or safety_copy
         return self.conclude(safety_copy)
@@ -560,7 +561,7 @@ class _Work:
             try:
                 self.put_in(live, backup, safety_copy)
                 self.say("Checking the result.")
-                self.settle(live, backup, safety_copy)
+                self.finalise(live, backup, safety_copy)
             finally:
                 if live.has_its_journal_mode():
                     self.forget_mode()
@@ -583,10 +584,10 @@ class _Work:
             )
             raise
 
-    def settle(self, live: Exclusive, backup: Connection, safety_copy: Backup | Path) -> None:
+    def finalise(self, live: Exclusive, backup: Connection, safety_copy: Backup | Path) -> None:
         """Give the database its journal mode back, and check the result."""
         try:
-            live.settle()
+            live.finalise()
             live.require_equal(backup)
         except BackupError as error:
             undo = Text("To undo: %(undo)s", undo=self.undo(safety_copy))
@@ -687,7 +688,7 @@ class _Work:
             path = self.publish(live, self.directory, begun.file_name if begun else "")
             self.safety_name = path.name
             return path
-        return backups.make_from(live.snapshot, self.tenant, self.order, self.settled)
+        return backups.make_from(live.snapshot, self.tenant, self.order, self.ended)
 
     def publish(self, live: Exclusive, directory: BackupDirectory, name: str = "") -> Path:
         """Make the safety copy where no row can be, or is wanted, before the restore."""
@@ -836,7 +837,7 @@ class _Work:
         tenant = self.tenant
         rows = Backup.objects.for_tenant(tenant.id)
         try:
-            self.settled += backups.mend_running(tenant)
+            self.ended += backups.recover_running(tenant)
             for backup in rows.queued():
                 backups.refuse(backup, BackupError(RESTORED_AWAY))
             if self.known:
@@ -849,7 +850,7 @@ class _Work:
                         "prunebackups --dry-run"
                     )
                 )
-            backups.look(tenant)
+            backups.check_files(tenant)
             orders = dict(self.known.orders) if self.known else {}
             if self.safety_name:
                 orders[self.safety_name] = self.order
@@ -872,7 +873,7 @@ class _Work:
         if safety_copy:
             detail = gettext("Before: %(copy)s") % {"copy": _name(safety_copy)}
         try:
-            Event.record(Action.RESTORED, backup, actor=self.actor, detail=detail)
+            Event.record(EventKind.RESTORED, backup, actor=self.actor, detail=detail)
         except DatabaseError as error:
             text = gettext("The restore could not be recorded in the catalog: %(reason)s")
             self.notes.append(text % {"reason": error})
@@ -984,7 +985,7 @@ def _require_no_database(choice: Choice) -> None:
     try:
         facts = file.lstat() if choice.backup else file.stat()
     except FileNotFoundError:
-        _mark(choice, Action.MISSING, missing_at=timezone.now())
+        _mark(choice, EventKind.MISSING, missing_at=timezone.now())
         raise BackupError("The backup %(path)s is missing.", path=file) from None
     except OSError as error:
         raise BackupError(
@@ -993,7 +994,8 @@ def _require_no_database(choice: Choice) -> None:
     if not stat.S_ISREG(facts.st_mode):
         raise BackupError("%(path)s is not a regular file.", path=file)
     databases = [
-        (tenant.database, Text("of tenant %(tenant)r", tenant=tenant.id)) for tenant in _tenants()
+        (tenant.database, Text("of tenant %(tenant)r", tenant=tenant.id))
+        for tenant in list_tenants().tenants
     ]
     for alias in connections:
         if path := sqlite_file(alias):
@@ -1044,23 +1046,23 @@ def _require_as_made(choice: Choice, found: Fingerprint) -> None:
 
 def _stated_sha256(file: Path) -> str | None:
     """The checksum in the companion of a file, or None where it has no companion."""
-    companion = file.with_name(f"{file.name}.sha256")
+    checksum_file = file.with_name(f"{file.name}.sha256")
     try:
-        with companion.open("rb") as stream:
+        with checksum_file.open("rb") as stream:
             content = stream.read(1000)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise BackupError(
-            "%(path)s cannot be read: %(reason)s.", path=companion, reason=error.strerror
+            "%(path)s cannot be read: %(reason)s.", path=checksum_file, reason=error.strerror
         ) from error
     # A line of `sha256sum`, whatever the file was called when it was made.
     line = re.match(rb"\\?([0-9a-fA-F]{64})( |$)", content)
     if not line:
         raise BackupError(
-            "%(companion)s is no checksum as sha256sum writes it. Without that file beside it, "
+            "%(checksum_file)s is no checksum as sha256sum writes it. Without that file beside it, "
             "%(file)s is checked for its structure only.",
-            companion=companion,
+            checksum_file=checksum_file,
             file=file.name,
         )
     return line[1].decode().lower()
@@ -1077,7 +1079,7 @@ def _origin(choice: Choice, fingerprint: Fingerprint) -> tuple[Origin, str]:
         # Whoever put the file into a folder need not have known whose it is.
         owners = set(rows.exclude(trigger=Trigger.ADOPTED).values_list("tenant_id", flat=True))
     if not owners:
-        for other in _tenants():
+        for other in list_tenants().tenants:
             path = backups.directory_of(other).path
             if path.is_dir() and folder.samefile(path):
                 owners = {other.id}
@@ -1086,12 +1088,8 @@ def _origin(choice: Choice, fingerprint: Fingerprint) -> tuple[Origin, str]:
     return (Origin.OTHER, min(owners)) if owners else (Origin.UNKNOWN, "")
 
 
-def _tenants() -> list[Tenant]:
-    return [tenant for tenant in get_provider().all_tenants() if not fault_of(tenant)]
-
-
 def _mark(
-    choice: Choice, action: Action, detail: Text | str = "", **times: datetime | None
+    choice: Choice, action: EventKind, detail: Text | str = "", **times: datetime | None
 ) -> None:
     """Note what was found out about a backup; a catalog that cannot be written keeps nobody."""
     if choice.backup:
@@ -1171,7 +1169,7 @@ def _require_sound_catalog() -> None:
         return
     # A new row needs SQLite's own tables, too.
     with transaction.atomic(using=conf.CATALOG_DATABASE):
-        Event.objects.create(action=Action.RESTORED)
+        Event.objects.create(kind=EventKind.RESTORED)
         transaction.set_rollback(True, using=conf.CATALOG_DATABASE)
 
 

@@ -26,22 +26,24 @@ from django_q.conf import Conf as ClusterConf
 from django_q.models import Failure, OrmQ, Schedule
 from django_q.tasks import async_task
 
-from tenant_backup import absence, backups, heartbeat, history, monitoring
+from tenant_backup import backups, monitoring
+from tenant_backup.backups import history
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
 from tenant_backup.models import (
-    Action,
     Automation,
     Backup,
     BackupQuerySet,
     BackupSettings,
     BackupSettingsQuerySet,
     Event,
+    EventKind,
     Trigger,
 )
+from tenant_backup.monitoring import absence, heartbeat
 from tenant_backup.schedule import PERIODS
 from tenant_backup.sqlite import Progress
-from tenant_backup.tenants import Tenant, fault_of, get_provider
+from tenant_backup.tenants import InvalidTenant, Tenant, get_tenant, list_tenants
 
 logger = logging.getLogger("tenant_backup")
 
@@ -89,7 +91,7 @@ SPARE_SECONDS = 10
 """A backup is given up so long before its task's timeout, to end in words and not by a kill."""
 
 
-class State(enum.Enum):
+class AutomationState(enum.Enum):
     NOT_SET_UP = "not set up"
     PAUSED = "paused"
     STALLED = "stalled"
@@ -98,18 +100,18 @@ class State(enum.Enum):
     @property
     def label(self) -> str:
         return {
-            State.NOT_SET_UP: gettext("not set up"),
-            State.PAUSED: gettext("paused"),
-            State.STALLED: gettext("stalled"),
-            State.RUNNING: gettext("running"),
+            AutomationState.NOT_SET_UP: gettext("not set up"),
+            AutomationState.PAUSED: gettext("paused"),
+            AutomationState.STALLED: gettext("stalled"),
+            AutomationState.RUNNING: gettext("running"),
         }[self]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AutomationStatus:
     """Where automation stands."""
 
-    state: State
+    state: AutomationState
     last_tick_at: datetime | None
     paused_at: datetime | None
     paused_by: str
@@ -130,34 +132,34 @@ class Standing:
         return command if is_default else f"Q_CLUSTER_NAME={ours} {command}"
 
 
-def standing(now: datetime | None = None) -> Standing:
+def get_status(now: datetime | None = None) -> AutomationStatus:
     """Whether automatic backups happen at present, and if not, why."""
     now = now or timezone.now()
     row = Automation.load()
     left = None
     if not _is_set_up(now):
-        state = State.NOT_SET_UP
+        state = AutomationState.NOT_SET_UP
     elif row.paused_at:
-        state = State.PAUSED
+        state = AutomationState.PAUSED
     elif _is_alive(row, now) and not (left := _never_handed_over(now)):
-        state = State.RUNNING
+        state = AutomationState.RUNNING
     else:
-        state = State.STALLED
-    standing = Standing(state, row.last_tick_at, row.paused_at, row.paused_by)
+        state = AutomationState.STALLED
+    automation_status = AutomationStatus(state, row.last_tick_at, row.paused_at, row.paused_by)
     if left:
-        return replace(standing, waiting_since=left.created_at, waiting_because=left.error)
-    return standing
+        return replace(automation_status, waiting_since=left.created_at, waiting_because=left.error)
+    return automation_status
 
 
-def trouble(tenants: Iterable[Tenant], now: datetime | None = None) -> Standing | None:
+def trouble(tenants: Iterable[Tenant], now: datetime | None = None) -> AutomationStatus | None:
     """Where automation stands, if some of these waits for it in vain; None where all is well.
 
     A pause is somebody's will. Whoever is kept waiting by it for too long is overdue.
     """
-    there = standing(now)
-    if there.state not in (State.NOT_SET_UP, State.STALLED):
+    there = get_status(now)
+    if there.state not in (AutomationState.NOT_SET_UP, AutomationState.STALLED):
         return None
-    ids = [tenant.id for tenant in tenants if not fault_of(tenant)]
+    ids = [tenant.id for tenant in tenants]
     is_wanted = BackupSettings.objects.filter(automatic=True, tenant_id__in=ids).exists()
     return there if is_wanted else None
 
@@ -176,10 +178,10 @@ def _condition(tenants: Sequence[Tenant], now: datetime) -> monitoring.Condition
     """How automation stands, in the words of a mail."""
     if not (found := trouble(tenants, now)):
         text = gettext("Automation is running again.")
-        is_running = standing(now).state is State.RUNNING
+        is_running = get_status(now).state is AutomationState.RUNNING
         return monitoring.Condition("", gettext("automation is running again"), text, is_running)
     headline = gettext("automation is %(state)s") % {"state": found.state.label}
-    if found.state is State.NOT_SET_UP:
+    if found.state is AutomationState.NOT_SET_UP:
         text = gettext(
             "Automation is not set up, so no automatic backup is made. Set it up: %(command)s"
         )
@@ -261,7 +263,7 @@ def pause(by: str) -> None:
     running = Automation.objects.filter(paused_at=None)
     with transaction.atomic(using=conf.CATALOG_DATABASE):
         if running.update(paused_at=timezone.now(), paused_by=by):
-            Event.record(Action.PAUSED, "", actor=by)
+            Event.record(EventKind.PAUSED, "", actor=by)
 
 
 def resume(by: str) -> None:
@@ -269,7 +271,7 @@ def resume(by: str) -> None:
     paused = Automation.objects.exclude(paused_at=None)
     with transaction.atomic(using=conf.CATALOG_DATABASE):
         if paused.update(paused_at=None, paused_by=""):
-            Event.record(Action.RESUMED, "", actor=by)
+            Event.record(EventKind.RESUMED, "", actor=by)
             # What was queued meanwhile shall not wait for its turn to be handed over again.
             Backup.objects.queued().update(enqueued_at=None)
 
@@ -293,7 +295,7 @@ def tick(now: datetime | None = None) -> None:
             backups.note_future()
     # With `catch_up`, django-q2's default, each tick that was missed would be made up for.
     _schedules().filter(next_run__lt=timezone.now() - BEHIND).update(next_run=timezone.now())
-    _mend_and_claim(now, BackupSettings.objects.all())
+    _recover_and_claim(now, BackupSettings.objects.all())
     _hand_over_waiting(now)
     with _logged("Choosing a backup to verify again"):
         _verify_one_more(now)
@@ -314,11 +316,11 @@ def verify(backup_id: int) -> str:
         nonlocal shown_at
         if time.monotonic() - shown_at >= SECONDS_BETWEEN_SIGNS:
             shown_at = time.monotonic()
-            Automation.objects.update(worked_at=timezone.now())
+            Automation.objects.update(worker_seen_at=timezone.now())
 
     deadline = _task_limits().deadline
     try:
-        return backups.verify(tenant, backup, deadline=deadline, pulse=show_work) or "good"
+        return backups.verify(tenant, backup, deadline=deadline, sign_of_life=show_work) or "good"
     except BackupError as error:
         logger.error("The backup %s of tenant %r was not verified: %s", backup, tenant.id, error)
         return str(error)
@@ -342,7 +344,7 @@ def take_due(
         Automation.load()
         Automation.objects.update(last_tick_at=now)
     by_id = {tenant.id: tenant for tenant in tenants}
-    _mend_and_claim(now, BackupSettings.objects.filter(tenant_id__in=by_id))
+    _recover_and_claim(now, BackupSettings.objects.filter(tenant_id__in=by_id))
     waiting = _waiting().filter(tenant_id__in=by_id).order_by("created_at")
     return [(by_id[backup.tenant_id], backup) for backup in waiting]
 
@@ -365,7 +367,7 @@ def enqueue_verify(backup: Backup) -> None:
 
 
 def is_running() -> bool:
-    return standing().state is State.RUNNING
+    return get_status().state is AutomationState.RUNNING
 
 
 def _hand_over(backup: Backup, now: datetime) -> None:
@@ -403,7 +405,7 @@ def _options() -> dict[str, Any]:
 
 def perform(
     tenant: Tenant, backup: Backup, *, progress: Progress | None = None
-) -> backups.Made | None:
+) -> backups.BackupResult | None:
     """Make what `take_due` gave, unless a pause or another process has come in between.
 
     With many tenants that may be hours ago.
@@ -429,8 +431,8 @@ def make(backup_id: int) -> str:
     if not _may_be_made(backup):
         return "paused"
     try:
-        tenant = get_provider().get_tenant(backup.tenant_id)
-    except TenantNotFound as error:
+        tenant = get_tenant(backup.tenant_id)
+    except (TenantNotFound, InvalidTenant) as error:
         backups.refuse(backup, error)
         return str(error)
     except Exception:
@@ -500,14 +502,14 @@ def _never_handed_over(now: datetime) -> Backup | None:
     if _is_making_one(now, Backup.objects.all()):
         return None
     # What has waited for the end of a pause is not handed over before the next tick.
-    if Event.objects.filter(action=Action.RESUMED, created_at__gt=before).exists():
+    if Event.objects.filter(kind=EventKind.RESUMED, created_at__gt=before).exists():
         return None
     return oldest
 
 
 def _is_alive(row: Automation, now: datetime) -> bool:
     # A single worker that verifies a large backup cannot tick meanwhile.
-    for seen_at in (row.last_tick_at, row.worked_at):
+    for seen_at in (row.last_tick_at, row.worker_seen_at):
         if seen_at and now - STALLED_AFTER < seen_at < now + AHEAD:
             return True
     # Nor while it makes a large backup. What a person makes elsewhere says nothing of workers.
@@ -519,15 +521,15 @@ def _ten_minutes(at: datetime | None) -> int | None:
 
 
 def _ensure_settings(now: datetime | None = None) -> None:
-    tenants = list(get_provider().all_tenants())
-    if not tenants and (known := BackupSettings.objects.count()):
+    listing = list_tenants()
+    if not len(listing) and (known := BackupSettings.objects.count()):
         logger.error(
             "The tenant provider lists no tenant at all, though the catalog knows %d. Nobody is "
             "backed up. Is a disk not mounted?",
             known,
         )
-    BackupSettings.objects.ensure(tenant.id for tenant in tenants if not fault_of(tenant))
-    absence.note(tenants, now or timezone.now())
+    BackupSettings.objects.ensure(tenant.id for tenant in listing.tenants)
+    absence.note(listing.ids, now or timezone.now())
 
 
 @contextmanager
@@ -545,16 +547,15 @@ def _logged(doing: str) -> Iterator[None]:
 def _tenant(tenant_id: str) -> Tenant | None:
     """The tenant; None, and it is left alone, where it is gone or the provider fails with it."""
     try:
-        tenant = get_provider().get_tenant(tenant_id)
+        return get_tenant(tenant_id)
     except TenantNotFound:
+        return None
+    except InvalidTenant as error:
+        logger.error("Passing over tenant %r: %s", tenant_id, error)
         return None
     except Exception:
         logger.exception("The tenant provider failed with tenant %r.", tenant_id)
         return None
-    if fault := fault_of(tenant):
-        logger.error("Passing over tenant %r: %s", tenant_id, fault)
-        return None
-    return tenant
 
 
 def _waiting() -> BackupQuerySet:
@@ -563,7 +564,7 @@ def _waiting() -> BackupQuerySet:
     return queued.exclude(trigger=Trigger.AUTOMATIC) if is_paused() else queued
 
 
-def _mend_and_claim(now: datetime, settings: BackupSettingsQuerySet) -> None:
+def _recover_and_claim(now: datetime, settings: BackupSettingsQuerySet) -> None:
     """Queue a backup for each tenant whose slot has come, exactly once a slot.
 
     Several processes may do this at once. A row that a crash left `running` would be in the way, so
@@ -573,7 +574,7 @@ def _mend_and_claim(now: datetime, settings: BackupSettingsQuerySet) -> None:
     for tenant_id in sorted({backup.tenant_id for backup in left}):
         if tenant := _tenant(tenant_id):
             with _logged(f"Mending the backups of tenant {tenant.id!r}"):
-                backups.mend(tenant)
+                backups.recover(tenant)
     if is_paused():
         return
     # So was what is scheduled since a moment in the future, which would hide that it is overdue.
@@ -621,17 +622,17 @@ def _verify_one_more(now: datetime) -> None:
 
     waiting = BackupSettings.objects.filter(Q(reverified_at=None) | is_long_ago("reverified_at"))
     stale = Backup.objects.good().filter(
-        Q(reread_at=None) | is_long_ago("reread_at"),
+        Q(verify_queued_at=None) | is_long_ago("verify_queued_at"),
         is_long_ago("verified_at"),
         tenant_id__in=waiting.values("tenant_id"),
     )
     # By the last attempt, too: one that cannot be read shall not keep all others from it.
-    last_at = Coalesce(Greatest("reread_at", "verified_at"), "verified_at")
+    last_at = Coalesce(Greatest("verify_queued_at", "verified_at"), "verified_at")
     unknown_first = stale.annotate(last_at=last_at, unknown=Q(last_at__gt=ahead))
     backup = unknown_first.order_by("-unknown", "last_at", "pk").first()
     if backup and waiting.filter(tenant_id=backup.tenant_id).update(reverified_at=now):
         async_task(VERIFY, backup.pk, q_options=_options())
-        Backup.objects.filter(pk=backup.pk).update(reread_at=now)
+        Backup.objects.filter(pk=backup.pk).update(verify_queued_at=now)
 
 
 def forget(now: datetime, *, failures: bool = True) -> None:

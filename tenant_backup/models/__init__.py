@@ -138,7 +138,7 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
             ignore_conflicts=True,
         )
 
-    def with_latest(self, now: datetime, *, lost_by: datetime) -> BackupSettingsQuerySet:
+    def with_latest(self, now: datetime, *, found_by: datetime) -> BackupSettingsQuerySet:
         """With what monitoring judges by, in one query however many tenants there are.
 
         `last_good_at`, when the newest good backup was begun, and `last_success_at`, when it was
@@ -157,7 +157,7 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
         found_at = Greatest(
             Coalesce("missing_at", "damaged_at"), Coalesce("damaged_at", "missing_at")
         )
-        lost = theirs.lost(lost_by).values("tenant_id")
+        lost = theirs.lost(found_by).values("tenant_id")
         latest: dict[str, Any] = {
             "last_good_at": Subquery(newest_good.values("created_at")),
             "last_success_at": Subquery(
@@ -484,7 +484,7 @@ class Backup(models.Model):
     verified_at = models.DateTimeField(_("last verified"), null=True, blank=True)
     missing_at = models.DateTimeField(_("found missing"), null=True, blank=True)
     damaged_at = models.DateTimeField(_("found damaged"), null=True, blank=True)
-    reread_at = models.DateTimeField(_("last read again"), null=True, blank=True)
+    verify_queued_at = models.DateTimeField(_("last read again"), null=True, blank=True)
     error = models.TextField(_("error"), blank=True, default="")
     error_data = models.TextField(blank=True, default="", editable=False)
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True, default="")
@@ -698,7 +698,7 @@ class Automation(models.Model):
     paused_by = models.CharField(_("paused by"), max_length=255, blank=True, default="")
     last_tick_at = models.DateTimeField(_("last tick"), null=True, blank=True)
     notified_at = models.DateTimeField(_("last notice"), null=True, blank=True)
-    worked_at = models.DateTimeField(_("last sign of work"), null=True, blank=True)
+    worker_seen_at = models.DateTimeField(_("last sign of work"), null=True, blank=True)
     # What was told last of automation's own trouble, and when.
     told = models.CharField(max_length=20, blank=True, default="", editable=False)
     told_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -718,7 +718,7 @@ class Automation(models.Model):
         return cls.objects.get_or_create(pk=1)[0]
 
 
-class Action(models.TextChoices):
+class EventKind(models.TextChoices):
     """What can happen to a backup, or to a tenant's settings."""
 
     COMPLETED = "completed", _("completed")
@@ -742,7 +742,7 @@ class Action(models.TextChoices):
     RETIRED = "retired", _("retired")
 
 
-ALARMING = {Action.FAILED, Action.OVERDUE, Action.MISSING, Action.DAMAGED}
+ALARMING = {EventKind.FAILED, EventKind.OVERDUE, EventKind.MISSING, EventKind.DAMAGED}
 """What the log says as errors; the rest is information."""
 
 
@@ -770,7 +770,7 @@ class Event(models.Model):
     """
 
     tenant_id = models.CharField(_("tenant"), max_length=ID_LENGTH, blank=True)
-    action = models.CharField(_("action"), max_length=20, choices=Action.choices)
+    kind = models.CharField(_("event"), max_length=20, choices=EventKind.choices)
     backup_id = models.BigIntegerField(_("backup"), null=True, blank=True)
     file_name = models.CharField(_("file"), max_length=255, blank=True, default="")
     actor = models.CharField(_("by"), max_length=255, blank=True, default="")
@@ -787,11 +787,11 @@ class Event(models.Model):
         indexes = [
             models.Index(F("tenant_id"), F("created_at").desc(), name="tenant_backup_events"),
             models.Index(fields=["created_at"], name="tenant_backup_events_at"),
-            models.Index(fields=["action", "created_at"], name="tenant_backup_events_of"),
+            models.Index(fields=["kind", "created_at"], name="tenant_backup_events_of"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.tenant_id}: {self.get_action_display()} {self.file_name}".rstrip()
+        return f"{self.tenant_id}: {self.get_kind_display()} {self.file_name}".rstrip()
 
     @property
     def said(self) -> str:
@@ -801,7 +801,7 @@ class Event(models.Model):
     @classmethod
     def record(
         cls,
-        action: Action,
+        kind: EventKind,
         about: Backup | str,
         *,
         actor: str = "",
@@ -813,7 +813,7 @@ class Event(models.Model):
         """
         backup = about if isinstance(about, Backup) else None
         facts = {
-            "action": action.value,
+            "action": kind.value,
             "tenant_id": backup.tenant_id if backup else about,
             "backup_id": backup.pk if backup else None,
             "actor": actor,
@@ -821,15 +821,24 @@ class Event(models.Model):
         }
         file_name = backup.file_name if backup else ""
         size = backup.size if backup else None
-        cls.objects.create(file_name=file_name, size=size, detail_data=_data_of(detail), **facts)
+        cls.objects.create(
+            kind=kind,
+            tenant_id=facts["tenant_id"],
+            backup_id=facts["backup_id"],
+            file_name=file_name,
+            size=size,
+            actor=actor,
+            detail=facts["detail"],
+            detail_data=_data_of(detail),
+        )
         words = [
-            action.value,
+            kind.value,
             file_name,
             f"by {actor}" if actor else "",
             f"({detail})" * bool(str(detail)),
         ]
         text = " ".join(word for word in words if word)
-        level = logging.ERROR if action in ALARMING else logging.INFO
+        level = logging.ERROR if kind in ALARMING else logging.INFO
 
         def write() -> None:
             logger.log(level, "Tenant %r: %s", facts["tenant_id"], text, extra=facts)

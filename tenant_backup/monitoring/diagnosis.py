@@ -19,7 +19,7 @@ from tenant_backup.tenants import Tenant
 from tenant_backup.words import when
 
 if TYPE_CHECKING:
-    from tenant_backup.automation import Standing
+    from tenant_backup.automation import AutomationStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Answer:
     advice: str = ""
 
 
-def examine(tenant: Tenant, standing: Standing | None) -> list[Answer]:
+def examine(tenant: Tenant, automation_status: AutomationStatus | None) -> list[Answer]:
     """Try everything that a backup of this tenant needs."""
     size, database = _database(tenant)
     answers = [
@@ -42,7 +42,7 @@ def examine(tenant: Tenant, standing: Standing | None) -> list[Answer]:
         database,
         _work(tenant),
         _files(tenant),
-        _automation(tenant, standing),
+        _automation(tenant, automation_status),
     ]
     is_mended = all(answer.is_well is not False for answer in answers)
     return [*answers, _last_attempt(tenant, is_mended=is_mended)]
@@ -127,7 +127,7 @@ def _work(tenant: Tenant) -> Answer:
 
 def _files(tenant: Tenant) -> Answer:
     topic = gettext("The files of the backups")
-    backups.look(tenant)
+    backups.check_files(tenant)
     rows = Backup.objects.for_tenant(tenant.id)
     good, lost = rows.good().count(), rows.lost(timezone.now()).count()
     directory = backups.directory_of(tenant)
@@ -153,32 +153,32 @@ def _files(tenant: Tenant) -> Answer:
     return Answer(topic, text % {"number": good})
 
 
-def _automation(tenant: Tenant, standing: Standing | None) -> Answer:
+def _automation(tenant: Tenant, automation_status: AutomationStatus | None) -> Answer:
     topic = gettext("Automation")
     needed = BackupSettings.objects.of(tenant.id).automatic
     is_well = False if needed else None
-    if standing is None:
+    if automation_status is None:
         text = gettext("It is not set up.")
         advice = gettext("Automatic backups need django-q2, which the developer adds.")
         return Answer(topic, text, is_well, advice)
-    state, seen_at = standing.state.name, standing.last_tick_at
+    state, seen_at = automation_status.state.name, automation_status.last_tick_at
     seen = gettext("It was last seen %(time)s") % {"time": when(seen_at)} if seen_at else ""
     if state == "RUNNING":
         return Answer(topic, seen or gettext("It is running."))
-    if state == "PAUSED" and standing.paused_at:
+    if state == "PAUSED" and automation_status.paused_at:
         text = gettext("It is paused by %(who)s since %(time)s") % {
-            "who": standing.paused_by or gettext("the operator"),
-            "time": when(standing.paused_at),
+            "who": automation_status.paused_by or gettext("the operator"),
+            "time": when(automation_status.paused_at),
         }
         command = "python manage.py automatebackups resume"
-    elif standing.waiting_since:
+    elif automation_status.waiting_since:
         text = gettext("Queued backups do not reach a worker. The oldest was queued %(time)s.") % {
-            "time": when(standing.waiting_since)
+            "time": when(automation_status.waiting_since)
         }
         command = "python manage.py automatebackups status"
     elif state == "STALLED":
         text = f"{gettext('It is set up, and nothing carries it out.')} {seen}".rstrip()
-        command = standing.start_command
+        command = automation_status.start_command
     else:
         text = gettext("It is not set up.")
         command = "python manage.py migrate"

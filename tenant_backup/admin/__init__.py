@@ -45,7 +45,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 from django.views.decorators.http import require_POST
 
-from tenant_backup import absence, backups, glance, monitoring
+from tenant_backup import backups, monitoring
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress
 from tenant_backup.files import size_in_words
@@ -58,7 +58,8 @@ from tenant_backup.models import (
     Health,
     Trigger,
 )
-from tenant_backup.tenants import Tenant, fault_of, get_provider, is_operator
+from tenant_backup.monitoring import absence, headline
+from tenant_backup.tenants import Tenant, get_tenant, is_operator, list_tenants
 from tenant_backup.words import ago, going_in_words, when
 
 logger = logging.getLogger("tenant_backup")
@@ -121,10 +122,10 @@ class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """
         results: list[Result] = []
         problems: list[tuple[int, str]] = []
-        get_tenant = cache(get_provider().get_tenant)
+        find = cache(get_tenant)
         for row in rows:
             try:
-                results.append(use_case(get_tenant(row.tenant_id), row))
+                results.append(use_case(find(row.tenant_id), row))
             except BackupInProgress:
                 text = _(
                     "Somebody is at work on the backups of %(tenant)s already. Look again soon."
@@ -360,7 +361,7 @@ class BackupSettingsForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any] | None:
         """A tenant that is gone has no time zone, so its next run cannot be said."""
         try:
-            self.tenant = get_provider().get_tenant(self.instance.tenant_id)
+            self.tenant = get_tenant(self.instance.tenant_id)
         except BackupError as error:
             raise forms.ValidationError(
                 _("These settings cannot be changed. %(reason)s"), params={"reason": error}
@@ -380,7 +381,7 @@ class Fleet:
     """How each tenant with a row stands, as monitoring judges it; by the tenants' ids."""
     listed: Set[str]
     """The ids of all whom the provider knows."""
-    standing: Any
+    automation_status: Any
     """Where automation stands; None without django-q2."""
     trouble: str = ""
 
@@ -396,28 +397,30 @@ class Fleet:
     def ask(cls) -> Fleet:
         """Ask the provider, and make the settings of the tenants that are new."""
         rows = set(BackupSettings.objects.values_list("tenant_id", flat=True))
-        standing, now = glance.standing(), timezone.now()
-        automation_runs = glance.runs(standing)
+        automation_status, now = headline.get_status(), timezone.now()
+        automation_runs = headline.runs(automation_status)
         try:
-            known = list(get_provider().all_tenants())
-            tenants = {tenant.id: tenant for tenant in known if not fault_of(tenant)}
+            listing = list_tenants()
+            tenants = {tenant.id: tenant for tenant in listing.tenants}
             new = tenants.keys() - rows
             if new:
                 BackupSettings.objects.ensure(new)
-            names = {tenant.id: str(tenant.name) for tenant in known}
+            names = dict.fromkeys(listing.ids, "") | {
+                tenant.id: str(tenant.name) for tenant in listing.tenants
+            }
         except Exception as error:
             logger.exception("The admin cannot say which tenants there are.")
             trouble = str(error) or type(error).__name__
             noted = monitoring.noted_healths(now, automation_runs=automation_runs)
-            return cls({row: row for row in rows}, {}, noted, set(), standing, trouble)
+            return cls({row: row for row in rows}, {}, noted, set(), automation_status, trouble)
         judgements = monitoring.judge(list(tenants.values()), now, for_people=True)
-        healths = monitoring.healths(judgements, known, automation_runs=automation_runs)
+        healths = monitoring.healths(judgements, listing.ids, automation_runs=automation_runs)
         return cls(
-            names={row: names.get(row, row) for row in rows | new},
+            names={row: names.get(row) or row for row in rows | new},
             tenants=tenants,
             healths=healths | absence.healths(rows - names.keys(), now),
             listed=names.keys(),
-            standing=standing,
+            automation_status=automation_status,
         )
 
     def found(self, words: str) -> list[str]:
@@ -597,7 +600,7 @@ class BackupSettingsAdmin(CatalogAdmin):
                 number for health, is_on, number in counts if health in healths and is_on in wanted
             )
 
-        standing = Fleet.of(request).standing
+        automation_status = Fleet.of(request).automation_status
         off = f"{HealthFilter.parameter_name}={HealthFilter.LISTED}&automatic__exact=0"
         return {
             "tenants": total(LISTED_HEALTHS),
@@ -609,20 +612,22 @@ class BackupSettingsAdmin(CatalogAdmin):
                 (_("Retired"), "state=retired", total([Health.RETIRED])),
             ],
             "backups": Backup.objects.good().aggregate(number=Count("pk"), bytes=Sum("size")),
-            "standing": standing,
-            "automation_light": self._automation_light(standing),
-            "last_tick": ago(standing.last_tick_at) if standing and standing.last_tick_at else "",
+            "automation_status": automation_status,
+            "automation_light": self._automation_light(automation_status),
+            "last_tick": ago(automation_status.last_tick_at)
+            if automation_status and automation_status.last_tick_at
+            else "",
             "shown": request.GET.urlencode(),
             "zone": timezone.get_current_timezone_name(),
-            "may_switch": standing is not None and _may(request, "change", Automation),
+            "may_switch": automation_status is not None and _may(request, "change", Automation),
         }
 
     @staticmethod
-    def _automation_light(standing: Any) -> SafeString:
-        if standing is None:
+    def _automation_light(automation_status: Any) -> SafeString:
+        if automation_status is None:
             return light("warning", _("not set up"))
-        tone = {"RUNNING": "good", "STALLED": "error"}.get(standing.state.name, "warning")
-        return light(tone, standing.state.label)
+        tone = {"RUNNING": "good", "STALLED": "error"}.get(automation_status.state.name, "warning")
+        return light(tone, automation_status.state.label)
 
     def get_urls(self) -> list[URLPattern]:
         switch = path(
@@ -700,14 +705,14 @@ class BackupSettingsAdmin(CatalogAdmin):
         self.after_commit(partial(self._back_up, request, list(queryset)))
 
     def _back_up(self, request: HttpRequest, rows: list[BackupSettings]) -> None:
-        order = backups.Order(trigger=Trigger.MANUAL, requested_by=_user_name(request))
-        if glance.runs(glance.standing()):
+        order = backups.BackupRequest(trigger=Trigger.MANUAL, requested_by=_user_name(request))
+        if headline.runs(headline.get_status()):
             self._queue(request, rows, order)
         else:
             self._create(request, rows, order)
 
     def _queue(
-        self, request: HttpRequest, rows: list[BackupSettings], order: backups.Order
+        self, request: HttpRequest, rows: list[BackupSettings], order: backups.BackupRequest
     ) -> None:
         from tenant_backup import automation
 
@@ -727,7 +732,7 @@ class BackupSettingsAdmin(CatalogAdmin):
         self.tell_success(request, text, count)
 
     def _create(
-        self, request: HttpRequest, rows: list[BackupSettings], order: backups.Order
+        self, request: HttpRequest, rows: list[BackupSettings], order: backups.BackupRequest
     ) -> None:
         limits = backups.request_limits()
 
@@ -751,7 +756,7 @@ class BackupSettingsAdmin(CatalogAdmin):
         self.after_commit(partial(self._verify, request, list(queryset)))
 
     def _verify(self, request: HttpRequest, rows: list[BackupSettings]) -> None:
-        by_workers = glance.runs(glance.standing())
+        by_workers = headline.runs(headline.get_status())
 
         def verify(tenant: Tenant, settings: BackupSettings) -> None:
             good = Backup.objects.for_tenant(tenant.id).good().counted(timezone.now())
@@ -860,8 +865,8 @@ class AutomationAdmin(CatalogAdmin):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, row: Automation) -> str:
-        standing = glance.standing()
-        return str(standing.state.label) if standing else _("not set up")
+        automation_status = headline.get_status()
+        return str(automation_status.state.label) if automation_status else _("not set up")
 
     @admin.action(permissions=["change"], description=gettext_lazy("Pause automatic backups"))
     def pause(self, request: HttpRequest, queryset: QuerySet[Automation]) -> None:
@@ -919,8 +924,8 @@ class MonthFilter(admin.SimpleListFilter):
 class EventAdmin(CatalogAdmin):
     """The history, which nobody rewrites. There may be millions of lines."""
 
-    list_display = ["tenant_id", "created_at", "action", "actor", "file_name", "short_detail"]
-    list_filter = ["action", MonthFilter]
+    list_display = ["tenant_id", "created_at", "kind", "actor", "file_name", "short_detail"]
+    list_filter = ["kind", MonthFilter]
     search_fields = ["tenant_id", "actor", "file_name", "detail"]
     ordering = ["-created_at", "-pk"]
     paginator = FewerPages

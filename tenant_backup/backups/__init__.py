@@ -23,8 +23,11 @@ from django.db.models import Field, Q, Sum
 from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop
 
-from tenant_backup import deletion, index, lock, quota, reconcile, retention, sqlite
-from tenant_backup.chart import Happening, Outcome
+from tenant_backup import lock, retention, sqlite
+from tenant_backup.backups import deletion, folder, index, quota
+from tenant_backup.backups.folder import Folder
+from tenant_backup.backups.index import Entry
+from tenant_backup.chart import Attempt, Outcome
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import (
     BackupError,
@@ -35,12 +38,10 @@ from tenant_backup.exceptions import (
     joined,
 )
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory, file_names, made_at, wrong_size
-from tenant_backup.index import Entry
-from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
-from tenant_backup.reconcile import Folder
+from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Status, Trigger
 from tenant_backup.retention import Decision
 from tenant_backup.signals import backup_completed, backup_deleted, backup_failed
-from tenant_backup.sqlite import Fingerprint, Progress, Pulse, Snapshot
+from tenant_backup.sqlite import Fingerprint, Progress, SignOfLife, Snapshot
 from tenant_backup.tenants import Tenant
 
 logger = logging.getLogger("tenant_backup")
@@ -51,7 +52,7 @@ INTERRUPTED = gettext_noop(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class BackupRequest:
     """What is asked for: the fields of a catalog row that its asker decides."""
 
     trigger: Trigger
@@ -93,7 +94,7 @@ REQUEST_BUSY_TIMEOUT = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class BackupResult:
     """A backup that succeeded, and what it replaced and retention then removed."""
 
     backup: Backup
@@ -125,7 +126,7 @@ def directory_of(tenant: Tenant) -> BackupDirectory:
     return BackupDirectory(tenant.root, conf.DIRECTORY_NAME, owners=owners)
 
 
-def request(tenant: Tenant, order: Order) -> Backup:
+def request(tenant: Tenant, order: BackupRequest) -> Backup:
     """Queue a backup, for `perform` to make later.
 
     One that is queued already takes the new order on. Raises `BackupInProgress` where one is being
@@ -133,17 +134,17 @@ def request(tenant: Tenant, order: Order) -> Backup:
     `running` is mended first.
     """
     require_no_transaction()
-    mend(tenant)
+    recover(tenant)
     return _claim(tenant, _admitted(tenant, order))
 
 
 def create(
     tenant: Tenant,
-    order: Order,
+    order: BackupRequest,
     *,
     limits: Limits = NO_LIMITS,
     progress: Progress | None = None,
-) -> Made:
+) -> BackupResult:
     """Make a backup now, in this process, then prune. A queued one is taken over.
 
     Raises `BackupInProgress`, and leaves no row, where another process is at work on this tenant
@@ -156,7 +157,7 @@ def create(
     return _perform(tenant, claim, limits, progress, is_click=is_click)
 
 
-def _admitted(tenant: Tenant, order: Order) -> Order:
+def _admitted(tenant: Tenant, order: BackupRequest) -> BackupRequest:
     """The order, which replaces something only if it has to."""
     if order.trigger != Trigger.MANUAL:
         return order
@@ -181,7 +182,7 @@ def perform(
     *,
     limits: Limits = NO_LIMITS,
     progress: Progress | None = None,
-) -> Made | None:
+) -> BackupResult | None:
     """Make a queued backup, then prune. None where it is not queued any more: nothing is to do.
 
     Raises as `create` does; after `BackupInProgress` the row is still queued.
@@ -254,21 +255,21 @@ def removals_after_next(
     return [decision for decision in decisions if not decision.keep]
 
 
-def happenings(tenant: Tenant, since: datetime) -> list[Happening]:
+def attempts_since(tenant: Tenant, since: datetime) -> list[Attempt]:
     """What came of each attempt since then, of those that are not in the catalog any more, too."""
     rows = Backup.objects.for_tenant(tenant.id)
     known = rows.exclude(Backup.ACTIVE).filter(created_at__gte=since)
     good = set(known.good().values_list("pk", flat=True))
     found = [
-        Happening(at, Outcome.GOOD if pk in good else Outcome.FAILED, size)
+        Attempt(at, Outcome.GOOD if pk in good else Outcome.FAILED, size)
         for pk, at, size in known.values_list("pk", "created_at", "size")
     ]
-    ends = {Action.COMPLETED.value: Outcome.REMOVED, Action.FAILED.value: Outcome.FAILED}
-    events = Event.objects.for_tenant(tenant.id).filter(action__in=ends, created_at__gte=since)
+    ends = {EventKind.COMPLETED.value: Outcome.REMOVED, EventKind.FAILED.value: Outcome.FAILED}
+    events = Event.objects.for_tenant(tenant.id).filter(kind__in=ends, created_at__gte=since)
     gone = events.filter(~Q(backup_id__in=rows.values("pk")))
     return found + [
-        Happening(at, ends[action], size)
-        for at, action, size in gone.values_list("created_at", "action", "size")
+        Attempt(at, ends[kind], size)
+        for at, kind, size in gone.values_list("created_at", "kind", "size")
     ]
 
 
@@ -311,10 +312,10 @@ def refuse(backup: Backup, reason: BackupError) -> None:
     """Turn a queued backup that nobody can even begin into a failed one."""
     with _transition(backup):
         backup.refuse(reason)
-        Event.record(Action.FAILED, backup, actor=backup.requested_by, detail=reason)
+        Event.record(EventKind.FAILED, backup, actor=backup.requested_by, detail=reason)
 
 
-def preview(tenant: Tenant, order: Order) -> Preview:
+def preview(tenant: Tenant, order: BackupRequest) -> Preview:
     """What `create` would need and remove; changes nothing. Raises the `BackupError` it would."""
     directory = directory_of(tenant)
     rows = Backup.objects.for_tenant(tenant.id)
@@ -330,7 +331,7 @@ def preview(tenant: Tenant, order: Order) -> Preview:
     return Preview(needed + SPACE_MARGIN, directory.free_bytes(), removals(tenant, made))
 
 
-def mend(tenant: Tenant) -> None:
+def recover(tenant: Tenant) -> None:
     """Bring rows that a crash left `running`, or half deleted, to their true state.
 
     No-op while somebody works. Raises `NotWritable` where the tenant's lock cannot be taken.
@@ -341,7 +342,7 @@ def mend(tenant: Tenant) -> None:
         directory.make()
     elif not (rows.being_deleted().exists() and directory.exists()):
         return
-    with suppress(BackupInProgress), at_work(tenant, wait=0):
+    with suppress(BackupInProgress), tenant_lock(tenant, wait=0):
         pass
 
 
@@ -361,7 +362,7 @@ def last_progress_at(tenant: Tenant, backup: Backup) -> datetime:
     return max(started_at, datetime.fromtimestamp(changed, UTC))
 
 
-def look(tenant: Tenant) -> list[Backup]:
+def check_files(tenant: Tenant) -> list[Backup]:
     """Look at the tenant's good backups without reading them, and return those that are lost.
 
     Marked are those whose files are missing, and those whose size or kind shows that they are
@@ -409,9 +410,9 @@ def _flaws(
 def _note_flaw(backup: Backup, flaw: DatabaseDamaged | None) -> None:
     now = timezone.now()
     if flaw is None:
-        note_found(backup, Action.MISSING, missing_at=now)
+        note_found(backup, EventKind.MISSING, missing_at=now)
     else:
-        note_found(backup, Action.DAMAGED, flaw, damaged_at=now, missing_at=None)
+        note_found(backup, EventKind.DAMAGED, flaw, damaged_at=now, missing_at=None)
 
 
 SEVERAL = 5
@@ -452,7 +453,11 @@ def note_future(tenant_id: str | None = None) -> None:
 
 
 def verify(
-    tenant: Tenant, backup: Backup, *, deadline: float | None = None, pulse: Pulse | None = None
+    tenant: Tenant,
+    backup: Backup,
+    *,
+    deadline: float | None = None,
+    sign_of_life: SignOfLife | None = None,
 ) -> str:
     """Read a complete backup's file again: its size, its checksum, its integrity.
 
@@ -463,29 +468,29 @@ def verify(
     note_future(tenant.id)
     if directory.is_missing(backup.file_name):
         if not backup.missing_at:
-            note_found(backup, Action.MISSING, missing_at=now)
+            note_found(backup, EventKind.MISSING, missing_at=now)
         text = gettext("The file %(path)s is missing.")
         return text % {"path": directory.file(backup.file_name)}
-    if problem := _damage(directory, backup, deadline, pulse):
+    if problem := _damage(directory, backup, deadline, sign_of_life):
         if not backup.damaged_at:
-            note_found(backup, Action.DAMAGED, problem, damaged_at=now, missing_at=None)
+            note_found(backup, EventKind.DAMAGED, problem, damaged_at=now, missing_at=None)
         return str(problem)
-    note_found(backup, Action.FOUND, verified_at=now, missing_at=None, damaged_at=None)
-    _renew_companion(directory, backup)
+    note_found(backup, EventKind.FOUND, verified_at=now, missing_at=None, damaged_at=None)
+    _renew_checksum_file(directory, backup)
     return ""
 
 
-def _renew_companion(directory: BackupDirectory, backup: Backup) -> None:
+def _renew_checksum_file(directory: BackupDirectory, backup: Backup) -> None:
     """Write the checksum file again where it does not say what the catalog and the file say.
 
     The backup is good without it, too; but it is what vouches for the file where the catalog is
     lost.
     """
     name, sha256 = backup.file_name, backup.sha256
-    if directory.is_vouched_for(name, sha256):
+    if directory.matches_checksum_file(name, sha256):
         return
     try:
-        directory.renew_companion(name, sha256)
+        directory.renew_checksum_file(name, sha256)
     except BackupError as error:
         logger.warning("The checksum file of the good backup %s is not right: %s", backup, error)
     else:
@@ -493,14 +498,17 @@ def _renew_companion(directory: BackupDirectory, backup: Backup) -> None:
 
 
 def _damage(
-    directory: BackupDirectory, backup: Backup, deadline: float | None, pulse: Pulse | None
+    directory: BackupDirectory,
+    backup: Backup,
+    deadline: float | None,
+    sign_of_life: SignOfLife | None,
 ) -> DatabaseDamaged | None:
     """What is wrong with the file of a backup, if anything is."""
     file = directory.file(backup.file_name)
     try:
-        if difference := _difference(directory, backup, deadline, pulse):
+        if difference := _difference(directory, backup, deadline, sign_of_life):
             return difference
-        sqlite.check(file, deadline=deadline, pulse=pulse)
+        sqlite.check(file, deadline=deadline, sign_of_life=sign_of_life)
     except DatabaseDamaged as error:
         return error
     except OSError as error:
@@ -519,7 +527,7 @@ def _difference(
     directory: BackupDirectory,
     backup: Backup,
     deadline: float | None = None,
-    pulse: Pulse | None = None,
+    sign_of_life: SignOfLife | None = None,
 ) -> DatabaseDamaged | None:
     """How a backup's file differs from what was made: by its kind, its size, then its checksum.
 
@@ -528,7 +536,7 @@ def _difference(
     if flaw := directory.flaw(backup.file_name, backup.size):
         return flaw
     file = directory.file(backup.file_name)
-    if sqlite.fingerprint(file, deadline=deadline, pulse=pulse) == backup.fingerprint:
+    if sqlite.fingerprint(file, deadline=deadline, sign_of_life=sign_of_life) == backup.fingerprint:
         return None
     return DatabaseDamaged(
         "%(path)s is damaged: its SHA-256 is not the one that it was made with.", path=file
@@ -536,15 +544,15 @@ def _difference(
 
 
 def note_found(
-    backup: Backup, action: Action, detail: Text | str = "", **changes: datetime | None
+    backup: Backup, action: EventKind, detail: Text | str = "", **changes: datetime | None
 ) -> None:
     """Note what was found out about a complete backup's file, in the catalog and the history.
 
     That a good one is good still is no news for the history.
     """
-    is_news = action is not Action.FOUND or not backup.is_good
+    is_news = action is not EventKind.FOUND or not backup.is_good
     rows = Backup.objects.complete().filter(pk=backup.pk)
-    if action is not Action.FOUND:
+    if action is not EventKind.FOUND:
         # What is being deleted at this moment is not lost.
         rows = rows.filter(deleting_at=None)
     with _catalog_transaction():
@@ -586,8 +594,8 @@ def sync(tenant: Tenant) -> Synced:
         if Backup.objects.for_tenant(tenant.id).good().exists():
             raise _out_of_reach(directory)
         return Synced([], [], [], [])
-    with _at_work(tenant, wait=conf.BUSY_TIMEOUT) as work:
-        lost = look(tenant)
+    with _tenant_lock(tenant, wait=conf.BUSY_TIMEOUT) as work:
+        lost = check_files(tenant)
         gone = Backup.objects.for_tenant(tenant.id).complete().exclude(missing_at=None)
         back = [backup for backup in gone if not directory.is_missing(backup.file_name)]
         found = [backup for backup in back if not verify(tenant, backup)]
@@ -650,7 +658,7 @@ def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
         if Backup.objects.for_tenant(tenant.id).good().exists():
             raise _out_of_reach(directory)
         return []
-    with _at_work(tenant, wait=conf.BUSY_TIMEOUT) as work:
+    with _tenant_lock(tenant, wait=conf.BUSY_TIMEOUT) as work:
         return _prune(tenant, work, actor)
 
 
@@ -664,7 +672,7 @@ def _prune(
             # It may say that somebody wants to keep this one.
             raise work.folder.trouble
         try:
-            work.delete(decision.backup, Action.PRUNED, actor, joined(*decision.why))
+            work.delete(decision.backup, EventKind.PRUNED, actor, joined(*decision.why))
         except RowChanged:
             pass  # Somebody else has deleted or pinned it at this very moment.
         except BackupError as error:
@@ -682,7 +690,7 @@ def _safe_removals(tenant: Tenant, just_made: Backup | None) -> list[Decision[Ba
     One that is not is marked, which changes the decision; so it is made again, until one is right
     or there is nothing to remove. Each time one backup less is good, so that has an end.
     """
-    look(tenant)
+    check_files(tenant)
     while True:
         decisions = _decisions(tenant)
         going = [decision for decision in decisions if not decision.keep]
@@ -737,17 +745,17 @@ def delete(tenant: Tenant, backup: Backup, *, actor: str = "") -> None:
         raise deletion.not_deletable(row, backup.pk)
     directory = directory_of(tenant)
     if not row.file_name or (row.missing_at and not directory.exists()):
-        deletion.delete_row(tenant.id, row, Action.DELETED, actor)
+        deletion.delete_row(tenant.id, row, EventKind.DELETED, actor)
         _announce_deleted(tenant, row)
         return
     if not directory.exists():
         raise _out_of_reach(directory)
     wait = min(REQUEST_BUSY_TIMEOUT, conf.BUSY_TIMEOUT)
     try:
-        with _at_work(tenant, wait=wait) as work:
+        with _tenant_lock(tenant, wait=wait) as work:
             # It may be one whose deletion a crash had interrupted, and that is gone by now.
             if backup not in work.deleted:
-                work.delete(backup, Action.DELETED, actor)
+                work.delete(backup, EventKind.DELETED, actor)
     except BackupInProgress as error:
         raise BackupInProgress(
             "A backup of %(tenant)s is being made or restored at this moment, so nothing was "
@@ -765,11 +773,11 @@ def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> Non
                 "Backup %(backup)s is not a good one, so it cannot be pinned.", backup=backup.pk
             )
         if not is_behind:
-            reconcile.note_change(tenant.id)
+            folder.note_change(tenant.id)
         if backup.pinned != pinned:
             backup.pinned = pinned
             Event.record(
-                Action.PINNED if pinned else Action.UNPINNED,
+                EventKind.PINNED if pinned else EventKind.UNPINNED,
                 backup,
                 actor=actor,
             )
@@ -796,7 +804,7 @@ def _describing(tenant: Tenant) -> Iterator[bool]:
     with ExitStack() as stack:
         is_ours = False
         with suppress(BackupError):
-            stack.enter_context(_at_work(tenant, wait=0))
+            stack.enter_context(_tenant_lock(tenant, wait=0))
             is_ours = True
         yield not is_ours and _is_behind(tenant)
     if not is_ours:
@@ -813,7 +821,7 @@ def _describe(tenant: Tenant) -> None:
     What it is about is done by now, so that nothing that fails here is the caller's.
     """
     try:
-        with suppress(BackupError), _at_work(tenant, wait=0):
+        with suppress(BackupError), _tenant_lock(tenant, wait=0):
             pass
     except Exception:
         logger.exception("The index of the backups of tenant %r was not written.", tenant.id)
@@ -838,7 +846,7 @@ def configure(tenant: Tenant, settings: BackupSettings, *, actor: str = "") -> N
         changed = [*theirs, "next_run_at", "scheduled_since"] if saved else None
         settings.save(update_fields=changed)
         detail = _changes(saved, settings) if saved else ""
-        Event.record(Action.CONFIGURED, tenant.id, actor=actor, detail=detail)
+        Event.record(EventKind.CONFIGURED, tenant.id, actor=actor, detail=detail)
 
 
 def open_file(
@@ -856,7 +864,7 @@ def open_file(
     """
     stream = _open(tenant, backup)
     if is_sent and not (is_resumed and _has_begun(backup, actor)):
-        Event.record(Action.DOWNLOADED, backup, actor=actor)
+        Event.record(EventKind.DOWNLOADED, backup, actor=actor)
     return stream
 
 
@@ -864,7 +872,7 @@ def _has_begun(backup: Backup, actor: str) -> bool:
     """Whether this person has begun to download a backup, so that the rest is no further one."""
     since = timezone.now() - RESUMED_WITHIN
     lines = Event.objects.for_tenant(backup.tenant_id).filter(
-        action=Action.DOWNLOADED, backup_id=backup.pk, actor=actor, created_at__gte=since
+        kind=EventKind.DOWNLOADED, backup_id=backup.pk, actor=actor, created_at__gte=since
     )
     return lines.exists()
 
@@ -979,7 +987,7 @@ def _perform(
     progress: Progress | None,
     *,
     is_click: bool,
-) -> Made:
+) -> BackupResult:
     require_no_transaction()
     # A long copy, or the host's own work before us, may have outlived the connection.
     if not connections[conf.CATALOG_DATABASE].in_atomic_block:
@@ -987,9 +995,9 @@ def _perform(
     backup = None
     try:
         _prepare(tenant, limits)
-        with _at_work(tenant, wait=limits.lock_wait) as work:
+        with _tenant_lock(tenant, wait=limits.lock_wait) as work:
             backup = claim()
-            work.settled.append(backup)
+            work.ended.append(backup)
             _make(tenant, backup, limits, progress, is_click=is_click)
             return _finish(tenant, backup, work)
     except (BackupInProgress, _NothingToDo):
@@ -999,19 +1007,19 @@ def _perform(
         raise
 
 
-def _finish(tenant: Tenant, backup: Backup, work: _Work) -> Made:
+def _finish(tenant: Tenant, backup: Backup, work: _Work) -> BackupResult:
     """After a success: delete what the new backup replaces, then prune."""
     replaced = None
     try:
         replaced = _replace(tenant, backup, work)
         pruned = _prune(tenant, work, backup.requested_by, just_made=backup)
-        return Made(backup, pruned, replaced=replaced)
+        return BackupResult(backup, pruned, replaced=replaced)
     except Exception as error:
         # Whatever it is, the backup is there, and nobody shall be told that it failed.
         logger.exception("Pruning the backups of tenant %r failed.", tenant.id)
         text = gettext("The backup is complete, but pruning failed: %(reason)s")
         reason = text % {"reason": _as_backup_error(error)}
-        return Made(backup, prune_error=reason, replaced=replaced)
+        return BackupResult(backup, prune_error=reason, replaced=replaced)
 
 
 def _replace(tenant: Tenant, backup: Backup, work: _Work) -> Backup | None:
@@ -1024,7 +1032,7 @@ def _replace(tenant: Tenant, backup: Backup, work: _Work) -> Backup | None:
         raise work.folder.trouble
     why = Text("It was replaced by backup %(backup)d.", backup=backup.pk)
     try:
-        work.delete(old, Action.DELETED, backup.requested_by, why)
+        work.delete(old, EventKind.DELETED, backup.requested_by, why)
     except RowChanged:
         return None  # Somebody has pinned or deleted it at this very moment.
     return old
@@ -1056,38 +1064,38 @@ class _Work:
 
     tenant: Tenant
     folder: Folder
-    settled: list[Backup] = field(default_factory=list)
+    ended: list[Backup] = field(default_factory=list)
     """Backups that came to their end, to be announced."""
     deleted: list[Backup] = field(default_factory=list)
     """Backups that are gone, to be announced."""
     adopted: list[Backup] = field(default_factory=list)
     """Backups that have got their row back from the folder's index."""
 
-    def delete(self, backup: Backup, action: Action, actor: str, why: Text | str = "") -> None:
+    def delete(self, backup: Backup, action: EventKind, actor: str, why: Text | str = "") -> None:
         deletion.delete(self.tenant.id, self.folder.directory, backup, action, actor, why)
         self.deleted.append(backup)
 
 
 @contextmanager
-def at_work(tenant: Tenant, *, wait: float) -> Iterator[list[Backup]]:
+def tenant_lock(tenant: Tenant, *, wait: float) -> Iterator[list[Backup]]:
     """Hold the tenant's lock, with the rows mended that a crash left `running` or half deleted.
 
     The backups that the caller adds to the list are announced, as the mended ones are, when the
     lock is free again: receivers of our signals may be slow, or ask for another backup.
     """
-    with _at_work(tenant, wait=wait) as work:
-        yield work.settled
+    with _tenant_lock(tenant, wait=wait) as work:
+        yield work.ended
 
 
 @contextmanager
-def _at_work(tenant: Tenant, *, wait: float) -> Iterator[_Work]:
+def _tenant_lock(tenant: Tenant, *, wait: float) -> Iterator[_Work]:
     directory = directory_of(tenant)
     work: _Work | None = None
     try:
         with lock.hold(directory, wait=wait):
             # First of all, for what is mended changes the revision.
             work = _Work(tenant, Folder.of(tenant.id, directory))
-            work.settled += mend_running(tenant)
+            work.ended += recover_running(tenant)
             work.deleted += deletion.recover(tenant.id, directory)
             _learn_from(work)
             try:
@@ -1095,7 +1103,7 @@ def _at_work(tenant: Tenant, *, wait: float) -> Iterator[_Work]:
             finally:
                 _write_index(work)
     finally:
-        for backup in work.settled if work else ():
+        for backup in work.ended if work else ():
             _announce(tenant, backup)
         for backup in work.deleted if work else ():
             _announce_deleted(tenant, backup)
@@ -1149,7 +1157,7 @@ def learn_from_folder(tenant: Tenant) -> None:
     _write_index(work)
 
 
-def mend_running(tenant: Tenant) -> list[Backup]:
+def recover_running(tenant: Tenant) -> list[Backup]:
     """Bring the rows that a crash left `running` to their true state; the lock's holder calls it.
 
     A row without a fingerprint may have a file all the same: where the catalog was the very
@@ -1160,13 +1168,15 @@ def mend_running(tenant: Tenant) -> list[Backup]:
     rows = list(Backup.objects.for_tenant(tenant.id).running())
     for backup in rows:
         logger.warning("Mending backup %s of tenant %r.", backup.pk, tenant.id)
-        if not backup.fingerprint and (copy := directory.vouched_for(backup.file_name)):
+        if not backup.fingerprint and (
+            copy := directory.fingerprint_by_checksum_file(backup.file_name)
+        ):
             backup.record_copy(copy)
-        _settle(directory, backup, BackupError(INTERRUPTED))
+        _finalise(directory, backup, BackupError(INTERRUPTED))
     return rows
 
 
-def begin(tenant: Tenant, order: Order) -> Backup:
+def begin(tenant: Tenant, order: BackupRequest) -> Backup:
     """The `running` row of a backup that the lock's holder makes by itself."""
     backup = _claim(tenant, order)
     now = timezone.now()
@@ -1192,13 +1202,13 @@ def take_back(backup: Backup, before: Backup | None) -> None:
         row.delete()
 
 
-def make_from(source: Source, tenant: Tenant, order: Order, settled: list[Backup]) -> Backup:
+def make_from(source: Source, tenant: Tenant, order: BackupRequest, ended: list[Backup]) -> Backup:
     """Make a backup of what the caller, who holds the lock, reads; raises as `create` does.
 
     The caller's list of `at_work` gets the row.
     """
     backup = _claim(tenant, order)
-    settled.append(backup)
+    ended.append(backup)
     try:
         _make(tenant, backup, NO_LIMITS, None, source)
     except BackupError as error:
@@ -1209,7 +1219,7 @@ def make_from(source: Source, tenant: Tenant, order: Order, settled: list[Backup
 
 def adopt_unknown(
     tenant: Tenant,
-    orders: Mapping[str, Order] | None = None,
+    orders: Mapping[str, BackupRequest] | None = None,
     *,
     among: Collection[str] | None = None,
 ) -> tuple[list[Backup], list[str]]:
@@ -1272,12 +1282,12 @@ def adopt_unknown(
                 finished_at=at,
                 verified_at=timezone.now(),
             )
-            reconcile.note_change(tenant.id)
+            folder.note_change(tenant.id)
             if order.trigger == Trigger.ADOPTED:
-                Event.record(Action.ADOPTED, backup)
+                Event.record(EventKind.ADOPTED, backup)
             elif name not in (orders or {}):
                 detail = Text("Its trigger and label come from the index of the backup folder.")
-                Event.record(Action.ADOPTED, backup, detail=detail)
+                Event.record(EventKind.ADOPTED, backup, detail=detail)
         adopted.append(backup)
     return adopted, refused
 
@@ -1290,10 +1300,10 @@ def _described(tenant: Tenant, directory: BackupDirectory) -> Mapping[str, Entry
     return {}
 
 
-def _order_of(entry: Entry | None) -> Order:
+def _order_of(entry: Entry | None) -> BackupRequest:
     if not entry:
-        return Order(trigger=Trigger.ADOPTED)
-    return Order(trigger=entry.trigger, label=entry.label, pinned=entry.pinned)
+        return BackupRequest(trigger=Trigger.ADOPTED)
+    return BackupRequest(trigger=entry.trigger, label=entry.label, pinned=entry.pinned)
 
 
 def _require_not_anothers(
@@ -1304,7 +1314,7 @@ def _require_not_anothers(
     # By name and content it is theirs, whatever lies beside it: the two have one folder.
     theirs = rows.exclude(tenant_id=tenant.id).filter(file_name=name)
     owners = set(theirs.values_list("tenant_id", flat=True))
-    if not owners and not directory.companion(name).exists():
+    if not owners and not directory.checksum_file(name).exists():
         # With one, which agrees, it was made here: two tenants may have equal data. Whoever put a
         # file into a folder need not have known whose it is.
         owners = set(rows.exclude(trigger=Trigger.ADOPTED).values_list("tenant_id", flat=True))
@@ -1316,7 +1326,7 @@ def _require_not_anothers(
         )
 
 
-def _claim(tenant: Tenant, order: Order) -> Backup:
+def _claim(tenant: Tenant, order: BackupRequest) -> Backup:
     """The queued row that answers this order: the one that is there, or a new one."""
     rows = Backup.objects.for_tenant(tenant.id)
     active = rows.active().first()
@@ -1384,7 +1394,7 @@ def _make(
         if isinstance(error, Exception) and error is not reason:
             logger.exception("Making backup %s of tenant %r failed.", backup.pk, tenant.id)
         try:
-            completed = _settle(directory, backup, reason)
+            completed = _finalise(directory, backup, reason)
         except DatabaseError:
             logger.exception(
                 "Backup %s of tenant %r stays marked as running until the next one is asked for.",
@@ -1423,10 +1433,10 @@ def copy_into(
             copy = sqlite.open_copy(target)
         with closing(copy):
             snapshot.copy_to(copy, progress=progress, deadline=limits.deadline)
-    pulse = directory.pulse(file_name)
+    sign_of_life = directory.sign_of_life(file_name)
     try:
         full = conf.VERIFY == "full"
-        if not sqlite.check(target, full=full, deadline=limits.deadline, pulse=pulse):
+        if not sqlite.check(target, full=full, deadline=limits.deadline, sign_of_life=sign_of_life):
             logger.info(
                 "Some indexes of tenant %r call functions of the host's own, so they were checked "
                 "for their structure only.",
@@ -1439,7 +1449,7 @@ def copy_into(
             database=snapshot.database,
             reason=error,
         ) from error
-    return sqlite.fingerprint(target, deadline=limits.deadline, pulse=pulse)
+    return sqlite.fingerprint(target, deadline=limits.deadline, sign_of_life=sign_of_life)
 
 
 def _free_name(tenant: Tenant, directory: BackupDirectory, at: datetime) -> str:
@@ -1452,7 +1462,7 @@ def _free_name(tenant: Tenant, directory: BackupDirectory, at: datetime) -> str:
     )
 
 
-def _settle(directory: BackupDirectory, backup: Backup, reason: BackupError) -> bool:
+def _finalise(directory: BackupDirectory, backup: Backup, reason: BackupError) -> bool:
     """Bring a `running` row to its true state: complete if its file is published, else failed.
 
     Whether it is complete. What cannot be read or tidied up is said in the row, and keeps it from
@@ -1481,14 +1491,14 @@ def _settle(directory: BackupDirectory, backup: Backup, reason: BackupError) -> 
 def _complete(backup: Backup) -> None:
     with _transition(backup):
         backup.complete()
-        reconcile.note_change(backup.tenant_id)
-        Event.record(Action.COMPLETED, backup, actor=backup.requested_by)
+        folder.note_change(backup.tenant_id)
+        Event.record(EventKind.COMPLETED, backup, actor=backup.requested_by)
 
 
 def _fail(backup: Backup, reason: Text) -> None:
     with _transition(backup):
         backup.fail(reason)
-        Event.record(Action.FAILED, backup, actor=backup.requested_by, detail=reason)
+        Event.record(EventKind.FAILED, backup, actor=backup.requested_by, detail=reason)
 
 
 @contextmanager

@@ -47,7 +47,7 @@ CHECK_STEPS = 100_000
 Progress = Callable[[int, int], None]
 """Called with the number of bytes copied so far, and of all bytes."""
 
-Pulse = Callable[[], None]
+SignOfLife = Callable[[], None]
 """Called every now and then during long work, in which nothing else can be seen to move."""
 
 
@@ -334,7 +334,7 @@ def check(
     *,
     full: bool = True,
     deadline: float | None = None,
-    pulse: Pulse | None = None,
+    sign_of_life: SignOfLife | None = None,
 ) -> bool:
     """Check that a file that nobody writes to is a sound SQLite database.
 
@@ -347,7 +347,9 @@ def check(
     # -shm beside it when opened in any other way.
     try:
         with closing(_connect(file, "mode=ro&immutable=1", timeout=0)) as connection:
-            return _Inspection(connection, file, deadline, pulse).look_at_everything(full=full)
+            return _Inspection(connection, file, deadline, sign_of_life).look_at_everything(
+                full=full
+            )
     except sqlite3.Error as error:
         if _is_damage(error):
             raise DatabaseDamaged(
@@ -359,7 +361,7 @@ def check(
 
 
 def fingerprint(
-    file: Path, *, deadline: float | None = None, pulse: Pulse | None = None
+    file: Path, *, deadline: float | None = None, sign_of_life: SignOfLife | None = None
 ) -> Fingerprint:
     """The fingerprint of a backup's file, which must not be a database that is in use.
 
@@ -370,8 +372,8 @@ def fingerprint(
         while chunk := stream.read(CHUNK_BYTES):
             sha256.update(chunk)
             _require_time(deadline, Text("Reading %(path)s", path=file))
-            if pulse:
-                pulse()
+            if sign_of_life:
+                sign_of_life()
         return Fingerprint(stream.tell(), sha256.hexdigest())
 
 
@@ -534,7 +536,7 @@ class Exclusive:
             return False
         return bool(now == self.journal_mode)
 
-    def settle(self) -> None:
+    def finalise(self) -> None:
         """After `replace_with`: give the database the journal mode back that it had.
 
         Raises `BackupError`; even then the database holds the backup.
@@ -643,7 +645,7 @@ class _Inspection:
     connection: sqlite3.Connection
     file: Path
     deadline: float | None
-    pulse: Pulse | None
+    sign_of_life: SignOfLife | None
 
     def look_at_everything(self, *, full: bool) -> bool:
         """Look at the whole database as `check` says, and answer as it does."""
@@ -667,7 +669,7 @@ class _Inspection:
         What begins with `but_not` is no finding.
         """
         doing = Text("Checking %(path)s", path=self.file)
-        with _interruptible(self.connection, doing, self.deadline, self.pulse):
+        with _interruptible(self.connection, doing, self.deadline, self.sign_of_life):
             findings = [text for (text,) in self.connection.execute(f"PRAGMA {pragma}")]
         for finding in findings:
             if finding != "ok" and not (but_not and finding.startswith(but_not)):
@@ -722,7 +724,10 @@ def _stand_in_for(connection: sqlite3.Connection, complaint: str) -> bool:
 
 @contextmanager
 def _interruptible(
-    connection: sqlite3.Connection, doing: Text, deadline: float | None, pulse: Pulse | None
+    connection: sqlite3.Connection,
+    doing: Text,
+    deadline: float | None,
+    sign_of_life: SignOfLife | None,
 ) -> Iterator[None]:
     """Let one long statement end at the deadline or by a signal, with the right error.
 
@@ -734,8 +739,8 @@ def _interruptible(
     def look() -> int:
         try:
             _require_time(deadline, doing)
-            if pulse:
-                pulse()
+            if sign_of_life:
+                sign_of_life()
         except BaseException as error:  # noqa: BLE001 - a signal's exception arrives here, too
             raised.append(error)
         return len(raised)

@@ -13,14 +13,15 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext
 
-from tenant_backup import absence, backups
+from tenant_backup import backups
 from tenant_backup.models import Alarm
+from tenant_backup.monitoring import absence
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from tenant_backup.absence import Absence
     from tenant_backup.monitoring import Condition, News
+    from tenant_backup.monitoring.absence import Absence
 
 logger = logging.getLogger("tenant_backup")
 

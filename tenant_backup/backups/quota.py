@@ -16,7 +16,7 @@ from django.utils import timezone
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import LimitReached
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory, size_in_words
-from tenant_backup.models import Action, Backup, BackupQuerySet, Event, Status, Trigger
+from tenant_backup.models import Backup, BackupQuerySet, Event, EventKind, Status, Trigger
 from tenant_backup.retention import exemption_of, floor_of
 from tenant_backup.tenants import Tenant
 
@@ -88,9 +88,9 @@ def admit(
         return require(tenant, directory, needed, replaces=replaces)
     except LimitReached as refusal:
         now = timezone.now()
-        lines = Event.objects.for_tenant(tenant.id).filter(action=Action.REFUSED, actor=actor)
+        lines = Event.objects.for_tenant(tenant.id).filter(kind=EventKind.REFUSED, actor=actor)
         if not lines.filter(created_at__range=(now - LINES_APART, now)).exists():
-            Event.record(Action.REFUSED, tenant.id, actor=actor, detail=refusal)
+            Event.record(EventKind.REFUSED, tenant.id, actor=actor, detail=refusal)
         raise
 
 

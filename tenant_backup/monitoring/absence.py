@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
@@ -21,10 +20,10 @@ from django.utils.translation import gettext, ngettext
 
 from tenant_backup.conf import conf
 from tenant_backup.models import (
-    Action,
     Backup,
     BackupSettings,
     Event,
+    EventKind,
     Health,
     TenantState,
     TenantStateQuerySet,
@@ -99,12 +98,11 @@ def some_of(tenant_ids: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def note(tenants: Iterable[Any], now: datetime) -> None:
-    """Note which tenants of the catalog the provider does not list; `tenants` are all it lists.
+def note(listed: Set[str], now: datetime) -> None:
+    """Note which tenants of the catalog are not among these, which are all that the provider lists.
 
     Whoever is back is not retired any more.
     """
-    listed = {getattr(tenant, "id", None) for tenant in tenants}
     known = {
         *BackupSettings.objects.values_list("tenant_id", flat=True),
         *Backup.objects.order_by().values_list("tenant_id", flat=True).distinct(),
@@ -210,7 +208,7 @@ def retire(tenant_ids: Collection[str], *, by: str = "", now: datetime | None = 
         with transaction.atomic(using=conf.CATALOG_DATABASE):
             row = TenantState.objects.filter(tenant_id=tenant_id, retired_at=None)
             if row.update(retired_at=now, retired_by=by[:255]):
-                Event.record(Action.RETIRED, tenant_id, actor=by[:255])
+                Event.record(EventKind.RETIRED, tenant_id, actor=by[:255])
 
 
 def _findings_of(at_once: list[tuple[datetime, str]]) -> list[Absence]:

@@ -8,7 +8,7 @@ where a mail could not be sent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,23 +20,24 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext
 
-from tenant_backup import absence, backups, notices
+from tenant_backup import backups
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError, said
+from tenant_backup.exceptions import said
 from tenant_backup.models import (
-    Action,
     Alarm,
     Automation,
     Backup,
     BackupSettings,
     Event,
+    EventKind,
     Health,
     Recipient,
     Status,
     TenantState,
 )
+from tenant_backup.monitoring import absence, notices
 from tenant_backup.schedule import next_slot, overdue_at
-from tenant_backup.tenants import Tenant, fault_of, get_provider
+from tenant_backup.tenants import Listing, Tenant, list_tenants
 
 logger = logging.getLogger("tenant_backup")
 
@@ -113,17 +114,12 @@ class Judgement:
 
 
 def inspect(tenant: Tenant) -> Judgement:
-    """How a tenant's backups stand, after a look at whether their files are there.
-
-    Raises `BackupError` where the tenant itself is not valid.
-    """
-    if fault := fault_of(tenant):
-        raise BackupError(fault)
+    """How a tenant's backups stand, after a look at whether their files are there."""
     BackupSettings.objects.ensure([tenant.id])
-    backups.look(tenant)
+    backups.check_files(tenant)
     directory = backups.directory_of(tenant)
     now = timezone.now()
-    [facts] = _facts([tenant], now, lost_by=now)
+    [facts] = _facts([tenant], now, found_by=now)
     judgement = _judge(*facts, now, for_people=True)
     if judgement.settings.last_good_at and not directory.is_there():
         text = gettext("The backup directory is not there, or out of reach:")
@@ -139,7 +135,7 @@ def judge(tenants: Sequence[Tenant], now: datetime, *, for_people: bool = False)
     those see it who look now, see `inspect`.
     """
     judgements = []
-    for facts in _facts(tenants, now, lost_by=now if for_people else now - A_MOMENT):
+    for facts in _facts(tenants, now, found_by=now if for_people else now - A_MOMENT):
         try:
             judgements.append(_judge(*facts, now, for_people=for_people))
         except Exception:
@@ -149,14 +145,14 @@ def judge(tenants: Sequence[Tenant], now: datetime, *, for_people: bool = False)
 
 
 def healths(
-    judgements: Iterable[Judgement], given: Iterable[Tenant], *, automation_runs: bool
+    judgements: Iterable[Judgement], listed: Iterable[str], *, automation_runs: bool
 ) -> dict[str, Health]:
-    """How each of these tenants stands among all, in one word.
+    """How each of the tenants with these ids stands among all, in one word.
 
-    `given` are the tenants that the provider lists. Who cannot be judged has failed: one that is
+    `listed` are the ids that the provider lists. Who cannot be judged has failed: one that is
     not valid is not backed up.
     """
-    words = {tenant.id: Health.FAILED for tenant in given}
+    words = dict.fromkeys(listed, Health.FAILED)
     for judgement in judgements:
         words[judgement.tenant.id] = judgement.health(automation_runs=automation_runs)
     return words
@@ -165,7 +161,7 @@ def healths(
 def noted_healths(now: datetime, *, automation_runs: bool) -> dict[str, Health]:
     """How everybody stood by the last alarms: for when nobody can say which tenants there are."""
     words = {}
-    for row in BackupSettings.objects.with_latest(now, lost_by=now):
+    for row in BackupSettings.objects.with_latest(now, found_by=now):
         if row.alarm:
             words[row.tenant_id] = Health.of_alarm(row.alarm)
         else:
@@ -181,9 +177,8 @@ def _health_without_alarm(row: BackupSettings, *, automation_runs: bool) -> Heal
     return Health.WELL if automation_runs else Health.STOPPED
 
 
-def unlisted(given: Iterable[Tenant]) -> list[tuple[BackupSettings, Health]]:
-    """The settings of those whom the provider does not list, which gives these; how they stand."""
-    listed = {getattr(tenant, "id", None) for tenant in given}
+def unlisted(listed: Collection[str]) -> list[tuple[BackupSettings, Health]]:
+    """The settings of those whom the provider does not list, and how they stand."""
     rows = [
         row for row in BackupSettings.objects.order_by("tenant_id") if row.tenant_id not in listed
     ]
@@ -269,7 +264,7 @@ def notify(now: datetime | None = None, *, ask_automation: AskAutomation | None 
 def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
     row = Automation.load()
     given, fault = _given()
-    tenants = [tenant for tenant in given if not fault_of(tenant)]
+    tenants = given.tenants
     judgements = judge(tenants, now)
     for judgement in judgements:
         _note(judgement, now)
@@ -288,7 +283,7 @@ def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
         _tell(bulletin, row, now)
     is_wrong = (
         fault
-        or len(tenants) < len(given)
+        or given.invalid
         # All gone at once: that is an accident.
         or (not given and BackupSettings.objects.exists())
         or any(judgement.settings.alarm for judgement in judgements)
@@ -299,13 +294,13 @@ def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
     return not is_wrong
 
 
-def _given() -> tuple[list[Tenant], Condition | None]:
+def _given() -> tuple[Listing, Condition | None]:
     """The tenants that the provider lists; where it fails, none, and what is to be told of that.
 
     Its directory may lie on a disk that is not mounted, and then nobody is backed up.
     """
     try:
-        return list(get_provider().all_tenants()), None
+        return list_tenants(), None
     except Exception as error:
         logger.exception("The tenant provider failed.")
         text = gettext(
@@ -314,7 +309,7 @@ def _given() -> tuple[list[Tenant], Condition | None]:
         )
         values = {"kind": type(error).__name__, "reason": error}
         headline = gettext("the tenant provider fails")
-        return [], Condition(PROVIDER, headline, text % values, is_running=False)
+        return Listing(), Condition(PROVIDER, headline, text % values, is_running=False)
 
 
 def _the_provider_is_back() -> Condition:
@@ -351,7 +346,7 @@ def _bulletin(
             news.append(item)
         elif _gravity(settings.alarm) < _gravity(settings.told):
             # It is over without a success, by another setting, say; or nobody can hear of it.
-            _settle(judgement)
+            _finalise(judgement)
         elif settings.untold and judgement.alarm == settings.told:
             late.append(News(judgement))
     if not project_settings.ADMINS:
@@ -384,11 +379,11 @@ def _somebody_hears(judgement: Judgement) -> bool:
 
 
 def _facts(
-    tenants: Sequence[Tenant], now: datetime, *, lost_by: datetime
+    tenants: Sequence[Tenant], now: datetime, *, found_by: datetime
 ) -> list[tuple[Tenant, BackupSettings, Backup | None]]:
     """What is judged by; what was found missing or damaged after `lost_by` does not count yet."""
     rows = BackupSettings.objects.filter(tenant_id__in=[tenant.id for tenant in tenants])
-    by_id = {row.tenant_id: row for row in rows.with_latest(now, lost_by=lost_by)}
+    by_id = {row.tenant_id: row for row in rows.with_latest(now, found_by=found_by)}
     active = {backup.tenant_id: backup for backup in Backup.objects.active()}
     return [
         (tenant, by_id[tenant.id], active.get(tenant.id))
@@ -481,9 +476,9 @@ def _note(judgement: Judgement, now: datetime) -> None:
         if not BackupSettings.objects.filter(pk=row.pk, alarm=row.alarm).update(**changes):
             return
         if not is_less and alarm == Alarm.OVERDUE:
-            Event.record(Action.OVERDUE, row.tenant_id, detail=str(judgement.findings[0]))
+            Event.record(EventKind.OVERDUE, row.tenant_id, detail=str(judgement.findings[0]))
         elif has_recovered:
-            Event.record(Action.RECOVERED, row.tenant_id, detail=judgement.last_good)
+            Event.record(EventKind.RECOVERED, row.tenant_id, detail=judgement.last_good)
     vars(row).update(changes)
 
 
@@ -570,7 +565,7 @@ def _remember_told(news: News, now: datetime, *, but_not: str = "") -> None:
     BackupSettings.objects.filter(pk=row.pk, told=row.told).update(**changes)
 
 
-def _settle(judgement: Judgement) -> None:
+def _finalise(judgement: Judgement) -> None:
     """Note that what was told is over, or lighter now, and that nobody is told."""
     row = judgement.settings
     BackupSettings.objects.filter(pk=row.pk, told=row.told).update(told=row.alarm, untold="")
@@ -665,3 +660,12 @@ def in_words(at: datetime, tenant: Tenant) -> str:
     """A time for a person who may be in another zone than the tenant."""
     local = date_format(timezone.localtime(at, tenant.zone), "DATETIME_FORMAT")
     return f"{local} ({tenant.zone.key})"
+
+
+def retire(tenant_id: str, *, by: str = "") -> None:
+    """Say that this tenant is gone on purpose, so that nobody is told that it has disappeared.
+
+    For the host's code that removes a tenant, at most a day before the provider no longer lists it.
+    Nothing of its backups is deleted. An id that the catalog does not know is passed over.
+    """
+    absence.retire(absence.known([tenant_id]), by=by)

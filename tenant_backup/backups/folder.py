@@ -18,12 +18,12 @@ from django.db import transaction
 from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
-from tenant_backup import index
+from tenant_backup.backups import index
+from tenant_backup.backups.index import Entry, Hold, Index
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, Text
 from tenant_backup.files import BackupDirectory
-from tenant_backup.index import Entry, Hold, Index
-from tenant_backup.models import Action, Backup, Event, TenantState
+from tenant_backup.models import Backup, Event, EventKind, TenantState
 
 logger = logging.getLogger("tenant_backup")
 
@@ -162,7 +162,7 @@ def _protect(row: Backup, entry: Entry) -> bool:
         vars(row).update(changes)
         if "pinned" in changes:
             Event.record(
-                Action.PINNED,
+                EventKind.PINNED,
                 row,
                 detail=Text(
                     "The index of the backup folder, which is newer than the catalog, has it "
@@ -187,7 +187,7 @@ def _forget(row: Backup) -> None:
         Backup.objects.complete().filter(pk=row.pk).delete()
         note_change(row.tenant_id)
         Event.record(
-            Action.DELETED,
+            EventKind.DELETED,
             row,
             detail=Text(
                 "It was deleted before the catalog was set back: neither the folder nor its index "

@@ -44,27 +44,33 @@ from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from tenant_backup import (
-    backups,
-    chart,
-    diagnosis,
-    downloads,
-    glance,
-    languages,
-    manual,
-    monitoring,
-)
+from tenant_backup import backups, chart, languages, monitoring
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import (
     BackupError,
     BackupInProgress,
     LimitReached,
-    TenantNotFound,
 )
 from tenant_backup.forms import LabelForm, SettingsForm
 from tenant_backup.languages import messages
-from tenant_backup.models import Action, Backup, BackupSettings, Event, Status, Trigger
-from tenant_backup.tenants import Tenant, fault_of, get_provider, is_operator
+from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Status, Trigger
+from tenant_backup.monitoring import diagnosis, headline
+from tenant_backup.restore import manual
+from tenant_backup.tenants import (
+    ACTIONS,
+    CONFIGURE,
+    CREATE,
+    DELETE,
+    DOWNLOAD,
+    VIEW,
+    InvalidTenant,
+    Tenant,
+    TenantNotFound,
+    has_permission,
+    is_operator,
+    tenant_for_request,
+)
+from tenant_backup.views import streaming
 from tenant_backup.words import going_in_words, settings_in_words
 
 logger = logging.getLogger("tenant_backup")
@@ -72,7 +78,6 @@ logger = logging.getLogger("tenant_backup")
 View = Callable[..., HttpResponse]
 Reader = Callable[[str], str]
 
-ACTIONS = ("view", "create", "delete", "download", "configure")
 """What the tenant provider is asked about."""
 
 NOBODYS = "an-address-that-nobody-has"
@@ -95,22 +100,24 @@ class EveryAlias(set[str]):
         return True
 
 
-def door(action: str) -> Callable[[View], View]:
+def tenant_view(action: str) -> Callable[[View], View]:
     """Call a view with the tenant of the request, in its time zone, for who may do this to it."""
 
     def decorate(view: View) -> View:
         @wraps(view)
         def answer(request: HttpRequest, **kwargs: Any) -> HttpResponse:
             try:
-                tenant = get_provider().tenant_for_request(request)
+                tenant = tenant_for_request(request)
             except TenantNotFound as error:
                 raise Http404(str(error)) from error
+            except InvalidTenant as error:
+                if not request.user.is_authenticated:
+                    return _to_login(request)
+                # The operator's log gets a sentence instead of whatever would go wrong later.
+                raise ImproperlyConfigured(str(error)) from error
             if not request.user.is_authenticated:
                 return _to_login(request)
             _require(request, tenant, action)
-            if fault := fault_of(tenant):
-                # The operator's log gets a sentence instead of whatever would go wrong later.
-                raise ImproperlyConfigured(fault)
             with timezone.override(tenant.zone), languages.speaking():
                 try:
                     return view(request, tenant, **kwargs)
@@ -136,7 +143,7 @@ def door(action: str) -> Callable[[View], View]:
 
 @require_safe
 @never_cache
-@door("view")
+@tenant_view(VIEW)
 def overview(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     """The page; first of all, what came of the backup that was being made `after` this number."""
     watched = _watched(tenant, request.GET.get("after", ""))
@@ -148,7 +155,7 @@ def overview(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 
 
 @require_POST
-@door("configure")
+@tenant_view(CONFIGURE)
 def settings(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     form = SettingsForm(request.POST, instance=_settings(tenant))
     if not form.is_valid():
@@ -169,7 +176,7 @@ def settings(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 
 @require_GET
 @never_cache
-@door("configure")
+@tenant_view(CONFIGURE)
 def summary(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     """What the choices in the settings form mean, before they are saved."""
     form = SettingsForm(request.GET, instance=_settings(tenant))
@@ -181,7 +188,7 @@ def summary(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 
 
 @require_POST
-@door("create")
+@tenant_view(CREATE)
 def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     form = LabelForm(request.POST)
     if not form.is_valid():
@@ -193,14 +200,18 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     replaces = request.POST.get("replace", "")
     if replaces:
         # It is a deletion, too.
-        _require(request, tenant, "delete")
-    order = backups.Order(
+        _require(request, tenant, DELETE)
+    order = backups.BackupRequest(
         trigger=Trigger.MANUAL,
         label=form.cleaned_data["label"],
         requested_by=_user_name(request),
         replaces=_id(replaces) if replaces else None,
     )
-    make = _queue if _is_for_a_worker(tenant, workers_run=glance.runs(glance.standing())) else _make
+    make = (
+        _queue
+        if _is_for_a_worker(tenant, workers_run=headline.runs(headline.get_status()))
+        else _make
+    )
     try:
         make(request, tenant, order)
     except BackupInProgress:
@@ -221,7 +232,7 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 
 
 @require_POST
-@door("delete")
+@tenant_view(DELETE)
 def delete(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     chosen = _chosen(request, tenant)
     if not chosen:
@@ -258,7 +269,7 @@ def delete(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 
 
 @require_POST
-@door("delete")
+@tenant_view(DELETE)
 def pin(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     backup = _backup(tenant, request.POST.get("backup", ""))
     answers = {"yes": True, "no": False}
@@ -281,10 +292,10 @@ def pin(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 
 @require_safe
 @cache_control(private=True, no_store=True)
-@door("download")
+@tenant_view(DOWNLOAD)
 def download(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpResponse:
     backup = _backup(tenant, backup_id)
-    answer = downloads.wanted(request, backup.size or 0, backup.sha256)
+    answer = streaming.wanted(request, backup.size or 0, backup.sha256)
     is_sent = answer.part is not None and request.method == "GET"
     try:
         stream = backups.open_file(
@@ -300,7 +311,7 @@ def download(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpRespon
     if not is_sent:
         stream.close()
     # mypy takes a streaming response for no HttpResponse; for Django both are answers of a view.
-    return downloads.response(  # type: ignore[return-value]
+    return streaming.response(  # type: ignore[return-value]
         request,
         answer,
         stream if is_sent else None,
@@ -312,7 +323,7 @@ def download(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpRespon
 
 @require_safe
 @never_cache
-@door("view")
+@tenant_view(VIEW)
 def contents(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpResponse:
     """What is in a backup, and for those who see paths the commands that put it back."""
     backup = _backup(tenant, backup_id)
@@ -334,13 +345,13 @@ def contents(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpRespon
 
 @require_safe
 @never_cache
-@door("view")
+@tenant_view(VIEW)
 def diagnose(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     """Try what a backup needs, and say what to do where something is wrong."""
     read = _reader(request, tenant)
     answers = [
         replace(answer, found=read(answer.found))
-        for answer in diagnosis.examine(tenant, glance.standing())
+        for answer in diagnosis.examine(tenant, headline.get_status())
     ]
     context = {
         "title": gettext("Backup doesn't work?"),
@@ -352,7 +363,7 @@ def diagnose(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 
 @require_safe
 @never_cache
-@door("view")
+@tenant_view(VIEW)
 def history(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     """Who did what with this tenant's backups, and when."""
     rows = Event.objects.for_tenant(tenant.id).newest_first()
@@ -375,7 +386,7 @@ def without_slash(request: HttpRequest, **kwargs: Any) -> HttpResponse:
 
 @require_safe
 @never_cache
-@door("view")
+@tenant_view(VIEW)
 def status(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     """What the progress bar needs, and what came of the `backup` that it is about."""
     rows = Backup.objects.for_tenant(tenant.id)
@@ -455,7 +466,7 @@ def _takes_anything(match: ResolverMatch, path: str) -> bool:
 
 
 def _require(request: HttpRequest, tenant: Tenant, action: str) -> None:
-    if not get_provider().has_permission(request, tenant, action):
+    if not has_permission(request, tenant, action):
         raise PermissionDenied
 
 
@@ -508,7 +519,7 @@ def _is_for_a_worker(tenant: Tenant, *, workers_run: bool) -> bool:
     return workers_run and (backups.database_bytes(tenant) or 0) > conf.INLINE_MAX_BYTES
 
 
-def _make(request: HttpRequest, tenant: Tenant, order: backups.Order) -> None:
+def _make(request: HttpRequest, tenant: Tenant, order: backups.BackupRequest) -> None:
     made = backups.create(tenant, order, limits=backups.request_limits())
     messages.success(request, _ended(made.backup, _reader(request, tenant)))
     if made.replaced:
@@ -528,7 +539,7 @@ def _make(request: HttpRequest, tenant: Tenant, order: backups.Order) -> None:
         )
 
 
-def _queue(request: HttpRequest, tenant: Tenant, order: backups.Order) -> None:
+def _queue(request: HttpRequest, tenant: Tenant, order: backups.BackupRequest) -> None:
     from tenant_backup import automation
 
     automation.enqueue(backups.request(tenant, order))
@@ -578,21 +589,21 @@ class Line:
 
 def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None) -> HttpResponse:
     """The page, with the settings form as it was sent where that could not be saved."""
-    may = {action: get_provider().has_permission(request, tenant, action) for action in ACTIONS}
+    may = {action: has_permission(request, tenant, action) for action in ACTIONS}
     if not may["view"]:
         raise PermissionDenied
     judgement = monitoring.inspect(tenant)
     settings = judgement.settings
     rows = Backup.objects.for_tenant(tenant.id)
     page = Paginator(rows.newest_first(), PAGE_SIZE).get_page(request.GET.get("page"))
-    standing = glance.standing()
-    is_running = glance.runs(standing)
+    automation_status = headline.get_status()
+    is_running = headline.runs(automation_status)
     space = backups.space(tenant)
-    answer = glance.at_a_glance(judgement, automation_runs=is_running, has_room=space.fits != 0)
+    answer = headline.headline_of(judgement, automation_runs=is_running, has_room=space.fits != 0)
     active = rows.active().first()
     now = timezone.now()
-    happenings = backups.happenings(tenant, chart.first_day(now, tenant.zone))
-    days = chart.days(happenings, now, tenant.zone)
+    attempts_since = backups.attempts_since(tenant, chart.first_day(now, tenant.zone))
+    days = chart.days(attempts_since, now, tenant.zone)
     going = {
         decision.backup.pk: " ".join(decision.reasons)
         for decision in backups.removals_after_next(tenant)
@@ -602,11 +613,11 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
     line = partial(_line, read=read, going=going, now=now)
     next_run_at = settings.next_run(now, tenant.zone)
     # Pruning alone would fill the few lines that there are: it follows from each backup.
-    newest = Event.objects.for_tenant(tenant.id).exclude(action=Action.PRUNED).newest_first()
+    newest = Event.objects.for_tenant(tenant.id).exclude(kind=EventKind.PRUNED).newest_first()
     context = {
         "title": gettext("Backups"),
         "may": may,
-        "standing": standing,
+        "automation_status": automation_status,
         "is_running": is_running,
         "glance": replace(
             answer, finding=_read(answer.finding, read), lost=_read(answer.lost, read)

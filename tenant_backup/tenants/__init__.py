@@ -1,0 +1,65 @@
+"""Tenants, and the provider through which the host project tells us of them.
+
+This app assumes nothing about how a project does tenancy: it knows a tenant by its id and by the
+paths of its directory and its database. Paths, not aliases of `DATABASES`: an alias that was
+registered while a request was served does not exist in a worker or in a command.
+"""
+
+from __future__ import annotations
+
+from tenant_backup.exceptions import InvalidTenant, TenantNotFound
+from tenant_backup.tenants.databases import sqlite_file
+from tenant_backup.tenants.gate import (
+    Listing,
+    find_tenant,
+    get_provider,
+    get_tenant,
+    has_permission,
+    is_operator,
+    list_tenants,
+    tenant_for_request,
+)
+from tenant_backup.tenants.provider import (
+    ACTIONS,
+    CONFIGURE,
+    CREATE,
+    DELETE,
+    DOWNLOAD,
+    VIEW,
+    TenantProvider,
+)
+from tenant_backup.tenants.ready_made import (
+    DatabaseTenants,
+    DirectoryTenants,
+    HostNameTenants,
+    SingleTenant,
+)
+from tenant_backup.tenants.tenant import ID_LENGTH, Tenant, validate
+
+__all__ = [
+    "ACTIONS",
+    "CONFIGURE",
+    "CREATE",
+    "DELETE",
+    "DOWNLOAD",
+    "ID_LENGTH",
+    "VIEW",
+    "DatabaseTenants",
+    "DirectoryTenants",
+    "HostNameTenants",
+    "InvalidTenant",
+    "Listing",
+    "SingleTenant",
+    "Tenant",
+    "TenantNotFound",
+    "TenantProvider",
+    "find_tenant",
+    "get_provider",
+    "get_tenant",
+    "has_permission",
+    "is_operator",
+    "list_tenants",
+    "sqlite_file",
+    "tenant_for_request",
+    "validate",
+]

@@ -1,0 +1,173 @@
+"""Tenant providers for the common cases: the whole project as one tenant, and two bases."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from pathlib import Path
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.http import HttpRequest
+from django.http.request import split_domain_port
+from django.utils.functional import Promise
+
+from tenant_backup.conf import conf
+from tenant_backup.exceptions import TenantNotFound
+from tenant_backup.tenants.databases import sqlite_file
+from tenant_backup.tenants.gate import split
+from tenant_backup.tenants.operators import has_operator_permissions
+from tenant_backup.tenants.provider import (
+    CONFIGURE,
+    CREATE,
+    DELETE,
+    DOWNLOAD,
+    VIEW,
+    TenantProvider,
+)
+from tenant_backup.tenants.tenant import Tenant
+
+
+class SingleTenant(TenantProvider):
+    """The project itself is the one tenant: its default SQLite database, and that file's directory.
+
+    Django's model permissions on `Backup` and `BackupSettings` decide who may do what. A subclass
+    sets `name`, which pages and mails call it by. Where it does not, that is the first host name of
+    `ALLOWED_HOSTS`, or else the name of the database's directory.
+    """
+
+    name: str | Promise = ""
+    permissions = {
+        VIEW: "tenant_backup.view_backup",
+        CREATE: "tenant_backup.add_backup",
+        DELETE: "tenant_backup.delete_backup",
+        DOWNLOAD: "tenant_backup.download_backup",
+        CONFIGURE: "tenant_backup.change_backupsettings",
+    }
+
+    def all_tenants(self) -> Iterable[Tenant]:
+        database = sqlite_file("default")
+        if database is None:
+            raise ImproperlyConfigured(
+                "The tenant provider SingleTenant backs up the default database, which is not a "
+                "SQLite file here. Set TENANT_BACKUP['TENANT_PROVIDER'] to a provider of your own."
+            )
+        name = str(self.name) or _host_name() or database.parent.name or "default"
+        return [Tenant("default", name, database.parent, database)]
+
+    def tenant_for_request(self, request: HttpRequest) -> Tenant:
+        return self.get_tenant("default")
+
+    def has_permission(self, request: HttpRequest, tenant: Tenant, action: str) -> bool:
+        return action in self.permissions and request.user.has_perm(self.permissions[action])
+
+    def is_operator(self, request: HttpRequest) -> bool:
+        """Whoever has the permissions: there is no other tenant whom that could harm."""
+        return has_operator_permissions(request)
+
+
+def _host_name() -> str:
+    """The first of `ALLOWED_HOSTS` that says which site this is; nothing where none does."""
+    for host in settings.ALLOWED_HOSTS:
+        name = host.removeprefix(".")
+        if "." in name and not name.endswith(".localhost") and not _is_address(name):
+            return str(name)
+    return ""
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+class HostNameTenants(TenantProvider):
+    """The tenant's id is the first label of the request's host name: `acme` in `acme.example.com`.
+
+    Host names have no capitals, so `acme` also leads to a tenant `Acme`, unless `ACME` is another.
+
+    A host name says nothing of who belongs to the tenant, so only superusers are admitted;
+    override `has_permission` to admit the tenant's own people.
+    """
+
+    def tenant_for_request(self, request: HttpRequest) -> Tenant:
+        host, _port = split_domain_port(request.get_host())
+        if _is_address(host):
+            raise TenantNotFound("The address %(host)s names no tenant.", host=host)
+        return self._tenant_of_label(host.split(".", 1)[0])
+
+    def _tenant_of_label(self, label: str) -> Tenant:
+        try:
+            return self.get_tenant(label)
+        except TenantNotFound:
+            # More than one would be a guess about whose data is shown.
+            alike = [
+                tenant
+                for tenant in split(self.all_tenants()).tenants
+                if tenant.id.isascii() and tenant.id.lower() == label.lower()
+            ]
+            if len(alike) != 1:
+                raise
+            return alike[0]
+
+    def has_permission(self, request: HttpRequest, tenant: Tenant, action: str) -> bool:
+        return bool(request.user.is_active and request.user.is_superuser)
+
+
+class DirectoryTenants(HostNameTenants):
+    """One folder a tenant: each folder in `directory` is a tenant, and its name the tenant's id.
+
+    Hidden folders are passed over, and `lost+found`, which file systems make. A folder without a
+    database is a tenant whose database is missing, and its backup fails and says so: better a loud
+    mistake than a tenant forgotten.
+    """
+
+    directory: Path | str
+    database_name = "db.sqlite3"
+
+    def all_tenants(self) -> Iterable[Tenant]:
+        directory = Path(self.directory).absolute()
+        return [
+            self.tenant(directory / name)
+            for name in sorted(self._names(directory))
+            if self._is_tenant(directory, name)
+        ]
+
+    def get_tenant(self, tenant_id: str) -> Tenant:
+        directory = Path(self.directory).absolute()
+        # Only a name that is listed, so that no id leads elsewhere, nor to the same folder twice
+        # where capitals make no difference.
+        if tenant_id in self._names(directory) and self._is_tenant(directory, tenant_id):
+            return self.tenant(directory / tenant_id)
+        raise TenantNotFound("There is no tenant %(tenant)r.", tenant=tenant_id)
+
+    @staticmethod
+    def _names(directory: Path) -> set[str]:
+        return {path.name for path in directory.iterdir()}
+
+    @staticmethod
+    def _is_tenant(directory: Path, name: str) -> bool:
+        return name[:1] != "." and name != "lost+found" and (directory / name).is_dir()
+
+    def tenant(self, folder: Path) -> Tenant:
+        """The tenant of this folder. Override it to give names or time zones, but keep the id."""
+        return Tenant(folder.name, folder.name, folder, folder / self.database_name)
+
+
+class DatabaseTenants(HostNameTenants):
+    """Each SQLite alias of `DATABASES`, except the catalog's, is a tenant, and the alias its id.
+
+    Such projects often keep all files in one folder, so the root is a folder of the alias's name
+    beside the database.
+    """
+
+    def all_tenants(self) -> Iterable[Tenant]:
+        tenants = []
+        for alias in sorted(connections):
+            database = sqlite_file(alias)
+            if database is not None and alias != conf.CATALOG_DATABASE:
+                tenants.append(Tenant(alias, alias, database.parent / alias, database))
+        return tenants
