@@ -18,17 +18,10 @@ from django.utils.html import escape
 from django.utils.translation import gettext_noop
 
 from tenant_backup import backups, monitoring, restore, sqlite
-from tenant_backup.exceptions import (
-    BackupError,
-    Counted,
-    DatabaseDamaged,
-    DeadlineExceeded,
-    NotWritable,
-    Text,
-    joined,
-)
+from tenant_backup.exceptions import BackupError, DatabaseDamaged, DeadlineExceeded, NotWritable
 from tenant_backup.models import Backup, BackupSettings, Event
 from tenant_backup.tenants import TenantNotFound
+from tenant_backup.texts import Counted, Text, joined
 from tests import messages
 from tests.conftest import REPOSITORY
 from tests.tenancy import Tenants

@@ -35,7 +35,6 @@ from tenant_backup.exceptions import (
     DatabaseLocked,
     NotEnoughSpace,
     NotWritable,
-    Text,
 )
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory, Ownership, size_in_words
 from tenant_backup.models import (
@@ -52,6 +51,7 @@ from tenant_backup.restore import manual
 from tenant_backup.signals import backup_restored
 from tenant_backup.sqlite import Exclusive, Facts, Fingerprint, Progress, User
 from tenant_backup.tenants import Tenant, list_tenants, sqlite_file
+from tenant_backup.texts import Text
 
 if TYPE_CHECKING:
     from sqlite3 import Connection

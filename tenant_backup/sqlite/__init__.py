@@ -28,9 +28,9 @@ from tenant_backup.exceptions import (
     DatabaseLocked,
     DeadlineExceeded,
     NotEnoughSpace,
-    Text,
     UnfinishedWrite,
 )
+from tenant_backup.texts import Text
 
 CHUNK_BYTES = 4 * 1024 * 1024
 """How much is copied between two calls of `progress`. Larger chunks were measured no faster."""
