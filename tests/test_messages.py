@@ -243,10 +243,10 @@ class TestErrors:
     def test_are_english_where_django_is_not_set_up(self, before, tmp_path):
         code = f"""{before}
 from pathlib import Path
-from tenant_backup import sqlite
+from tenant_backup import exceptions, sqlite
 try:
     sqlite.check(Path("there is none"))
-except sqlite.BackupError as error:
+except exceptions.BackupError as error:
     print(error)
 """
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "LANGUAGE": "de"}

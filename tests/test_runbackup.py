@@ -37,7 +37,7 @@ BackupDirectory.create_partial = die
 """,
     "in the middle of the copy": """
 from tenant_backup import sqlite
-sqlite._require_time = die
+sqlite.snapshots.require_time = die
 """,
     "after the check": """
 from tenant_backup import sqlite
