@@ -1109,7 +1109,7 @@ class TestSingleTenant:
         "death",
         [
             "sqlite.open_copy = die",
-            "files._link = die",
+            "files.directory.link = die",
             "sqlite.Exclusive.replace_with = die",
             "sqlite.Exclusive.finalise = die",
             "backups.recover_running = die",

@@ -49,16 +49,16 @@ BackupDirectory.publish = die
 """,
     "in the middle of writing the companion": """
 from tenant_backup import files
-files._checksum_line = die
+files.directory.checksum_line = die
 """,
     "before the link": """
 from tenant_backup import files
-files._link = die
+files.directory.link = die
 """,
     "after the link": """
 from tenant_backup import files
-link = files._link
-files._link = lambda *arguments: (link(*arguments), die())
+link = files.directory.link
+files.directory.link = lambda *arguments: (link(*arguments), die())
 """,
     "before the row is complete": """
 from tenant_backup.models import Backup
