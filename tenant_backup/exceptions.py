@@ -35,7 +35,7 @@ class TenantNotFound(BackupError):
 
 
 class InvalidTenant(BackupError):
-    """What the tenant provider gave cannot be backed up; `tenant_id` is empty if not valid."""
+    """A tenant cannot be backed up as the provider describes it; `tenant_id` may be empty."""
 
     def __init__(self, text: object = "", /, *more: object, tenant_id: str = "", **values: object):
         super().__init__(text, *more, **values)
@@ -47,11 +47,11 @@ class BackupNotFound(BackupError):
 
 
 class BackupInProgress(BackupError):
-    """Another process is at work on this tenant's backups; asking again later will do."""
+    """Another process is working on this tenant's backups; try again later."""
 
 
 class RowChanged(BackupError):
-    """Another process moved a backup's row on, or removed it, since it was read."""
+    """Another process changed or removed a backup's row since it was read."""
 
 
 class DatabaseLocked(BackupError):
@@ -59,7 +59,7 @@ class DatabaseLocked(BackupError):
 
 
 class DatabaseInUse(BackupError):
-    """Another process uses the tenant's database, which must be stopped before a restore."""
+    """Another process uses the tenant's database, and must be stopped before a restore."""
 
 
 class DatabaseDamaged(BackupError):
@@ -67,7 +67,7 @@ class DatabaseDamaged(BackupError):
 
 
 class UnfinishedWrite(BackupError):
-    """A killed process left a journal that has to be played back before the database is read."""
+    """A killed process left a journal that must be played back before the database is read."""
 
 
 class NotEnoughSpace(BackupError):
@@ -75,11 +75,11 @@ class NotEnoughSpace(BackupError):
 
 
 class LimitReached(BackupError):
-    """A tenant has as many backups made by hand, or as many bytes of backups, as it may have."""
+    """A tenant has reached its limit of backups made by hand, or of bytes."""
 
 
 class NotWritable(BackupError):
-    """A backup's file or directory cannot be made, changed or removed with our permissions."""
+    """A backup's file or directory cannot be created, changed or removed."""
 
 
 class DeadlineExceeded(BackupError):

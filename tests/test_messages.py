@@ -219,9 +219,7 @@ class TestErrors:
 
     def test_translate_what_they_are_made_of(self):
         doing = Text("Copying %(path)s", path="db.sqlite3")
-        error = DeadlineExceeded(
-            "%(doing)s took longer than allowed and was given up.", doing=doing
-        )
+        error = DeadlineExceeded("%(doing)s took longer than allowed and was stopped.", doing=doing)
         with translation.override("de"):
             said = "Das Kopieren von db.sqlite3 dauerte länger als erlaubt und wurde abgebrochen."
             assert str(error) == said

@@ -117,7 +117,7 @@ class TestPerform:
         with pytest.raises(DatabaseDamaged) as caught:
             restore.perform(plan)
         safety_copy = Backup.objects.get(trigger=Trigger.RESTORE)
-        assert "is not equal to the backup in the table 'credits'" in str(caught.value)
+        assert "differs from the backup in the table 'credits'" in str(caught.value)
         undo = f"To undo: python manage.py restorebackup acme {safety_copy.file_name}"
         assert undo in str(caught.value)
 

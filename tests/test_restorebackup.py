@@ -246,7 +246,7 @@ class TestRestore:
         before = state(root / "db.sqlite3")
         done = restore(host, "acme", "1", "--no-input", TEST_BUSY_TIMEOUT="0.2")
         assert done.returncode == 1
-        assert "Another process is at work on the backups" in done.stderr
+        assert "Another process is working on the backups" in done.stderr
         assert state(root / "db.sqlite3") == before
 
     @pytest.mark.skipif(not AS_ROOT, reason="Only root makes files for others.")

@@ -218,7 +218,7 @@ class TestAtOnce:
         assert holder.line() == "held"
         refused = host.run("runbackup", TEST_BUSY_TIMEOUT="0.1")
         assert refused.returncode == 1
-        assert f"at work on the backups in {root / 'backups'}" in refused.stderr
+        assert f"working on the backups in {root / 'backups'}" in refused.stderr
         assert host.catalog() == []
         holder.go_on()
         holder.wait()

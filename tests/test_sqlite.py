@@ -478,7 +478,7 @@ class TestWhatAKilledProcessLeft:
         if damage == "sound":
             facts = sqlite.look(database, busy_timeout=0)
             assert (facts.journal_mode, facts.encoding) == ("delete", "UTF-8")
-            with pytest.raises(UnfinishedWrite, match="not been undone yet"):
+            with pytest.raises(UnfinishedWrite, match="undoes the unfinished change"):
                 look_inside(database)
         else:
             for look in (sqlite.look, sqlite.require_openable):
@@ -689,9 +689,7 @@ class TestFingerprint:
     def test_is_given_up_at_the_deadline(self, chunks):
         with pytest.raises(DeadlineExceeded) as refusal:
             sqlite.fingerprint(chunks, deadline=time.monotonic() - 1)
-        assert str(refusal.value) == (
-            f"Reading {chunks} took longer than allowed and was given up."
-        )
+        assert str(refusal.value) == (f"Reading {chunks} took longer than allowed and was stopped.")
 
     def test_is_given_up_on_the_way(self, chunks, monkeypatch):
         times = iter([1, 2, 3, 4, 5])

@@ -363,7 +363,7 @@ class TestEqual:
     def test_any_difference_is_found(self, tmp_path, change, where):
         with pytest.raises(DatabaseDamaged) as found:
             self.compare(tmp_path, change)
-        assert f"not equal to the backup in {where}" in str(found.value)
+        assert f"differs from the backup in {where}" in str(found.value)
 
 
 class TestFullDisk:

@@ -1603,7 +1603,7 @@ class TestDownload:
         directory.file(backup.file_name).unlink()
         answer = visit().get(f"{PAGE}/download/{backup.pk}")
         assert is_page(answer)
-        assert "is not there any more" in said(answer)
+        assert "no longer exists" in said(answer)
 
     def test_a_failed_one_has_no_file(self, tenant, visit):
         answer = visit().get(f"{PAGE}/download/{row().pk}")

@@ -48,8 +48,8 @@ def stated_sha256(file: Path) -> str | None:
     line = re.match(rb"\\?([0-9a-fA-F]{64})( |$)", content)
     if not line:
         raise BackupError(
-            "%(checksum_file)s is no checksum as sha256sum writes it. Without that file beside it, "
-            "%(file)s is checked for its structure only.",
+            "%(checksum_file)s holds no checksum as sha256sum writes it. Without this file, only "
+            "the structure of %(file)s is checked.",
             checksum_file=checksum_file,
             file=file.name,
         )

@@ -118,7 +118,7 @@ class BackupDirectory(OwnedFolder):
             raise cannot_be_read(file, error) from error
         if os.path.lexists(checksum_file) and not self.matches_checksum_file(name, found.sha256):
             raise DatabaseDamaged(
-                "%(path)s is damaged: its checksum is not that of %(checksum_file)s.",
+                "%(path)s is damaged: its checksum differs from the one in %(checksum_file)s.",
                 path=file,
                 checksum_file=checksum_file,
             )
@@ -181,7 +181,7 @@ class BackupDirectory(OwnedFolder):
         facts = file.lstat()
         if not stat.S_ISREG(facts.st_mode):
             return DatabaseDamaged(
-                "%(path)s is not the backup any more, but no regular file.", path=file
+                "%(path)s is no longer the backup: it is not a regular file.", path=file
             )
         return wrong_size(file, facts.st_size, size)
 

@@ -39,7 +39,7 @@ class OwnedFolder:
     def file(self, name: str) -> Path:
         """The path of the file of this name; raises `BackupError` where it would lie elsewhere."""
         if name in {"", ".", ".."} or set(name) & set("/\\\0"):
-            raise BackupError("%(name)r is not the name of a backup's file.", name=name)
+            raise BackupError("%(name)r is not the name of a backup file.", name=name)
         return self.path / name
 
     def partial(self, name: str) -> Path:
@@ -170,7 +170,7 @@ class OwnedFolder:
                 partial.replace(file)
         except FileExistsError as error:
             raise NotWritable(
-                "%(path)s was not written: another process is writing it at this moment.", path=file
+                "%(path)s was not written: another process is writing to it.", path=file
             ) from error
         except BaseException:
             with suppress(BackupError):

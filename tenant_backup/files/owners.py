@@ -82,7 +82,7 @@ def distrust_link(path: Path) -> None:
         if maker != 0:
             raise NotWritable(
                 "%(path)s is a symbolic link made by user %(user)d, which root does not "
-                "follow. Make it as root, or run this as that user.",
+                "follow. Create it as root, or run this as that user.",
                 path=path,
                 user=maker,
             )

@@ -23,7 +23,7 @@ def open_regular(file: Path) -> BinaryIO:
         flags = O_NOFOLLOW | O_BINARY | getattr(os, "O_NONBLOCK", 0)
         descriptor = os.open(file, os.O_RDONLY | flags)
     except FileNotFoundError:
-        raise BackupError("The file %(path)s is not there any more.", path=file) from None
+        raise BackupError("The file %(path)s no longer exists.", path=file) from None
     except OSError as error:
         raise cannot_be_read(file, error) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -23,7 +23,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC and (shortage := inode_shortage(nearest(path.parent))):
             raise NotEnoughSpace(
-                "%(path)s cannot be made. %(shortage)s", path=path, shortage=shortage
+                "%(path)s cannot be created. %(shortage)s", path=path, shortage=shortage
             ) from error
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise NotEnoughSpace(
@@ -39,7 +39,7 @@ def not_taken(path: Path) -> Iterator[None]:
         yield
     except FileExistsError as error:
         raise NotWritable(
-            "Somebody made %(path)s while the backup was made; nothing was overwritten.",
+            "Somebody created %(path)s while the backup was being made. Nothing was overwritten.",
             path=path,
         ) from error
 

@@ -43,8 +43,8 @@ def with_what_is_beside(error: DatabaseDamaged, path: Path) -> DatabaseDamaged:
     if not left:
         return error
     more = Text(
-        "Changes that are not in it may be in %(files)s beside it, which was left as it is. Copy "
-        "it elsewhere before any program opens the database: that would delete it.",
+        "Changes that it lacks may be in %(files)s beside it, which was not touched. Copy that "
+        "elsewhere before any program opens the database, which would delete it.",
         files=", ".join(file.name for file in left),
     )
     return DatabaseDamaged("%(error)s %(more)s", error=error, more=more)

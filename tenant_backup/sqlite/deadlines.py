@@ -24,7 +24,7 @@ SignOfLife = Callable[[], None]
 def require_time(deadline: float | None, doing: Text) -> None:
     """Raise `DeadlineExceeded` when the deadline, a time of `time.monotonic()`, is over."""
     if deadline is not None and time.monotonic() > deadline:
-        raise DeadlineExceeded("%(doing)s took longer than allowed and was given up.", doing=doing)
+        raise DeadlineExceeded("%(doing)s took longer than allowed and was stopped.", doing=doing)
 
 
 @contextmanager

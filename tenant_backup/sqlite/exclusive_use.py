@@ -118,8 +118,8 @@ class Exclusive:
                 self._return_to_journal_mode()
         except (sqlite3.Error, BackupError) as error:
             raise BackupError(
-                "The backup is in the database %(database)s, but what remained to do then failed "
-                "(%(reason)s). Make room on its disk if that is full, then see that its journal "
+                "The backup is in the database %(database)s, but the last step failed "
+                "(%(reason)s). If its disk is full, make room. Then make sure that its journal "
                 "mode is %(mode)r.",
                 database=self.database,
                 reason=error,
@@ -136,7 +136,7 @@ class Exclusive:
             difference = first_difference(self.connection, backup)
         if difference:
             raise DatabaseDamaged(
-                "%(path)s is not equal to the backup in %(what)s.",
+                "%(path)s differs from the backup in %(what)s.",
                 path=self.database,
                 what=difference,
             )

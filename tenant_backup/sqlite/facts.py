@@ -37,8 +37,8 @@ class Facts:
         if self.encoding != theirs:
             raise BackupError(
                 "The backup's text is encoded as %(theirs)s, that of the database %(database)s as "
-                "%(ours)s. SQLite cannot put the one into the other; the file itself would have to "
-                "be replaced by hand.",
+                "%(ours)s. SQLite cannot put one into the other. You would have to replace the "
+                "file itself by hand.",
                 theirs=theirs,
                 database=self.database,
                 ours=self.encoding,

@@ -28,9 +28,9 @@ def refusal(path: Path, error: sqlite3.Error, busy_timeout: float) -> BackupErro
         return shortage
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
         return UnfinishedWrite(
-            "A program stopped while it was writing to the database %(database)s, and what it left "
-            "in %(journal)s has not been undone yet. The next program that writes to the database "
-            "does that; then try again.",
+            "A program stopped while it was writing to the database %(database)s. The next program "
+            "that writes to the database undoes the unfinished change, which it finds in "
+            "%(journal)s. Then try again.",
             database=path,
             journal=journal_of(path).name,
         )
@@ -79,7 +79,7 @@ def _shortage(path: Path, error: sqlite3.Error) -> NotEnoughSpace | None:
     if free >= LOG_MARGIN:
         return None
     return NotEnoughSpace(
-        "The database %(database)s cannot be opened, since its disk is full: %(free)d bytes "
+        "The database %(database)s cannot be opened because its disk is full: %(free)d bytes "
         "are free (%(reason)s). Make room, then try again.",
         database=path,
         free=free,
