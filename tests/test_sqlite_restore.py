@@ -1,4 +1,4 @@
-"""SQLite's ground of a restore: who is kept out, what is put back, what a full disk leaves."""
+"""A restore through SQLite: who is kept out, what is put back, what a full disk leaves."""
 
 import itertools
 import os
