@@ -11,8 +11,8 @@ from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 from typing import Generic, Protocol, TypeVar
 
-from tenant_backup.exceptions import Counted, Text
 from tenant_backup.files import size_in_words
+from tenant_backup.texts import Counted, Text
 
 EXEMPT_TRIGGERS = frozenset({"manual", "adopted"})
 """Backups that a person made or brought are that person's to delete."""

@@ -418,7 +418,7 @@ class TestCreateFails:
             link(source, target)
 
         monkeypatch.setattr(files.os, "link", be_faster)
-        with pytest.raises(NotWritable, match="nothing was overwritten"):
+        with pytest.raises(NotWritable, match="Nothing was overwritten"):
             backups.create(tenant, COMMAND)
         (name,) = names_in(directory.path)
         assert directory.file(name).read_text() == "not yours"
@@ -457,7 +457,7 @@ class TestInProgress:
         directory.make()
         with (
             lock.hold(directory, wait=0),
-            pytest.raises(BackupInProgress, match=f"at work on the backups in {directory.path}"),
+            pytest.raises(BackupInProgress, match=f"working on the backups in {directory.path}"),
         ):
             backups.create(tenant, COMMAND)
         assert not Backup.objects.exists()
@@ -688,7 +688,7 @@ class TestDelete:
 
     def test_a_name_in_the_catalog_that_leads_elsewhere_is_refused(self, tenant, backup):
         Backup.objects.update(file_name="../db.sqlite3")
-        with pytest.raises(BackupError, match="not the name of a backup's file"):
+        with pytest.raises(BackupError, match="not the name of a backup file"):
             backups.delete(tenant, Backup.objects.get())
         assert tenant.database.exists()
 

@@ -37,7 +37,7 @@ def hold(deadline, doing):
         print(round(deadline - monotonic()), round(signal.getitimer(signal.ITIMER_REAL)[0]))
         sys.stdout.flush()
         os.read(stdin, 1)
-sqlite._require_time = hold
+sqlite.snapshots.require_time = hold
 """
 
 # The first worker that is in the middle of a copy kills itself, and no other.
@@ -50,7 +50,7 @@ def die_once(*arguments):
     except FileExistsError:
         return
     die()
-sqlite._require_time = die_once
+sqlite.snapshots.require_time = die_once
 """
 
 # What a cluster does every 30 seconds.
@@ -324,7 +324,7 @@ def test_a_process_killed_in_the_middle_is_mended_by_the_clusters_first_tick(due
     due_host.assert_killed(
         due_host.start(
             "from tenant_backup import sqlite\n"
-            "sqlite._require_time = die\n"
+            "sqlite.snapshots.require_time = die\n"
             "command('runbackup', '--due')\n"
         )
     )

@@ -177,7 +177,7 @@ class TestPage:
         backups.directory_of(tenant).file(backup.file_name).unlink()
         answer = visit().get(address(backup))
         assert is_page(answer)
-        assert "is not there any more" in said(answer)
+        assert "no longer exists" in said(answer)
 
     @pytest.mark.parametrize("text", ["0", "x", "9" * 30, "٣"])
     def test_no_backup_is_404(self, tenant, visit, text):
@@ -222,9 +222,7 @@ class TestCommand:
         (root / "backups" / newest).unlink()
         run = host.run("listbackups", "--contents")
         assert run.returncode == 1
-        assert (
-            f"acme: FAILED: The file {root}/backups/{newest} is not there any more." in run.stderr
-        )
+        assert f"acme: FAILED: The file {root}/backups/{newest} no longer exists." in run.stderr
         assert run.stdout.count("credits  100   100") == 1
 
 

@@ -18,17 +18,10 @@ from django.utils.html import escape
 from django.utils.translation import gettext_noop
 
 from tenant_backup import backups, monitoring, restore, sqlite
-from tenant_backup.exceptions import (
-    BackupError,
-    Counted,
-    DatabaseDamaged,
-    DeadlineExceeded,
-    NotWritable,
-    Text,
-    joined,
-)
+from tenant_backup.exceptions import BackupError, DatabaseDamaged, DeadlineExceeded, NotWritable
 from tenant_backup.models import Backup, BackupSettings, Event
 from tenant_backup.tenants import TenantNotFound
+from tenant_backup.texts import Counted, Text, joined
 from tests import messages
 from tests.conftest import REPOSITORY
 from tests.tenancy import Tenants
@@ -226,9 +219,7 @@ class TestErrors:
 
     def test_translate_what_they_are_made_of(self):
         doing = Text("Copying %(path)s", path="db.sqlite3")
-        error = DeadlineExceeded(
-            "%(doing)s took longer than allowed and was given up.", doing=doing
-        )
+        error = DeadlineExceeded("%(doing)s took longer than allowed and was stopped.", doing=doing)
         with translation.override("de"):
             said = "Das Kopieren von db.sqlite3 dauerte länger als erlaubt und wurde abgebrochen."
             assert str(error) == said
@@ -250,10 +241,10 @@ class TestErrors:
     def test_are_english_where_django_is_not_set_up(self, before, tmp_path):
         code = f"""{before}
 from pathlib import Path
-from tenant_backup import sqlite
+from tenant_backup import exceptions, sqlite
 try:
     sqlite.check(Path("there is none"))
-except sqlite.BackupError as error:
+except exceptions.BackupError as error:
     print(error)
 """
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "LANGUAGE": "de"}

@@ -12,7 +12,7 @@ import pytest
 from django.core.management import call_command
 from django.db import transaction
 
-from tenant_backup import backups, files, restore
+from tenant_backup import backups, files, restore, sqlite
 from tenant_backup.exceptions import (
     BackupError,
     BackupNotFound,
@@ -117,7 +117,7 @@ class TestPerform:
         with pytest.raises(DatabaseDamaged) as caught:
             restore.perform(plan)
         safety_copy = Backup.objects.get(trigger=Trigger.RESTORE)
-        assert "is not equal to the backup in the table 'credits'" in str(caught.value)
+        assert "differs from the backup in the table 'credits'" in str(caught.value)
         undo = f"To undo: python manage.py restorebackup acme {safety_copy.file_name}"
         assert undo in str(caught.value)
 
@@ -223,7 +223,7 @@ class TestPerform:
         def end(*args, **kwargs):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(BackupDirectory, "put_in_place", end)
+        monkeypatch.setattr(files, "put_in_place", end)
         with pytest.raises(KeyboardInterrupt):
             restore.perform(plan)
         assert not tenant.database.exists()
@@ -288,7 +288,7 @@ class TestAdopt:
             make_database(directory.file(name))
             if name != names["without companion"]:
                 directory.checksum_file(name).write_bytes(
-                    f"{files.fingerprint(directory.file(name)).sha256}  {name}\n".encode()
+                    f"{sqlite.fingerprint(directory.file(name)).sha256}  {name}\n".encode()
                 )
         os.truncate(directory.file(names["damaged"]), 4096)
         before = names_in(directory.path)
@@ -341,7 +341,7 @@ def test_where_there_are_no_links_files_are_moved(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"content")
     aside = BackupDirectory(tmp_path, "aside")
     aside.make(for_git_to_ignore=False)
-    aside.take_in([tmp_path / "file", tmp_path / "not there"])
+    files.take_in(aside, [tmp_path / "file", tmp_path / "not there"])
     assert [path.name for path in aside.path.iterdir()] == ["file"]
     assert not (tmp_path / "file").exists()
 
@@ -351,7 +351,8 @@ def test_a_link_in_the_partials_place_is_not_followed(tmp_path):
     (tmp_path / "partial").symlink_to(tmp_path / "victim")
     beside = BackupDirectory(tmp_path, ".")
     with pytest.raises(BackupError):
-        beside.put_in_place(
+        files.put_in_place(
+            beside,
             tmp_path / "partial",
             tmp_path / "db",
             like=Ownership(os.getuid(), os.getgid(), 0o777),
@@ -364,7 +365,8 @@ def test_a_link_in_the_partials_place_is_not_followed(tmp_path):
 @pytest.mark.skipif(not AS_ROOT, reason="Only root makes files for others.")
 def test_what_is_put_in_place_gets_the_owner_group_and_mode_of_what_was_there(tmp_path):
     (tmp_path / "partial").touch()
-    BackupDirectory(tmp_path, ".").put_in_place(
+    files.put_in_place(
+        BackupDirectory(tmp_path, "."),
         tmp_path / "partial",
         tmp_path / "db",
         like=Ownership(NOBODY, NOBODY - 1, 0o640),

@@ -246,7 +246,7 @@ class TestRestore:
         before = state(root / "db.sqlite3")
         done = restore(host, "acme", "1", "--no-input", TEST_BUSY_TIMEOUT="0.2")
         assert done.returncode == 1
-        assert "Another process is at work on the backups" in done.stderr
+        assert "Another process is working on the backups" in done.stderr
         assert state(root / "db.sqlite3") == before
 
     @pytest.mark.skipif(not AS_ROOT, reason="Only root makes files for others.")
@@ -270,7 +270,7 @@ INTERRUPT = """
 from tqdm import tqdm
 from tenant_backup import sqlite
 from django.core.management import execute_from_command_line
-sqlite.CHUNK_BYTES = 4096
+sqlite.copying.CHUNK_BYTES = 4096
 def interrupt(*arguments): os.kill(os.getpid(), signal.SIGINT)
 %s = interrupt
 execute_from_command_line(["manage.py", *sys.argv[1:]])
@@ -306,7 +306,7 @@ class TestInterrupted:
         assert state(root / "db.sqlite3") == before
 
     def test_while_the_result_is_checked(self, host, root, backup):
-        said, safety_copy = self.interrupt(host, "sqlite._first_difference")
+        said, safety_copy = self.interrupt(host, "sqlite.exclusive_use.first_difference")
         assert said == (
             f"CommandError: Interrupted. The backup is in {root / 'db.sqlite3'}, but was not "
             "checked to the end. Run the same command again. To undo: python manage.py "
@@ -1109,7 +1109,7 @@ class TestSingleTenant:
         "death",
         [
             "sqlite.open_copy = die",
-            "files._link = die",
+            "files.directory.link = die",
             "sqlite.Exclusive.replace_with = die",
             "sqlite.Exclusive.finalise = die",
             "backups.recover_running = die",

@@ -37,7 +37,7 @@ BackupDirectory.create_partial = die
 """,
     "in the middle of the copy": """
 from tenant_backup import sqlite
-sqlite._require_time = die
+sqlite.snapshots.require_time = die
 """,
     "after the check": """
 from tenant_backup import sqlite
@@ -49,16 +49,16 @@ BackupDirectory.publish = die
 """,
     "in the middle of writing the companion": """
 from tenant_backup import files
-files._checksum_line = die
+files.directory.checksum_line = die
 """,
     "before the link": """
 from tenant_backup import files
-files._link = die
+files.directory.link = die
 """,
     "after the link": """
 from tenant_backup import files
-link = files._link
-files._link = lambda *arguments: (link(*arguments), die())
+link = files.directory.link
+files.directory.link = lambda *arguments: (link(*arguments), die())
 """,
     "before the row is complete": """
 from tenant_backup.models import Backup
@@ -218,7 +218,7 @@ class TestAtOnce:
         assert holder.line() == "held"
         refused = host.run("runbackup", TEST_BUSY_TIMEOUT="0.1")
         assert refused.returncode == 1
-        assert f"at work on the backups in {root / 'backups'}" in refused.stderr
+        assert f"working on the backups in {root / 'backups'}" in refused.stderr
         assert host.catalog() == []
         holder.go_on()
         holder.wait()

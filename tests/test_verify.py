@@ -131,7 +131,7 @@ class TestVerify:
             file.symlink_to(tmp_path / "elsewhere")
         else:
             file.mkdir() if kind == "folder" else os.mkfifo(file)
-        assert "no regular file" in backups.verify(tenant, backup)
+        assert "not a regular file" in backups.verify(tenant, backup)
         assert not Backup.objects.get().is_good
 
     @pytest.mark.parametrize(("number", "is_good"), [(errno.EIO, False), (errno.EACCES, True)])

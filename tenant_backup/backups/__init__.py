@@ -29,20 +29,14 @@ from tenant_backup.backups.folder import Folder
 from tenant_backup.backups.index import Entry
 from tenant_backup.chart import Attempt, Outcome
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import (
-    BackupError,
-    BackupInProgress,
-    DatabaseDamaged,
-    RowChanged,
-    Text,
-    joined,
-)
+from tenant_backup.exceptions import BackupError, BackupInProgress, DatabaseDamaged, RowChanged
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory, file_names, made_at, wrong_size
 from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Status, Trigger
 from tenant_backup.retention import Decision
 from tenant_backup.signals import backup_completed, backup_deleted, backup_failed
 from tenant_backup.sqlite import Fingerprint, Progress, SignOfLife, Snapshot
 from tenant_backup.tenants import Tenant
+from tenant_backup.texts import Text, joined
 
 logger = logging.getLogger("tenant_backup")
 

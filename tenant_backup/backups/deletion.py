@@ -15,9 +15,10 @@ from django.utils import timezone
 
 from tenant_backup.backups import folder
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError, RowChanged, Text
+from tenant_backup.exceptions import BackupError, RowChanged
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Backup, BackupQuerySet, Event, EventKind
+from tenant_backup.texts import Text
 
 logger = logging.getLogger("tenant_backup")
 

@@ -21,9 +21,10 @@ from django.utils import timezone
 from tenant_backup.backups import index
 from tenant_backup.backups.index import Entry, Hold, Index
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError, Text
+from tenant_backup.exceptions import BackupError
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Backup, Event, EventKind, TenantState
+from tenant_backup.texts import Text
 
 logger = logging.getLogger("tenant_backup")
 

@@ -22,11 +22,12 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import RowChanged, Text, said
+from tenant_backup.exceptions import RowChanged
 from tenant_backup.retention import AHEAD, Policy, is_future, is_held
 from tenant_backup.schedule import Rule, next_slot
 from tenant_backup.sqlite import Fingerprint
 from tenant_backup.tenants import ID_LENGTH
+from tenant_backup.texts import Text, in_active_language
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -554,7 +555,7 @@ class Backup(models.Model):
     @property
     def reason(self) -> str:
         """The error, in the language that is active now."""
-        return said(self.error, self.error_data)
+        return in_active_language(self.error, self.error_data)
 
     @property
     def is_active(self) -> bool:
@@ -796,7 +797,7 @@ class Event(models.Model):
     @property
     def said(self) -> str:
         """The detail, in the language that is active now."""
-        return said(self.detail, self.detail_data)
+        return in_active_language(self.detail, self.detail_data)
 
     @classmethod
     def record(

@@ -22,7 +22,6 @@ from django.utils.translation import gettext, ngettext
 
 from tenant_backup import backups
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import said
 from tenant_backup.models import (
     Alarm,
     Automation,
@@ -38,6 +37,7 @@ from tenant_backup.models import (
 from tenant_backup.monitoring import absence, notices
 from tenant_backup.schedule import next_slot, overdue_at
 from tenant_backup.tenants import Listing, Tenant, list_tenants
+from tenant_backup.texts import in_active_language
 
 logger = logging.getLogger("tenant_backup")
 
@@ -420,7 +420,7 @@ def _judge(
         findings.append(Finding(Alarm.FAILED, text % values))
     elif last_failed_at and (not last_good_at or last_failed_at > last_good_at):
         text = gettext("The last attempt, at %(time)s, failed.")
-        reason = said(settings.last_error, settings.last_error_data)
+        reason = in_active_language(settings.last_error, settings.last_error_data)
         values = {"time": in_words(last_failed_at, tenant)}
         findings.append(Finding(Alarm.FAILED, text % values, reason))
     if settings.missing:

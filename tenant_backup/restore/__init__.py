@@ -35,7 +35,6 @@ from tenant_backup.exceptions import (
     DatabaseLocked,
     NotEnoughSpace,
     NotWritable,
-    Text,
 )
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory, Ownership, size_in_words
 from tenant_backup.models import (
@@ -52,6 +51,7 @@ from tenant_backup.restore import manual
 from tenant_backup.signals import backup_restored
 from tenant_backup.sqlite import Exclusive, Facts, Fingerprint, Progress, User
 from tenant_backup.tenants import Tenant, list_tenants, sqlite_file
+from tenant_backup.texts import Text
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -484,7 +484,7 @@ class _Work:
             if left and os.path.lexists(self.plan.database):
                 self.kept = self.make_aside(self.plan.database.parent)
                 self.stamps = {path: _identity(path) for path in left}
-                self.kept.keep(left)
+                files.keep(self.kept, left)
             yield
         except BaseException as error:
             if self.is_all_in_place():
@@ -713,7 +713,7 @@ class _Work:
         if self.kept:
             # The restore is about to write to these very files.
             for path in self.stamps:
-                self.kept.separate(path.name)
+                files.separate(self.kept, path.name)
         aside = self.aside_in(self.safety_copy_to or self.plan.database.parent)
         # Under a name of its own first: SQLite would take the log beside it for the copy's.
         target = aside.file(self.plan.database.name)
@@ -723,7 +723,7 @@ class _Work:
             with live.snapshot() as snapshot, closing(sqlite.open_copy(partial)) as copy:
                 snapshot.copy_to(copy)
             like = Ownership.of_database(partial, aside.path)
-            aside.put_in_place(partial, target, like=like, instead_of=())
+            files.put_in_place(aside, partial, target, like=like, instead_of=())
         except BaseException as error:
             with suppress(BackupError):
                 aside.discard(partial)
@@ -799,8 +799,8 @@ class _Work:
             aside = self.aside_in(database.parent) if old or self.kept else None
             if aside:
                 # What was kept is there already, as it was before anything opened the database.
-                aside.take_in(path for path in old if path not in self.stamps)
-            beside.put_in_place(partial, database, like=like, instead_of=companions)
+                files.take_in(aside, [path for path in old if path not in self.stamps])
+            files.put_in_place(beside, partial, database, like=like, instead_of=companions)
             self.forget_mode()
             if aside and self.safety_copy_to:
                 text = gettext("The old files are in %(folder)s, not in %(directory)s.")
@@ -1035,37 +1035,13 @@ def _require_as_made(choice: Choice, found: Fingerprint) -> None:
             )
         sha256 = expected.sha256 if expected else None
     else:
-        sha256 = _stated_sha256(choice.file)
+        sha256 = files.stated_sha256(choice.file)
     if sha256 and sha256 != found.sha256:
         raise DatabaseDamaged(
             "%(path)s is damaged: it was changed since its checksum was made. Choose another one: "
             "manage.py listbackups",
             path=choice.file,
         )
-
-
-def _stated_sha256(file: Path) -> str | None:
-    """The checksum in the companion of a file, or None where it has no companion."""
-    checksum_file = file.with_name(f"{file.name}.sha256")
-    try:
-        with checksum_file.open("rb") as stream:
-            content = stream.read(1000)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise BackupError(
-            "%(path)s cannot be read: %(reason)s.", path=checksum_file, reason=error.strerror
-        ) from error
-    # A line of `sha256sum`, whatever the file was called when it was made.
-    line = re.match(rb"\\?([0-9a-fA-F]{64})( |$)", content)
-    if not line:
-        raise BackupError(
-            "%(checksum_file)s is no checksum as sha256sum writes it. Without that file beside it, "
-            "%(file)s is checked for its structure only.",
-            checksum_file=checksum_file,
-            file=file.name,
-        )
-    return line[1].decode().lower()
 
 
 def _origin(choice: Choice, fingerprint: Fingerprint) -> tuple[Origin, str]:
