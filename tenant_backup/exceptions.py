@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -129,6 +130,22 @@ class InvalidTenant(BackupError):
 
 class BackupNotFound(BackupError):
     """The tenant has no such backup, or none that has a file."""
+
+
+class BackupMissing(BackupError):
+    """The file of a complete backup is certainly not there."""
+
+
+class Unreadable(BackupError):
+    """A file cannot be read at present, which says nothing of what is in it."""
+
+    errno: int | None = None
+
+    @classmethod
+    def of(cls, path: Path, error: OSError) -> Unreadable:
+        unreadable = cls("%(path)s cannot be read: %(reason)s.", path=path, reason=error.strerror)
+        unreadable.errno = error.errno
+        return unreadable
 
 
 class BackupInProgress(BackupError):
