@@ -141,9 +141,11 @@ class Unreadable(BackupError):
 
     errno: int | None = None
 
-    @classmethod
-    def of(cls, path: Path, error: OSError) -> Unreadable:
-        unreadable = cls("%(path)s cannot be read: %(reason)s.", path=path, reason=error.strerror)
+    @staticmethod
+    def of(path: Path, error: OSError) -> Unreadable:
+        unreadable = Unreadable(
+            "%(path)s cannot be read: %(reason)s.", path=path, reason=error.strerror
+        )
         unreadable.errno = error.errno
         return unreadable
 
