@@ -614,7 +614,7 @@ class TestBackingUpNow:
         def fail(*arguments, **options):
             raise BackupError("The disk is gone.")
 
-        monkeypatch.setattr(backups.creation, "prune_at_work", fail)
+        monkeypatch.setattr(backups.creation, "prune_under_lock", fail)
         response = act(operator, "backupsettings", "back_up_now", settings_of(tenant))
         assert texts(response, messages.WARNING) == [
             "Tenant acme: The backup is complete, but pruning failed: The disk is gone."

@@ -117,7 +117,7 @@ class TestCreate:
         assert row.verified_at == row.finished_at
         assert row.error == ""
 
-    def test_the_companion_is_what_sha256sum_reads(self, tenant, directory):
+    def test_the_checksum_file_is_what_sha256sum_reads(self, tenant, directory):
         backup = backups.create(tenant, COMMAND).backup
         subprocess.run(
             ["sha256sum", "--check", "--strict", f"{backup.file_name}.sha256"],
@@ -280,9 +280,10 @@ class TestStarted:
         backups.perform(tenant, queued.pk)
         assert heard == [(tenant, queued)]
 
-    def test_the_safety_copy_of_a_restore_starts_too(self, tenant, hear):
+    def test_the_safety_copy_of_a_restore_starts_too(self, tenant, directory, hear):
         heard = hear(backup_started)
         source = partial(sqlite.snapshot, tenant.database, busy_timeout=1)
+        directory.make()
         with backups.tenant_lock(tenant, wait=0) as ended:
             made = backups.make_from(source, tenant, COMMAND, ended)
         assert heard == [(tenant, made)]
@@ -585,7 +586,7 @@ class TestPerform:
         assert Backup.objects.get().trigger == Trigger.MANUAL
 
 
-class TestMend:
+class TestRecover:
     """What a crash left is made in the tests of the commands, by real crashes."""
 
     @pytest.fixture
@@ -623,7 +624,7 @@ class TestMend:
         assert running.status == Status.FAILED
         assert directory.file("acme-1.sqlite3").read_bytes() == b"abc"
 
-    def test_while_somebody_is_at_work_nothing_is_mended(self, tenant, directory, running):
+    def test_while_somebody_is_at_work_nothing_is_recovered(self, tenant, directory, running):
         with lock.hold(directory, wait=0):
             backups.recover(tenant)
         running.refresh_from_db()
@@ -661,7 +662,7 @@ class TestMend:
         assert running.error.endswith("the disk is dying")
         assert names_in(directory.path) == [made.name, f"{made.name}.sha256"]
 
-    def test_another_tenants_row_is_not_mended(self, add_tenant, running):
+    def test_another_tenants_row_is_not_recovered(self, add_tenant, running):
         backups.recover(add_tenant("other"))
         running.refresh_from_db()
         assert running.status == Status.RUNNING
@@ -709,7 +710,7 @@ class TestDelete:
             backups.delete(add_tenant("acme2"), backup)
         assert file.exists()
 
-    def test_file_row_and_companion_are_gone(self, tenant, directory, backup, hear):
+    def test_file_row_and_checksum_file_are_gone(self, tenant, directory, backup, hear):
         heard = hear(backup_deleted)
         backups.delete(tenant, backup, actor="ada")
         assert names_in(directory.path) == []

@@ -501,7 +501,7 @@ class TestSync:
         assert file.exists()
         assert not Backup.objects.exists()
 
-    def test_without_a_companion_a_sound_file_is_adopted(self, tenant, file):
+    def test_without_a_checksum_file_a_sound_file_is_adopted(self, tenant, file):
         Backup.objects.all().delete()
         file.with_name(f"{file.name}.sha256").unlink()
         assert [row.file_name for row in backups.sync(tenant).adopted] == [file.name]
@@ -549,7 +549,7 @@ class TestSync:
         assert backups.sync(other).adopted == []
         assert not Backup.objects.for_tenant("Acme").exists()
 
-    @pytest.mark.parametrize("kind", ["link", "folder", "pipe", "piped companion"])
+    @pytest.mark.parametrize("kind", ["link", "folder", "pipe", "piped checksum file"])
     def test_what_is_no_file_is_refused(self, tenant, file, kind):
         odd = file.with_name("acme-20260101T000000Z.sqlite3")
         if kind == "link":
@@ -564,7 +564,7 @@ class TestSync:
         [reason] = backups.sync(tenant).refused
         assert str(odd) in reason
 
-    def test_what_a_crash_left_is_mended_first(self, tenant, file, backup):
+    def test_what_a_crash_left_is_recovered_first(self, tenant, file, backup):
         Backup.objects.update(status=Status.RUNNING, finished_at=None)
         synced = backups.sync(tenant)
         assert synced.adopted == []

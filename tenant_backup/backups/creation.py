@@ -21,7 +21,7 @@ from tenant_backup.backups.deletion_steps import Deletion
 from tenant_backup.backups.directories import directory_of
 from tenant_backup.backups.locking import TenantWork, recover, tenant_work
 from tenant_backup.backups.outcomes import announce, as_backup_error, refuse
-from tenant_backup.backups.pruning import prune_at_work, removals
+from tenant_backup.backups.pruning import prune_under_lock, removals
 from tenant_backup.backups.requests import NO_LIMITS, BackupRequest, Limits, admitted, claim
 from tenant_backup.catalog import renew_connection, require_no_transaction
 from tenant_backup.conf import conf
@@ -192,7 +192,7 @@ def _finish(work: TenantWork, backup: Backup) -> BackupResult:
     replaced = None
     try:
         replaced = _replace(work, backup)
-        pruned = prune_at_work(work, actor=backup.requested_by, just_made=backup)
+        pruned = prune_under_lock(work, actor=backup.requested_by, just_made=backup)
         return BackupResult(backup, pruned, replaced=replaced)
     except Exception as error:
         # Whatever it is, the backup is there, and nobody shall be told that it failed.

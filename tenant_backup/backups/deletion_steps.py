@@ -72,13 +72,22 @@ def delete_in_steps(directory: BackupDirectory, backup: Backup, deletion: Deleti
     if not rows.deletable().update(**deletion.as_mark()):
         raise not_deletable(rows.first(), backup.pk)
     try:
-        directory.remove(backup.file_name)
+        remove_files(directory, backup)
+    except BackupError:
+        rows.update(**NO_MARK)
+        raise
+    remove_row(rows.being_deleted(), backup, deletion)
+
+
+def remove_files(directory: BackupDirectory, backup: Backup) -> None:
+    """Remove a backup's file and its checksum file; only the first must be gone in the end."""
+    try:
+        if backup.file_name:
+            directory.remove(backup.file_name)
     except BackupError as error:
         if not is_gone(directory, backup):
-            rows.update(**NO_MARK)
             raise
-        log_checksum_file_left(backup, error)
-    remove_row(rows.being_deleted(), backup, deletion)
+        logger.warning("The checksum file of %s cannot be removed: %s", backup, error)
 
 
 def delete_row(backup: Backup, deletion: Deletion) -> None:
@@ -121,7 +130,3 @@ def not_deletable(backup: Backup | None, backup_id: int) -> RowChanged:
 
 def is_gone(directory: BackupDirectory, backup: Backup) -> bool:
     return not backup.file_name or directory.is_missing(backup.file_name)
-
-
-def log_checksum_file_left(backup: Backup, error: BackupError) -> None:
-    logger.warning("The checksum file of %s cannot be removed: %s", backup, error)

@@ -146,8 +146,8 @@ def recover(tenant: Tenant) -> None:
         directory.make()
     elif not (rows.being_deleted().exists() and directory.exists()):
         return
-    with suppress(BackupInProgress):
-        _take_and_release(tenant)
+    with suppress(BackupInProgress), tenant_work(tenant, wait=0):
+        pass  # Whoever holds the lock has recovered them.
 
 
 def write_stale_index(tenant: Tenant) -> None:
@@ -156,16 +156,10 @@ def write_stale_index(tenant: Tenant) -> None:
     The change that it is about is saved by now, so no failure here may reach the caller.
     """
     try:
-        with suppress(BackupError):
-            _take_and_release(tenant)
+        with suppress(BackupError), tenant_work(tenant, wait=0):
+            pass  # Whoever holds the lock writes it in the end.
     except Exception:
         logger.exception("The backup index of tenant %r was not written.", tenant.id)
-
-
-def _take_and_release(tenant: Tenant) -> None:
-    """Have done what every holder does; raises `BackupInProgress` at once where there is one."""
-    with tenant_work(tenant, wait=0):
-        pass
 
 
 def learn_from_folder(tenant: Tenant) -> None:

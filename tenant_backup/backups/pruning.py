@@ -65,10 +65,10 @@ def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
     if not has_directory(tenant):
         return []
     with tenant_work(tenant, wait=conf.BUSY_TIMEOUT) as work:
-        return prune_at_work(work, actor=actor)
+        return prune_under_lock(work, actor=actor)
 
 
-def prune_at_work(
+def prune_under_lock(
     work: TenantWork, *, actor: str, just_made: Backup | None = None
 ) -> list[Decision[Backup]]:
     """As `prune`, by the lock's holder, who may have just verified the newest backup."""

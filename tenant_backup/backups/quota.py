@@ -14,7 +14,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from tenant_backup.backups.directories import directory_of
-from tenant_backup.backups.usage import Room
+from tenant_backup.backups.usage import database_bytes
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import LimitReached
 from tenant_backup.files import SPACE_MARGIN, size_in_words
@@ -61,10 +61,10 @@ def quota_of(tenant: Tenant) -> Quota:
     numbers = by_hand.aggregate(
         made=Count("pk", filter=HAS_FILE), waiting=Count("pk", filter=Backup.ACTIVE)
     )
-    made, room = numbers["made"], Room.of(tenant)
-    refusal = _refusal(tenant, room, number=made)
+    made = numbers["made"]
+    refusal = _refusal(tenant, number=made)
     oldest = _replaceable(tenant).order_by("created_at", "pk").first() if refusal else None
-    if oldest and _refusal(tenant, room, number=made, without=oldest):
+    if oldest and _refusal(tenant, number=made, without=oldest):
         oldest = None
     return Quota(made + numbers["waiting"], conf.MAX_MANUAL, refusal, oldest)
 
@@ -86,12 +86,12 @@ def admit(tenant: Tenant, *, replaces: int | None, actor: str) -> int | None:
 
 def require(tenant: Tenant, *, replaces: int | None) -> int | None:
     """As `admit`, without a line in the history."""
-    number, room = _made_by_hand(tenant).count(), Room.of(tenant)
-    refusal = _refusal(tenant, room, number=number)
+    number = _made_by_hand(tenant).count()
+    refusal = _refusal(tenant, number=number)
     if refusal is None:
         return None
     chosen = to_replace(tenant, replaces)
-    if chosen is None or _refusal(tenant, room, number=number, without=chosen):
+    if chosen is None or _refusal(tenant, number=number, without=chosen):
         raise refusal
     return chosen.pk
 
@@ -114,33 +114,31 @@ def _replaceable(tenant: Tenant) -> BackupQuerySet:
     return _made_by_hand(tenant).filter(is_free, pinned=False)
 
 
-def _refusal(
-    tenant: Tenant, room: Room, *, number: int, without: Backup | None = None
-) -> LimitReached | None:
+def _refusal(tenant: Tenant, *, number: int, without: Backup | None = None) -> LimitReached | None:
     """Why no further backup may be made by hand, if `without` were deleted afterwards."""
+    needed = database_bytes(tenant)
     return (
-        _by_the_disk(tenant, room)
+        _by_the_disk(tenant, needed)
         or _by_their_number(tenant, number, without)
-        or _by_their_bytes(tenant, room.needed, without)
+        or _by_their_bytes(tenant, needed, without)
     )
 
 
-def _by_the_disk(tenant: Tenant, room: Room) -> LimitReached | None:
-    if room.needed is None or room.free is None:
-        return None  # Making the backup says what is wrong.
+def _by_the_disk(tenant: Tenant, needed: int | None) -> LimitReached | None:
+    directory = directory_of(tenant)
     try:
-        size = directory_of(tenant).disk_bytes()
+        free, size = directory.free_bytes(), directory.disk_bytes()
     except OSError:
-        return None
+        return None  # Making the backup says what is wrong.
     reserved = min(size // RESERVED_SHARE, RESERVED_MOST) + SPACE_MARGIN
-    if room.free >= room.needed + reserved:
+    if needed is None or free >= needed + reserved:
         return None
     return LimitReached(
         "There is not enough room on the disk: the backup needs %(needed)s, %(free)s are free, and "
         "backups made by hand must leave %(reserved)s free. Delete backups that nobody needs, or "
         "ask the operator for a larger disk.",
-        needed=size_in_words(room.needed),
-        free=size_in_words(room.free),
+        needed=size_in_words(needed),
+        free=size_in_words(free),
         reserved=size_in_words(reserved),
     )
 

@@ -13,7 +13,7 @@ from tenant_backup.backups.deletion_steps import (
     NO_MARK,
     Deletion,
     is_gone,
-    log_checksum_file_left,
+    remove_files,
     remove_row,
 )
 from tenant_backup.backups.directories import directory_of
@@ -107,11 +107,7 @@ def recover_deletions(tenant: Tenant) -> list[Backup]:
         if not is_gone(directory, backup):
             continue  # It is out of reach, so nothing can be said of it now.
         logger.warning("The deletion of %s was interrupted: it is completed.", backup)
-        try:
-            if backup.file_name:
-                directory.remove(backup.file_name)
-        except BackupError as error:
-            log_checksum_file_left(backup, error)
+        remove_files(directory, backup)
         if remove_row(row, backup, Deletion.marked_on(backup)):
             gone.append(backup)
     return gone

@@ -86,20 +86,16 @@ def claim(tenant: Tenant, request: BackupRequest) -> Backup:
             return rows.create(tenant_id=tenant.id, **asdict(request))
         # Somebody else was faster.
         active = rows.active().first()
-    if active is None or active.status == Status.RUNNING:
-        raise BackupInProgress(
-            "A backup of %(tenant)s is being made at this moment.", tenant=tenant.name
-        )
-    try:
-        active.take_over(
-            trigger=request.trigger,
-            label=request.label,
-            pinned=request.pinned,
-            requested_by=request.requested_by,
-            replaces=request.replaces,
-        )
-    except RowChanged as error:
-        raise BackupInProgress(
-            "A backup of %(tenant)s has been begun at this moment.", tenant=tenant.name
-        ) from error
-    return active
+    if active and active.status == Status.QUEUED:
+        with suppress(RowChanged):
+            active.take_over(
+                trigger=request.trigger,
+                label=request.label,
+                pinned=request.pinned,
+                requested_by=request.requested_by,
+                replaces=request.replaces,
+            )
+            return active
+    raise BackupInProgress(
+        "A backup of %(tenant)s is being made at this moment.", tenant=tenant.name
+    )

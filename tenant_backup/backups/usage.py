@@ -25,28 +25,15 @@ class Space:
     fits: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What another backup needs, and what is free."""
-
-    needed: int | None
-    free: int | None
-
-    @classmethod
-    def of(cls, tenant: Tenant) -> Room:
-        try:
-            return cls(database_bytes(tenant), directory_of(tenant).free_bytes())
-        except OSError:
-            return cls(database_bytes(tenant), None)
-
-
 def space(tenant: Tenant) -> Space:
     there = Backup.objects.for_tenant(tenant.id).complete().filter(missing_at=None)
     used = there.aggregate(bytes=Sum("size"))["bytes"] or 0
-    room = Room.of(tenant)
-    if room.free is None or not room.needed:
-        return Space(used, room.free, None)
-    return Space(used, room.free, max(0, room.free - SPACE_MARGIN) // room.needed)
+    try:
+        free = directory_of(tenant).free_bytes()
+    except OSError:
+        return Space(used, None, None)
+    needed = database_bytes(tenant)
+    return Space(used, free, max(0, free - SPACE_MARGIN) // needed if needed else None)
 
 
 def database_bytes(tenant: Tenant) -> int | None:
