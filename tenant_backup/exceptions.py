@@ -7,6 +7,7 @@ into a message on the page, tasks into a row with the status `failed`.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -116,6 +117,12 @@ def _translated(text: str, plural: str = "", number: int = 1) -> str:
     return gettext(text) if text else text
 
 
+def cannot_be_read(path: Path, error: OSError | sqlite3.Error) -> BackupError:
+    """The error to raise where the operating system or SQLite refuses to read a file."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    return BackupError("%(path)s cannot be read: %(reason)s.", path=path, reason=reason)
+
+
 class TenantNotFound(BackupError):
     """The tenant provider has no such tenant."""
 
@@ -134,20 +141,6 @@ class BackupNotFound(BackupError):
 
 class BackupMissing(BackupError):
     """The file of a complete backup is certainly not there."""
-
-
-class Unreadable(BackupError):
-    """A file cannot be read at present, which says nothing of what is in it."""
-
-    errno: int | None = None
-
-    @staticmethod
-    def of(path: Path, error: OSError) -> Unreadable:
-        unreadable = Unreadable(
-            "%(path)s cannot be read: %(reason)s.", path=path, reason=error.strerror
-        )
-        unreadable.errno = error.errno
-        return unreadable
 
 
 class BackupInProgress(BackupError):

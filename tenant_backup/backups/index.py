@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from tenant_backup.exceptions import Unreadable
+from tenant_backup.exceptions import cannot_be_read
 from tenant_backup.files import O_BINARY, BackupDirectory
 from tenant_backup.models import LABEL_LENGTH, Backup, Trigger
 from tenant_backup.sqlite import Fingerprint
@@ -121,7 +121,7 @@ class Index:
 def read(directory: BackupDirectory, tenant_id: str) -> Index | None:
     """The folder's index; None where there is none, or another tenant's, or a damaged one.
 
-    Raises `Unreadable` where there may be one that cannot be read at present: that is no damage.
+    Raises `BackupError` where there may be one that cannot be read at present: that is no damage.
     """
     path = directory.file(NAME)
     flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | O_BINARY
@@ -135,7 +135,7 @@ def read(directory: BackupDirectory, tenant_id: str) -> Index | None:
     except OSError as error:
         if error.errno in NO_FILE:
             return None
-        raise Unreadable.of(path, error) from error
+        raise cannot_be_read(path, error) from error
     return parse(content, tenant_id)
 
 

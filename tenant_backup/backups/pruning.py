@@ -23,7 +23,6 @@ from tenant_backup.exceptions import (
     BackupError,
     BackupMissing,
     RowChanged,
-    Unreadable,
     joined,
 )
 from tenant_backup.models import Backup, BackupSettings, EventKind, Trigger
@@ -119,7 +118,7 @@ def _is_as_made(tenant: Tenant, backup: Backup) -> bool:
     """
     try:
         flaw = difference(directory_of(tenant), backup)
-    except Unreadable as error:
+    except BackupError as error:
         raise BackupError(
             "Nothing was removed, because the newest backup that stays cannot be verified: "
             "%(reason)s",

@@ -22,7 +22,7 @@ from tenant_backup.exceptions import (
     BackupMissing,
     DatabaseDamaged,
     Text,
-    Unreadable,
+    cannot_be_read,
 )
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Backup, Event, EventKind
@@ -91,14 +91,13 @@ def _flaw(
         sqlite.check(file, deadline=deadline, sign_of_life=sign_of_life)
     except DatabaseDamaged as error:
         return error
-    except Unreadable as error:
-        if error.errno != errno.EIO:
+    except BackupError as error:
+        cause = error.__cause__
+        if not (isinstance(cause, OSError) and cause.errno == errno.EIO):
             raise
         # So a disk says that it has lost what was written. Somebody is to be told; and should it
         # have been the cable, the backup is there still, and good again when it is read.
-        return DatabaseDamaged(
-            "%(path)s is damaged: %(reason)s.", path=file, reason=error.values["reason"]
-        )
+        return DatabaseDamaged("%(path)s is damaged: %(reason)s.", path=file, reason=cause.strerror)
     return None
 
 
@@ -110,7 +109,7 @@ def difference(
 ) -> Flaw | None:
     """How a backup's file differs from what was made: by its kind, its size, then its checksum.
 
-    Raises `Unreadable` where it cannot be read.
+    Raises `BackupError` where it cannot be read.
     """
     if flaw := _flaw_by_look(directory, backup.file_name, backup.size):
         return flaw
@@ -118,7 +117,7 @@ def difference(
     try:
         found = sqlite.fingerprint(file, deadline=deadline, sign_of_life=sign_of_life)
     except OSError as error:
-        raise Unreadable.of(file, error) from error
+        raise cannot_be_read(file, error) from error
     if found == backup.fingerprint:
         return None
     return DatabaseDamaged(
@@ -153,7 +152,7 @@ def _flaw_by_look(directory: BackupDirectory, name: str, size: int | None) -> Fl
         file = directory.file(name)
         if isinstance(error, FileNotFoundError) and directory.is_missing(name):
             return BackupMissing("The file %(path)s is missing.", path=file)
-        raise Unreadable.of(file, error) from error
+        raise cannot_be_read(file, error) from error
 
 
 def note_flaw(backup: Backup, flaw: Flaw) -> None:
