@@ -46,6 +46,10 @@ class BackupNotFound(BackupError):
     """The tenant has no such backup, or none that has a file."""
 
 
+class BackupMissing(BackupError):
+    """The file of a complete backup is certainly not there."""
+
+
 class BackupInProgress(BackupError):
     """Another process is working on this tenant's backups; try again later."""
 

@@ -1,12 +1,37 @@
 """Signals for the host project. The sender is always the model `Backup`.
 
-Receivers get `tenant` (a `Tenant`) and `backup` (a `Backup`; after `backup_deleted` its row is
-gone). They run when the tenant's lock is free again. One that raises is logged and breaks nothing.
+Receivers get `tenant` (a `Tenant`) and `backup` (a `Backup`). An exception in a receiver is logged
+and breaks nothing. No signal is sent inside a transaction of ours. All but `backup_started` are
+sent when the tenant's lock is free again, so that a receiver may ask for another backup.
 """
 
 from django.dispatch import Signal
 
+__all__ = [
+    "backup_completed",
+    "backup_deleted",
+    "backup_failed",
+    "backup_restored",
+    "backup_started",
+]
+
+backup_started = Signal()
+"""A backup has become `running`, and nothing is copied yet.
+
+The copy waits for the receivers, and the tenant's lock is held: keep them short, and ask for no
+other backup of this tenant. Every backup that has started ends in `backup_completed` or
+`backup_failed`, after a crash as soon as it is recovered; except the safety copy of a restore that
+is refused before anything is copied.
+"""
+
 backup_completed = Signal()
+"""A backup is complete: verified, with its final name."""
+
 backup_failed = Signal()
+"""A backup failed; `backup.reason` says why. One that could not even begin never started."""
+
 backup_deleted = Signal()
+"""A backup was deleted or pruned. Its file and its row are gone."""
+
 backup_restored = Signal()
+"""This backup is the tenant's database now."""

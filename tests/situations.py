@@ -26,6 +26,7 @@ def main(name: str) -> None:
     from example_project.business.models import InventoryItem
     from example_project.tenancy import tenant_context
     from tenant_backup import automation, backups, monitoring
+    from tenant_backup.exceptions import BackupError
     from tenant_backup.models import Automation, Backup, BackupSettings, Event, Trigger
     from tenant_backup.tenants import get_provider
 
@@ -50,7 +51,7 @@ def main(name: str) -> None:
         away = tenant.database.rename(tenant.database.with_name("away.sqlite3"))
         try:
             create(tenant)
-        except backups.BackupError as error:
+        except BackupError as error:
             if at:
                 date_back(error.backup, at)
         finally:

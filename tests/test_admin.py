@@ -527,7 +527,7 @@ class TestBackingUpNow:
         self, operator, add_tenant, monkeypatch
     ):
         tenant = add_tenant(journal_mode="delete")
-        monkeypatch.setattr(backups, "REQUEST_BUSY_TIMEOUT", 0.1)
+        monkeypatch.setattr(backups.requests, "REQUEST_BUSY_TIMEOUT", 0.1)
         with closing(sqlite3.connect(tenant.database, isolation_level=None)) as writer:
             writer.execute("BEGIN EXCLUSIVE")
             started = time.monotonic()
@@ -614,7 +614,7 @@ class TestBackingUpNow:
         def fail(*arguments, **options):
             raise BackupError("The disk is gone.")
 
-        monkeypatch.setattr(backups, "_prune", fail)
+        monkeypatch.setattr(backups.creation, "prune_under_lock", fail)
         response = act(operator, "backupsettings", "back_up_now", settings_of(tenant))
         assert texts(response, messages.WARNING) == [
             "Tenant acme: The backup is complete, but pruning failed: The disk is gone."

@@ -495,7 +495,7 @@ class TestMake:
         def time_out(*arguments, **options):
             raise TimeoutException
 
-        monkeypatch.setattr(backups, "copy_into", time_out)
+        monkeypatch.setattr(backups.creation, "copy_into", time_out)
         with pytest.raises(TimeoutException):
             automation.make(backup.pk)
         assert Backup.objects.get().status == Status.FAILED

@@ -12,6 +12,7 @@ from django.core.management import load_command_class
 from django.urls import reverse
 
 from tenant_backup import backups, sqlite
+from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, Event
 from tenant_backup.restore import manual
 from tests.conftest import Process, make_database, names_in
@@ -127,7 +128,7 @@ class TestUseCase:
         file = backups.directory_of(tenant).file(backup.file_name)
         file.rename(tmp_path / "elsewhere.sqlite3")
         file.symlink_to(tmp_path / "elsewhere.sqlite3")
-        with pytest.raises(backups.BackupError, match="cannot be read"):
+        with pytest.raises(BackupError, match="cannot be read"):
             backups.contents(tenant, backup)
 
 

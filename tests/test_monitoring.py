@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tenant_backup import automation, backups, monitoring
 from tenant_backup.exceptions import BackupError
+from tenant_backup.files import BackupDirectory
 from tenant_backup.models import (
     Alarm,
     Automation,
@@ -442,7 +443,7 @@ class TestMissing:
         made = [
             backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND)) for _ in range(2)
         ]
-        remove = backups.BackupDirectory.remove
+        remove = BackupDirectory.remove
         seen = []
 
         def look_then_remove(self, name):
@@ -450,7 +451,7 @@ class TestMissing:
             seen.extend(Backup.objects.being_deleted())
             remove(self, name)
 
-        monkeypatch.setattr(backups.BackupDirectory, "remove", look_then_remove)
+        monkeypatch.setattr(BackupDirectory, "remove", look_then_remove)
         backups.delete(tenant, made[0].backup)
         monitoring.notify()
         assert seen == [made[0].backup]

@@ -47,7 +47,7 @@ sqlite.fingerprint = die
 from tenant_backup.files import BackupDirectory
 BackupDirectory.publish = die
 """,
-    "in the middle of writing the companion": """
+    "in the middle of writing the checksum file": """
 from tenant_backup import files
 files.directory.checksum_line = die
 """,
@@ -92,7 +92,7 @@ def assert_in_line(host, root):
 
 class TestKilled:
     @pytest.mark.parametrize("moment", DEATHS)
-    def test_the_next_run_mends_the_row_and_succeeds(self, host, moment):
+    def test_the_next_run_recovers_the_row_and_succeeds(self, host, moment):
         root = host.add_tenant(rows=600, body=10_000)
         host.assert_killed(host.start(DEATHS[moment] + "command('runbackup', 'acme')"))
         assert_only_true_copies(root / "backups")
