@@ -32,17 +32,15 @@ def is_usable(tenant: Tenant) -> bool:
     if not holds_catalog(tenant):
         return True
     # A connection to a missing file would create it.
-    return tenant.database.exists() and _can_be_opened(tenant.database) and _can_be_written()
+    return tenant.database.exists() and _can_be_read(tenant.database) and _can_be_written()
 
 
-def _can_be_opened(database: Path) -> bool:
-    """Whether Django may connect to the database.
+def _can_be_read(database: Path) -> bool:
+    """Whether the catalog's own pages are sound, whatever the others are.
 
-    Where a killed process left a log and the database is damaged, a connection would destroy the
-    log. So the tables are first read in a way that changes nothing.
+    Read in a way that changes nothing: if a killed process left a log beside a damaged database,
+    a connection of Django's would destroy the log.
     """
-    if not sqlite.left_behind(resolved(database)):
-        return True
     try:
         with sqlite.snapshot(database, busy_timeout=0, only_look=True) as snapshot:
             snapshot.require_sound(TABLES)
@@ -54,32 +52,18 @@ def _can_be_opened(database: Path) -> bool:
 
 
 def _can_be_written() -> bool:
+    """Whether a row can be added. One is added, and taken back at once.
+
+    A new row also needs `sqlite_sequence` and the indexes, and only writing shows whether these
+    are sound. The transaction is rolled back, so no event stays.
+    """
+    if connections[conf.CATALOG_DATABASE].in_atomic_block:
+        return True
     try:
-        _require_sound_tables()
-        _require_rows_can_be_added()
+        with transaction.atomic(using=conf.CATALOG_DATABASE):
+            Event.objects.create(kind=EventKind.RESTORED)
+            transaction.set_rollback(True, using=conf.CATALOG_DATABASE)
     except DatabaseError as error:
         code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
         return code in (SQLITE_BUSY, SQLITE_LOCKED)
     return True
-
-
-def _require_sound_tables() -> None:
-    """Raise `DatabaseError` where the catalog's own pages are damaged, whatever the others are."""
-    with connections[conf.CATALOG_DATABASE].cursor() as cursor:
-        for table in TABLES:
-            cursor.execute(f"PRAGMA integrity_check('{table}')")
-            if (found := cursor.fetchall()) != [("ok",)]:
-                raise DatabaseError(str(found[0][0]))
-
-
-def _require_rows_can_be_added() -> None:
-    """Raise `DatabaseError` where no row can be added, by adding one and taking it back.
-
-    A new row also needs `sqlite_sequence` and the indexes; only writing shows that these are
-    sound. The transaction is rolled back, so no event stays.
-    """
-    if connections[conf.CATALOG_DATABASE].in_atomic_block:
-        return
-    with transaction.atomic(using=conf.CATALOG_DATABASE):
-        Event.objects.create(kind=EventKind.RESTORED)
-        transaction.set_rollback(True, using=conf.CATALOG_DATABASE)
