@@ -206,7 +206,7 @@ def test_what_only_the_project_can_check_is_left_to_the_checksum(tmp_path, needs
     sha256 = back_up(database, backup)
     result = restore(database, backup, sha256)
     assert result.returncode == 0, result.stderr
-    assert "Not checked beyond its checksum" in result.stdout
+    assert "Only the checksum was checked" in result.stdout
     assert sqlite.fingerprint(database).sha256 == sha256
 
 

@@ -38,7 +38,7 @@ from tenant_backup.backups.requests import (
 )
 from tenant_backup.backups.tables import Table, contents
 from tenant_backup.backups.usage import Space, database_bytes, space
-from tenant_backup.backups.verification import check_files, note_found, verify
+from tenant_backup.backups.verification import check_files, note_found, require_sound, verify
 from tenant_backup.catalog import require_no_transaction
 from tenant_backup.paths import without_paths
 
@@ -86,6 +86,7 @@ __all__ = [
     "request",
     "request_limits",
     "require_no_transaction",
+    "require_sound",
     "space",
     "sync",
     "take_back",

@@ -10,6 +10,7 @@ import errno
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from django.utils import timezone
 
@@ -18,9 +19,9 @@ from tenant_backup.backups.dates import note_future
 from tenant_backup.backups.directories import directory_of
 from tenant_backup.catalog import catalog_transaction
 from tenant_backup.exceptions import BackupError, BackupMissing, DatabaseDamaged, cannot_be_read
-from tenant_backup.files import BackupDirectory
+from tenant_backup.files import BackupDirectory, wrong_size
 from tenant_backup.models import Backup, Event, EventKind
-from tenant_backup.sqlite import SignOfLife
+from tenant_backup.sqlite import Fingerprint, SignOfLife
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text
 
@@ -64,7 +65,16 @@ def verify(
     """
     directory, now = directory_of(tenant), timezone.now()
     note_future(tenant.id)
-    if flaw := _flaw(directory, backup, deadline, sign_of_life):
+    flaw = _flaw_by_look(directory, backup.file_name, backup.size)
+    try:
+        if not flaw:
+            file = directory.file(backup.file_name)
+            require_sound(
+                file, backup.size, backup.sha256, deadline=deadline, sign_of_life=sign_of_life
+            )
+    except DatabaseDamaged as error:
+        flaw = error
+    if flaw:
         note_flaw(backup, flaw)
         return str(flaw)
     note_found(backup, EventKind.FOUND, verified_at=now, missing_at=None, damaged_at=None)
@@ -72,52 +82,68 @@ def verify(
     return ""
 
 
-def _flaw(
-    directory: BackupDirectory,
-    backup: Backup,
-    deadline: float | None,
-    sign_of_life: SignOfLife | None,
-) -> Flaw | None:
-    """What is wrong with a backup's file, once all of it was read."""
-    file = directory.file(backup.file_name)
+def require_sound(
+    file: Path,
+    size: int | None,
+    sha256: str | None,
+    *,
+    deadline: float | None = None,
+    sign_of_life: SignOfLife | None = None,
+) -> Fingerprint:
+    """Read all of a file: its size (in bytes) and checksum, as far as known, and its integrity.
+
+    Raises `DatabaseDamaged` if it is not as it was made or not a sound database, and `BackupError`
+    if it cannot be read.
+    """
     try:
-        if flaw := difference(directory, backup, deadline, sign_of_life):
-            return flaw
+        found = require_as_made(file, size, sha256, deadline=deadline, sign_of_life=sign_of_life)
         sqlite.check(file, deadline=deadline, sign_of_life=sign_of_life)
-    except DatabaseDamaged as error:
-        return error
     except BackupError as error:
         cause = error.__cause__
         if not (isinstance(cause, OSError) and cause.errno == errno.EIO):
             raise
-        # So a disk says that it has lost what was written. Somebody is to be told; and should it
-        # have been the cable, the backup is there still, and good again when it is read.
-        return DatabaseDamaged("%(path)s is damaged: %(reason)s.", path=file, reason=cause.strerror)
-    return None
+        # A disk reports in this way that it has lost data. Somebody must be notified; and if it was
+        # only the cable, the backup is still there, and good again when it is read.
+        raise DatabaseDamaged(
+            "%(path)s is damaged: %(reason)s.", path=file, reason=cause.strerror
+        ) from error
+    return found
 
 
-def difference(
-    directory: BackupDirectory,
-    backup: Backup,
+def require_as_made(
+    file: Path,
+    size: int | None,
+    sha256: str | None,
+    *,
     deadline: float | None = None,
     sign_of_life: SignOfLife | None = None,
-) -> Flaw | None:
-    """How a backup's file differs from what was made: by its kind, its size, then its checksum.
-
-    Raises `BackupError` where it cannot be read.
-    """
-    if flaw := _flaw_by_look(directory, backup.file_name, backup.size):
-        return flaw
-    file = directory.file(backup.file_name)
+) -> Fingerprint:
+    """Read a file and compare its size and checksum, as far as known; raises as `require_sound`."""
     try:
         found = sqlite.fingerprint(file, deadline=deadline, sign_of_life=sign_of_life)
     except OSError as error:
         raise cannot_be_read(file, error) from error
-    if found == backup.fingerprint:
-        return None
-    return DatabaseDamaged(
-        "%(path)s is damaged: its SHA-256 is not the one that it was made with.", path=file
-    )
+    if flaw := wrong_size(file, found.size, size):
+        raise flaw
+    if sha256 and found.sha256 != sha256:
+        raise DatabaseDamaged(
+            "%(path)s is damaged: its SHA-256 is not the one that it was made with.", path=file
+        )
+    return found
+
+
+def difference(directory: BackupDirectory, backup: Backup) -> Flaw | None:
+    """How a backup's file differs from what was made: by its kind, its size, then its checksum.
+
+    Raises `BackupError` if it cannot be read.
+    """
+    if flaw := _flaw_by_look(directory, backup.file_name, backup.size):
+        return flaw
+    try:
+        require_as_made(directory.file(backup.file_name), backup.size, backup.sha256)
+    except DatabaseDamaged as error:
+        return error
+    return None
 
 
 def flaws_by_look(tenant: Tenant, known: Sequence[tuple[int, str, int | None]]) -> dict[int, Flaw]:
