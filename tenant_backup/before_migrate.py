@@ -68,7 +68,7 @@ def back_up_before_migrate(
         try:
             # `migrate` speaks English, but what is stored is read by the tenant's people.
             with translation.override(settings.LANGUAGE_CODE):
-                made = backups.create(
+                result = backups.create(
                     tenant,
                     backups.BackupRequest(trigger=Trigger.MIGRATE, label=_label(plan)),
                     limits=backups.Limits(lock_wait=conf.BUSY_TIMEOUT),
@@ -76,7 +76,7 @@ def back_up_before_migrate(
         except BackupError as error:
             raise _not_started(using, str(error)) from error
         if verbosity:
-            output.write(f"Backed up {tenant.id!r} before its migration: {made.backup}\n")
+            output.write(f"Backed up {tenant.id!r} before its migration: {result.backup}\n")
 
 
 def _not_started(using: str, reason: str) -> CommandError:
