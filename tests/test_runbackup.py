@@ -92,7 +92,7 @@ def assert_in_line(host, root):
 
 class TestKilled:
     @pytest.mark.parametrize("moment", DEATHS)
-    def test_the_next_run_mends_the_row_and_succeeds(self, host, moment):
+    def test_the_next_run_recovers_the_row_and_succeeds(self, host, moment):
         root = host.add_tenant(rows=600, body=10_000)
         host.assert_killed(host.start(DEATHS[moment] + "command('runbackup', 'acme')"))
         assert_only_true_copies(root / "backups")

@@ -146,7 +146,7 @@ def test_a_provider_that_fails_stops_a_tenants_migration(acme, migrate):
     assert "django_content_type" not in tables(acme / "db.sqlite3")
 
 
-def test_a_provider_that_fails_does_not_stop_the_migration_that_may_mend_it(acme, migrate):
+def test_a_provider_that_fails_does_not_stop_the_migration_that_may_repair_it(acme, migrate):
     done = migrate(acme / "db.sqlite3", "sessions", "zero", before=FAILING_PROVIDER)
     assert done.returncode == 0, done.errors
     assert "No backup before the migration of 'default': The tenant provider failed" in done.output

@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 from django.db import connections
-from django.utils import timezone
 
 from tenant_backup.automation import queue
 from tenant_backup.automation.ticks import ensure_settings
@@ -25,15 +24,9 @@ def set_up_after_migrate(*, using: str, **kwargs: Any) -> None:
         return
     # Apps may be migrated one by one, so django-q2's table, or the host's, may still lack columns.
     # The next `migrate` makes up for it, and for the settings the tick, too.
-    try:
-        queue.set_up()
-    except Exception as error:  # noqa: BLE001 - whatever the database says of its table
-        _warn("set up automation", error)
-    try:
-        ensure_settings(timezone.now())
-    except Exception as error:  # noqa: BLE001 - whatever the host's own code raises
-        _warn("make settings", error)
-
-
-def _warn(doing: str, error: Exception) -> None:
-    logger.warning("Cannot %s yet: %s: %s", doing, type(error).__name__, error)
+    steps = {"set up automation": queue.set_up, "make settings": ensure_settings}
+    for doing, step in steps.items():
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - whatever the host's own code raises
+            logger.warning("Cannot %s yet: %s: %s", doing, type(error).__name__, error)

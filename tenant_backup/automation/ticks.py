@@ -65,7 +65,7 @@ def forget(now: datetime, *, failures: bool = True) -> None:
         queue.forget_failures(now - history.FAILURES_LAST, limit=history.BATCH)
 
 
-def ensure_settings(now: datetime) -> None:
+def ensure_settings(now: datetime | None = None) -> None:
     """Make the settings of new tenants, and note which tenants have disappeared."""
     listing = list_tenants()
     if not len(listing) and (known := BackupSettings.objects.count()):
@@ -75,7 +75,7 @@ def ensure_settings(now: datetime) -> None:
             known,
         )
     BackupSettings.objects.ensure(tenant.id for tenant in listing.tenants)
-    absence.note(listing.ids, now)
+    absence.note(listing.ids, now or timezone.now())
 
 
 def _ten_minutes(at: datetime | None) -> int | None:
