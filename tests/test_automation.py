@@ -5,6 +5,7 @@ import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
@@ -110,6 +111,15 @@ class TestSchedule:
         assert (schedule.repeats, schedule.minutes, schedule.cluster) == (-1, 1, "long")
         other.refresh_from_db()
         assert other.func == "x"
+
+    def test_to_ask_for_it_changes_nothing_and_to_repair_it_makes_none(self):
+        far = timezone.now() + timedelta(days=30)
+        Schedule.objects.update(next_run=far)
+        assert queue.is_scheduled()
+        assert Schedule.objects.get().next_run == far
+        Schedule.objects.all().delete()
+        queue.repair_schedule()
+        assert not queue.is_scheduled()
 
     def test_the_migration_of_another_database_makes_none(self):
         Schedule.objects.all().delete()
@@ -900,3 +910,10 @@ class TestNoBackupReachesAWorker:
         [answer] = [answer for answer in answers if "do not reach a worker" in answer.found]
         assert answer.is_well is False
         assert "automatebackups status" in answer.advice
+
+
+def test_one_file_alone_imports_django_q2():
+    package = Path(automation.__path__[0]).parent
+    importing = re.compile(r"^\s*(from|import) django_q\b", re.MULTILINE)
+    files = [path for path in package.rglob("*.py") if importing.search(path.read_text())]
+    assert files == [Path(queue.__file__)]

@@ -125,7 +125,7 @@ def test_while_the_catalog_waits_for_migrations_it_says_so_and_goes_on(host, acm
     host.query("DELETE FROM django_migrations WHERE app = 'tenant_backup' AND name LIKE '0001%'")
     done = migrate(acme / "db.sqlite3", "contenttypes", "--database", "acme")
     assert done.returncode == 0, done.errors
-    assert "Run first: manage.py migrate tenant_backup" in done.output
+    assert "Run this first: manage.py migrate tenant_backup" in done.output
     assert "django_content_type" in tables(acme / "db.sqlite3")
     assert not (acme / "backups").exists()
 

@@ -15,6 +15,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.db import connections, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from tenant_backup.conf import conf
@@ -73,7 +74,7 @@ def deadline() -> float | None:
 
 def is_scheduled() -> bool:
     """Whether there is a schedule that runs the tick."""
-    return bool(_schedules().exists())
+    return _schedules().exists()
 
 
 def set_up() -> None:
@@ -192,9 +193,10 @@ def cluster_settings(name: str | None) -> ClusterSettings | None:
     )
 
 
-def _schedules() -> Any:
+def _schedules() -> QuerySet[Any]:
     # repeats=0 is how django-q2 marks a schedule as exhausted.
-    return Schedule.objects.filter(name=SCHEDULE_NAME).exclude(repeats=0)
+    schedules: QuerySet[Any] = Schedule.objects.filter(name=SCHEDULE_NAME).exclude(repeats=0)
+    return schedules
 
 
 def _is_near(next_run: datetime | None, now: datetime) -> bool:

@@ -84,10 +84,9 @@ class AutomationStatus:
 
 
 def get_status(now: datetime | None = None) -> AutomationStatus:
-    """The status of automation.
+    """The status of automation now, or at the time `now`.
 
-    Before it looks it repairs the schedule, as no tick can do that for a schedule that does not
-    tick.
+    First it repairs the schedule: where that lies ahead, no tick comes that could do so.
     """
     now = now or timezone.now()
     queue.repair_schedule()
