@@ -23,6 +23,8 @@ NAMES = [
 
 def main(name: str) -> None:
     django.setup()
+    from django_q.models import Schedule
+
     from example_project.business.models import InventoryItem
     from example_project.tenancy import tenant_context
     from tenant_backup import automation, backups, monitoring
@@ -35,10 +37,9 @@ def main(name: str) -> None:
     kept = directory.path.with_name("kept")
     now = timezone.now()
 
-    def create(tenant, **order):
-        return backups.create(
-            tenant, backups.BackupRequest(**{"trigger": Trigger.AUTOMATIC, **order})
-        )
+    def create(tenant, **values):
+        request = backups.BackupRequest(**{"trigger": Trigger.AUTOMATIC, **values})
+        return backups.create(tenant, request)
 
     def date_back(backup, at):
         after = timedelta(seconds=2)
@@ -151,7 +152,7 @@ def main(name: str) -> None:
         "lost": lose,
         "paused": lambda: automation.pause("operator"),
         "stalled": lambda: Automation.objects.update(last_tick_at=now - timedelta(hours=30)),
-        "not_set_up": lambda: automation._schedules().delete(),
+        "not_set_up": lambda: Schedule.objects.all().delete(),
         "off": lambda: BackupSettings.objects.update(automatic=False),
         "queued": lambda: backups.request(acme, backups.BackupRequest(trigger=Trigger.MANUAL)),
         "running": lambda: running(0),

@@ -435,7 +435,7 @@ class TestNowAndThen:
         assert automation.verify(old[0].pk) == "nothing to do"
 
     def test_reading_is_a_sign_of_life(self, old, monkeypatch):
-        monkeypatch.setattr(automation, "SECONDS_BETWEEN_SIGNS", 0)
+        monkeypatch.setattr(automation.verification, "SECONDS_BETWEEN_SIGNS", 0)
         Automation.load()
         Automation.objects.update(last_tick_at=timezone.now() - timedelta(hours=1))
         assert automation.get_status().state is AutomationState.STALLED

@@ -235,7 +235,7 @@ class Faults:
             patch, BackupDirectory, "remove", before="remove", after=lambda: self.at("removed")
         )
         self._wrap(patch, backups, "_finalise", before="finalise")
-        self._wrap(patch, automation, "async_task", before="broker")
+        self._wrap(patch, automation.queue, "async_task", before="broker")
         # It judges every tenant with every tick, which is another test's affair.
         patch.setattr(monitoring, "notify", lambda *arguments, **options: True)
         patch.setattr(os, "fsync", lambda descriptor: self.at(next(self.syncs, "")))
@@ -653,7 +653,7 @@ class Year:
         again = {e.pk for e in may if (self.handed_over_again_at(e) or now) <= now}
         self.totals["handed over again"] += len(again)
         # A tick takes only few of them.
-        must = first | again if len(may) <= automation.FEW else first
+        must = first | again if len(may) <= automation.handover.FEW else first
         return must, first | {entry.pk for entry in may}
 
     def collect(self):

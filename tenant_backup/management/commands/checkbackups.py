@@ -13,14 +13,10 @@ from django.utils import timezone
 from tenant_backup import automation, monitoring
 from tenant_backup.automation import AutomationState
 from tenant_backup.exceptions import BackupError
-from tenant_backup.management.base import (
-    FAILED,
-    Report,
-    TenantCommand,
-    shown,
-    status_as_dict,
-    status_in_words,
-)
+from tenant_backup.management.automation_status import status_as_dict, status_in_words
+from tenant_backup.management.base import FAILED, TenantCommand
+from tenant_backup.management.report import Report
+from tenant_backup.management.terminal import shown
 from tenant_backup.models import Health
 from tenant_backup.tenants import Listing, Tenant
 

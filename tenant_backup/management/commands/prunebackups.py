@@ -7,7 +7,9 @@ from functools import partial
 from typing import Any
 
 from tenant_backup import backups
-from tenant_backup.management.base import Report, TenantCommand, shown, user
+from tenant_backup.management.base import TenantCommand
+from tenant_backup.management.report import Report
+from tenant_backup.management.terminal import shown, user
 from tenant_backup.models import Backup
 from tenant_backup.retention import Decision
 from tenant_backup.tenants import Tenant

@@ -12,17 +12,9 @@ from django.utils import timezone
 from tenant_backup import backups, restore
 from tenant_backup.exceptions import BackupError, BackupNotFound
 from tenant_backup.files import size_in_words
-from tenant_backup.management.base import (
-    FAILED,
-    INTERRUPTED,
-    USAGE_ERROR,
-    Report,
-    TenantCommand,
-    harmless,
-    progress_bar,
-    shown,
-    user,
-)
+from tenant_backup.management.base import FAILED, INTERRUPTED, USAGE_ERROR, TenantCommand
+from tenant_backup.management.report import Report
+from tenant_backup.management.terminal import harmless, progress_bar, shown, user
 from tenant_backup.models import Backup
 from tenant_backup.restore import Choice, Origin, Plan, Restored
 from tenant_backup.tenants import Tenant

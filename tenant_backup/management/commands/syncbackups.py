@@ -10,7 +10,9 @@ from django.core.management.base import CommandError
 
 from tenant_backup import backups
 from tenant_backup.exceptions import BackupError
-from tenant_backup.management.base import USAGE_ERROR, Report, TenantCommand, shown, user
+from tenant_backup.management.base import USAGE_ERROR, TenantCommand
+from tenant_backup.management.report import Report
+from tenant_backup.management.terminal import shown, user
 from tenant_backup.models import BackupSettings
 from tenant_backup.monitoring import absence
 from tenant_backup.tenants import Tenant

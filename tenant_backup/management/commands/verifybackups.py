@@ -8,7 +8,9 @@ from typing import Any
 
 from tenant_backup import backups
 from tenant_backup.exceptions import BackupError
-from tenant_backup.management.base import Report, TenantCommand, shown
+from tenant_backup.management.base import TenantCommand
+from tenant_backup.management.report import Report
+from tenant_backup.management.terminal import shown
 from tenant_backup.models import Backup
 from tenant_backup.tenants import Tenant
 
