@@ -118,20 +118,11 @@ def origin_of(choice: Choice, fingerprint: Fingerprint) -> tuple[Origin, str]:
         return Origin.OWN, ""
     owners: set[str] = set()
     if own_catalog.is_usable(choice.tenant):
-        owners = _owners_by_content(fingerprint)
+        owners = backups.owners_of(fingerprint)
     owners = owners or _owners_by_folder(choice.file.parent)
     if choice.tenant.id in owners:
         return Origin.OWN, ""
     return (Origin.OTHER, min(owners)) if owners else (Origin.UNKNOWN, "")
-
-
-def _owners_by_content(fingerprint: Fingerprint) -> set[str]:
-    """The tenants that have a backup with this content.
-
-    Adopted ones do not count: whoever put the file into the folder may not have known whose it is.
-    """
-    rows = Backup.objects.filter(sha256=fingerprint.sha256, size=fingerprint.size)
-    return set(rows.exclude(trigger=Trigger.ADOPTED).values_list("tenant_id", flat=True))
 
 
 def _owners_by_folder(folder: Path) -> set[str]:
