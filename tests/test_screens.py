@@ -138,7 +138,7 @@ def test_the_confirmation_and_the_form_with_errors(visit, assert_accessible, ten
         page.locator("table.backups").get_by_role("checkbox").nth(number).check()
     press(page.get_by_role("button", name="Delete selected"))
     assert page.locator("ul.chosen li").count() == 2
-    assert not page.locator(".headline.error").count()
+    assert not page.locator(".banner.error").count()
     assert_accessible(page)
 
 
@@ -149,7 +149,7 @@ def test_the_confirmation_that_warns(visit, assert_accessible, tenant):
     for box in page.locator("table.backups").get_by_role("checkbox").all():
         box.check()
     press(page.locator("#delete-selected button"))
-    sync_api.expect(page.locator(".headline.error")).to_be_visible()
+    sync_api.expect(page.locator(".banner.error")).to_be_visible()
     assert_accessible(page, ALL)
 
 
