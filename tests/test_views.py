@@ -676,7 +676,8 @@ class TestHelp:
     def test_says_what_is_in_no_backup_and_where_they_are(self, tenant, visit):
         text = text_of(visit().get(PAGE))
         assert (
-            "such as pictures and documents, are stored separately and are not in the backup" in text
+            "such as pictures and documents, are stored separately and are not in the backup"
+            in text
         )
         assert "Ask the operator where copies of those files are kept." in text
         assert "on the same server and disk as the data" in text

@@ -27,6 +27,6 @@ def history(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         "title": pgettext("of backups", "History"),
         "events": readable_events(page, reader_of(request, tenant)),
         "page": page,
-        "page_range": page.paginator.get_elided_page_range(page.number),
+        "page_range": list(page.paginator.get_elided_page_range(page.number)),
     }
     return render_page(request, tenant, "tenant_backup/history.html", context)

@@ -182,7 +182,7 @@ def _list(request: HttpRequest, tenant: Tenant, read: Reader, now: datetime) -> 
     lines = [_line(backup, read, going.get(backup.pk, ""), now) for backup in page]
     return {
         "page": page,
-        "page_range": page.paginator.get_elided_page_range(page.number),
+        "page_range": list(page.paginator.get_elided_page_range(page.number)),
         "lines": lines,
         "has_deletable": any(line.is_deletable for line in lines),
     }
@@ -220,6 +220,6 @@ def _history(tenant: Tenant, read: Reader) -> dict[str, Any]:
 
 def _help(tenant: Tenant, *, sees_paths: bool) -> dict[str, Any]:
     return {
-        "directory": backups.directory_of(tenant).path if sees_paths else None,
+        "directory": str(backups.directory_of(tenant).path) if sees_paths else None,
         "not_included": conf.OPERATOR.get("NOT_INCLUDED", ""),
     }
