@@ -748,6 +748,26 @@ class TestWhenNextAndAutomation:
         assert "Automation not set up." in text
         assert "python manage.py migrate or python manage.py automatebackups enable" in text
 
+    def test_no_sentence_ends_twice(self, tenant, visit, running_automation):
+        """A time may end with a full stop of its own: 2 a.m."""
+        early = timezone.now().replace(hour=2, minute=3) - timedelta(days=1)
+        settings = {"automatic": True, "next_run_at": early + timedelta(days=3)}
+        first = self.page(visit, **settings)
+        assert "The first automatic backup" in first
+        failed = row(error="Why.", created_at=early)
+        again = self.page(visit, **settings)
+        assert "The next automatic attempt" in again
+        failed.delete()
+        started = early - timedelta(days=1)
+        running = row(status=Status.RUNNING, started_at=started, created_at=started)
+        interrupted = self.page(visit)
+        assert "there has been no progress" in interrupted
+        running.delete()
+        automation.pause("the operator")
+        Automation.objects.update(paused_at=early)
+        for text in (first, again, interrupted, self.page(visit)):
+            assert not re.search(r"[ap]\.m\.\.", text)
+
 
 class TestHeadline:
     """The one answer at the top, in the words of each kind."""
@@ -766,7 +786,9 @@ class TestHeadline:
         assert self.answer(visit) == "The last attempt to make a backup failed."
         text = text_of(visit().get(PAGE))
         assert "The disk is full. Your older backups are not affected." in text
-        assert re.search(r"The next automatic attempt is (today|tomorrow) at ", text)
+        assert re.search(
+            r"The next automatic attempt \((today|tomorrow) at .*\) is already scheduled", text
+        )
 
     def test_failed_first_of_all(self, tenant, visit):
         row(error="The disk is full.")

@@ -1,5 +1,5 @@
 // While a backup is queued or running: move the progress bar. At the end say how it ended and reload
-// the page. Without this script the page works, too, with its link "Look again".
+// the page. Without this script the page works, too, with its link "Reload the page".
 "use strict";
 
 (function () {
