@@ -117,9 +117,9 @@ def at_once(project):
     project.TENANT_BACKUP = project.TENANT_BACKUP | {"INLINE_MAX_BYTES": 0}
 
 
-def make(tenant, **order):
+def make(tenant, **fields):
     return backups.create(
-        tenant, backups.BackupRequest(**({"trigger": Trigger.COMMAND} | order))
+        tenant, backups.BackupRequest(**({"trigger": Trigger.COMMAND} | fields))
     ).backup
 
 
@@ -1175,7 +1175,7 @@ class TestCreate:
         visit().post(f"{PAGE}/create")
         assert seen == [(5, 0), (2, 0)]
 
-    def test_while_somebody_is_at_work_it_says_so_and_makes_no_second(
+    def test_while_the_tenant_is_locked_it_says_so_and_makes_no_second(
         self, tenant, directory, visit
     ):
         directory.make()
@@ -1185,7 +1185,7 @@ class TestCreate:
         assert "is being made right now, so no second one was started" in said(answer)
         assert not Backup.objects.exists()
 
-    def test_a_row_that_a_crash_left_running_is_in_nobodys_way(self, tenant, visit):
+    def test_a_row_that_a_crash_left_running_blocks_nothing(self, tenant, visit):
         stale = row(
             status=Status.RUNNING,
             file_name="acme-20260101T000000Z.sqlite3",
@@ -1467,7 +1467,7 @@ class TestDelete:
         assert Backup.objects.get() == kept
         assert Event.objects.get(kind="deleted").actor == "ada"
 
-    def test_while_somebody_is_at_work_it_says_so_once(self, tenant, directory, visit, settings):
+    def test_while_the_tenant_is_locked_it_says_so_once(self, tenant, directory, visit, settings):
         settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "BUSY_TIMEOUT": 0.1}
         ids = [make(tenant).pk for _ in range(3)]
         with lock.hold(directory, wait=0):
