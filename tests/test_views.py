@@ -856,7 +856,7 @@ class TestHeadline:
             tenant_id="acme", defaults={"automatic": True, "next_run_at": past}
         )
         text = text_of(visit().get(PAGE))
-        assert "The next attempt comes" not in text
+        assert "The next automatic attempt" not in text
         assert "now: it is due" in text
 
     def test_what_is_of_a_time_to_come_is_not_the_last_good_one(self, tenant, visit):
