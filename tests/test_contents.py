@@ -170,7 +170,7 @@ class TestPage:
         backup = make(tenant)
         tenant.database.unlink()
         text = text_of(visit().get(address(backup)))
-        assert "Today's database is gone, or cannot be read." in text
+        assert "The current database is missing or cannot be read." in text
         assert "credits 100 -" in text
 
     def test_a_file_that_is_gone_is_said_on_the_page(self, tenant, visit):
