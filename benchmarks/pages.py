@@ -26,7 +26,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import django
 
 PAGE = "/settings/admin/backup"
-FLEET = "/admin/tenant_backup/backupsettings/"
+ALL_TENANTS = "/admin/tenant_backup/backupsettings/"
 
 
 def main() -> None:
@@ -54,15 +54,15 @@ def measure(backups: int, tenants: int, requests: int) -> None:
     call_command("setup_example", scale=0.02, stdout=io.StringIO())
     with served() as server:
         page = server.visit("anna", "acme.localhost", PAGE)
-        fleet = server.visit("operator", "localhost", FLEET)
+        listed = server.visit("operator", "localhost", ALL_TENANTS)
         make_backups(5)
         few = server.report("page, 5 backups", page, requests)
         make_backups(backups)
         server.report(f"page, {backups} backups", page, requests, few)
-        few = server.report("list, 3 tenants", fleet, requests)
+        few = server.report("list, 3 tenants", listed, requests)
         make_tenants(tenants)
         name = f"list, {tenants} tenants with 20 backups each"
-        server.report(name, fleet, requests, few)
+        server.report(name, listed, requests, few)
 
 
 @dataclass
