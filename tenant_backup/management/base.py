@@ -230,8 +230,12 @@ class TenantCommand(CatalogCommand):
         listed = set()
         with self.asking_provider(as_json=as_json):
             for tenant_id in tenant_ids:
-                with suppress(TenantNotFound):
+                try:
                     listed.add(get_tenant(tenant_id).id)
+                except InvalidTenant:
+                    listed.add(tenant_id)
+                except TenantNotFound:
+                    pass
         return listed
 
     @contextmanager
