@@ -70,39 +70,44 @@ GARBAGE = [
     Lookalike(),
 ]
 
+
+def acme(**changes):
+    return replace(ACME, **changes)
+
+
 INVALID = [
-    (replace(ACME, id=""), "The tenant id '' must be text of 1 to 255 characters."),
-    (replace(ACME, id="x" * 256), f"The tenant id {'x' * 256!r} must be text of 1 to 255 char"),
-    (replace(ACME, id=7), "The tenant id 7 must be text of 1 to 255 characters."),
-    (replace(ACME, id=None), "The tenant id None must be text of 1 to 255 characters."),
-    (replace(ACME, id=lazystr("acme")), "must be text of 1 to 255 characters."),
-    (replace(ACME, id="acme\udcff"), "The tenant id 'acme\\udcff' is no valid text."),
-    (replace(ACME, id="ac\0me"), "The tenant id 'ac\\x00me' is no valid text."),
+    (acme(id=""), "The tenant id '' must be text of 1 to 255 characters."),
+    (acme(id="x" * 256), f"The tenant id {'x' * 256!r} must be text of 1 to 255 char"),
+    (acme(id=7), "The tenant id 7 must be text of 1 to 255 characters."),
+    (acme(id=None), "The tenant id None must be text of 1 to 255 characters."),
+    (acme(id=lazystr("acme")), "must be text of 1 to 255 characters."),
+    (acme(id="acme\udcff"), "The tenant id 'acme\\udcff' is no valid text."),
+    (acme(id="ac\0me"), "The tenant id 'ac\\x00me' is no valid text."),
     (
-        replace(ACME, root=Path("srv/acme")),
+        acme(root=Path("srv/acme")),
         "The root of tenant 'acme' must be an absolute Path, not PosixPath('srv/acme').",
     ),
     (
-        replace(ACME, root="/srv/acme"),
+        acme(root="/srv/acme"),
         "The root of tenant 'acme' must be an absolute Path, not '/srv/acme'.",
     ),
-    (replace(ACME, root=None), "The root of tenant 'acme' must be an absolute Path, not None."),
+    (acme(root=None), "The root of tenant 'acme' must be an absolute Path, not None."),
     (
-        replace(ACME, root=PurePosixPath("/srv")),
+        acme(root=PurePosixPath("/srv")),
         "The root of tenant 'acme' must be an absolute Path, not PurePosixPath('/srv').",
     ),
-    (replace(ACME, root=Path("/srv/\0")), "The root of tenant 'acme' must be an absolute Path"),
+    (acme(root=Path("/srv/\0")), "The root of tenant 'acme' must be an absolute Path"),
     (
-        replace(ACME, database=Path("db.sqlite3")),
+        acme(database=Path("db.sqlite3")),
         "The database of tenant 'acme' must be an absolute Path, not PosixPath('db.sqlite3').",
     ),
     (
-        replace(ACME, database=Path("/srv/\0")),
+        acme(database=Path("/srv/\0")),
         "The database of tenant 'acme' must be an absolute Path, not PosixPath('/srv/\\x00').",
     ),
     *(
         (
-            replace(ACME, time_zone=zone),
+            acme(time_zone=zone),
             f"The time zone {zone!r} of tenant 'acme' is not known.",
         )
         for zone in ("Mars/Base", "America", "../etc/passwd", "/etc/localtime", "\0", 5, ["UTC"])
@@ -113,7 +118,7 @@ INVALID = [
 class Host(TenantProvider):
     """A host whose code may return anything."""
 
-    given: list = []
+    given: list[object] = []
 
     def all_tenants(self):
         yield from self.given
