@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from django.http import HttpRequest
 from django.utils.connection import ConnectionDoesNotExist
@@ -14,13 +14,18 @@ from tenant_backup.conf import conf
 from tenant_backup.tenants.databases import is_same_file, sqlite_file
 from tenant_backup.tenants.tenant import Tenant
 
-if TYPE_CHECKING:
-    from tenant_backup.tenants.provider import TenantProvider
-
 logger = logging.getLogger("tenant_backup")
 
 
-def is_operator_by_default(provider: TenantProvider, request: HttpRequest) -> bool:
+class Provider(Protocol):
+    """What is asked of a tenant provider here."""
+
+    def all_tenants(self) -> Iterable[Tenant]: ...
+
+    def tenant_for_request(self, request: HttpRequest) -> Tenant: ...
+
+
+def is_operator_by_default(provider: Provider, request: HttpRequest) -> bool:
     return has_operator_permissions(request) and not _is_user_of_tenant(provider, request)
 
 
@@ -35,7 +40,7 @@ def has_operator_permissions(request: HttpRequest) -> bool:
     return bool(getattr(user, "is_staff", False) and user.has_module_perms("tenant_backup"))
 
 
-def _is_user_of_tenant(provider: TenantProvider, request: HttpRequest) -> bool:
+def _is_user_of_tenant(provider: Provider, request: HttpRequest) -> bool:
     """Whether the user was loaded from a tenant's database, or from an unknown one.
 
     Such a user is a superuser of that tenant only, even if the tenant is invalid. Users from the
@@ -67,7 +72,7 @@ def _is_user_of_tenant(provider: TenantProvider, request: HttpRequest) -> bool:
         return True
 
 
-def tenant_of_database(provider: TenantProvider, database: Path) -> Tenant | None:
+def tenant_of_database(provider: Provider, database: Path) -> Tenant | None:
     """The tenant whose database is this file, as the provider gives it: it may be invalid."""
     # The host's class need not be a subclass of ours, so it may lack this method.
     ask = getattr(provider, "tenant_of", None)
