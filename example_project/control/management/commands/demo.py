@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from example_project.control import data
 from example_project.control.management.commands.setup_example import PASSWORD, positive
 from example_project.control.models import Customer, Membership
 from example_project.tenancy import DOMAIN
@@ -46,6 +47,7 @@ class Command(BaseCommand):
         if not no_serve:
             check_port(port)
         try:
+            self.begin_anew_if_needed()
             self.step("Prepare the control database", "migrate", verbosity=0)
             self.step("Make three tenants and their data", "setup_example", scale=scale)
             self.step("Back up every tenant", "runbackup")
@@ -55,6 +57,17 @@ class Command(BaseCommand):
                 self.serve(port)
         except KeyboardInterrupt:
             raise CommandError("Interrupted. Run it again to go on.", returncode=130) from None
+
+    def begin_anew_if_needed(self) -> None:
+        try:
+            if data.is_of_another_version():
+                aside = data.put_aside(settings.DATA)
+                self.stdout.write(
+                    f"The data in {settings.DATA} were made by another version of this project: "
+                    f"they are in {aside} now, and the demo begins anew."
+                )
+        except (DatabaseError, OSError) as error:
+            raise CommandError(f"The demo cannot use {settings.DATA}: {error}") from error
 
     def step(self, heading: str, command: str, **options: Any) -> None:
         self.heading(f"{heading}: manage.py {command}")
