@@ -84,7 +84,7 @@ class VerdictFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [
             ("attention", _("needs attention")),
-            ("listed", _("neither disappeared nor retired")),
+            ("listed", _("listed by the provider")),
             *((health.name.lower(), str(health.label)) for health in TONES),
         ]
 
