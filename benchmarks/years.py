@@ -1,8 +1,8 @@
 """What years of hourly backups leave behind: rows, bytes, and slower queries.
 
-It writes the catalog of a host whose history was never pruned, row by row in SQL, without making any
-backup. Then it requests the operator's list as an operator does, and lets ticks remove what is old.
-Run it from the top of the checkout: `python -m benchmarks.years`. It takes some minutes, and about
+It writes the catalog of a host whose history was never pruned, row by row in SQL, without making
+any backup. Then it requests the operator's list as an operator does, and lets ticks remove what is
+old. Run it from the top of the checkout: `python -m benchmarks.years`. It takes some minutes, and about
 3 GB of disk for every five years of 100 tenants.
 """
 
