@@ -2,7 +2,9 @@
 
 It writes the catalog of a host whose history was never pruned, row by row in SQL, without making
 any backup. Then it requests the operator's list as an operator does, and lets ticks remove what is
-old. Run it from the top of the checkout: `python -m benchmarks.years`. It takes some minutes, and about
+old.
+
+Run it from the top of the checkout: `python -m benchmarks.years`. It takes some minutes, and about
 3 GB of disk for every five years of 100 tenants.
 """
 

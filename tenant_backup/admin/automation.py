@@ -70,7 +70,8 @@ class AutomationAdmin(CatalogAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         context = switch_context(request, automation.get_status())
-        return super().changelist_view(request, {**context, **(extra_context or {})})
+        title = {"title": _("Automation")}
+        return super().changelist_view(request, {**context, **title, **(extra_context or {})})
 
     def get_urls(self) -> list[URLPattern]:
         view = require_POST(self.admin_site.admin_view(self.switch_view))
