@@ -79,8 +79,8 @@ class BackupSettingsAdmin(TenantActions):
                 "fields": ["keep_last", "keep_days", "keep_daily", "keep_weekly", "keep_monthly"],
                 "description": gettext_lazy(
                     "Manual, pinned and held backups, and those found on disk, are always kept and "
-                    "do not count towards the limits. Without a maximum number or a retention "
-                    "period, all backups are kept."
+                    "do not count towards the limits. Without any of these rules, all backups are "
+                    "kept."
                 ),
             },
         ),
