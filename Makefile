@@ -11,8 +11,8 @@ help:
 	@echo "make demo    set up the example project, back up its three tenants, serve their pages (PORT=$(PORT))"
 	@echo "make test    run the tests"
 	@echo "make torture  kill, fill, damage, attack; ends with a table of what was survived (some ten minutes)"
-	@echo "make check   lint, formatting, types, migrations"
-	@echo "make format  mend what the linter can mend"
+	@echo "make check   lint, formatting, types, the layers of imports, migrations"
+	@echo "make format  fix what the linter can fix"
 	@echo "make messages  bring the translations in line with the code, and say what is left to translate"
 	@echo "make screenshots  make the screenshots of the documentation (needs Chromium)"
 	@echo "make clean   remove the virtual environment and the example's data"
@@ -44,6 +44,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check --fail-level WARNING
 

@@ -6,7 +6,7 @@ import logging
 import shutil
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError
@@ -142,8 +142,12 @@ class TenantCommand(CatalogCommand):
         listed = set()
         with self.asking_provider(as_json=as_json):
             for tenant_id in tenant_ids:
-                with suppress(TenantNotFound):
+                try:
                     listed.add(get_tenant(tenant_id).id)
+                except InvalidTenant:
+                    listed.add(tenant_id)
+                except TenantNotFound:
+                    pass
         return listed
 
     @contextmanager
