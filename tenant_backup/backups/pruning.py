@@ -32,7 +32,7 @@ from tenant_backup.tenants import Tenant
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """Of a stored backup what retention asks for: a page shall not load thousands of whole rows."""
+    """What retention needs of a stored backup: a page must not load thousands of whole rows."""
 
     pk: int
     trigger: str
