@@ -371,7 +371,7 @@ class TestCreateFails:
         self.assert_failed(
             tenant,
             DatabaseDamaged,
-            f"{tenant.database} is no sound database, so the database itself",
+            f"{tenant.database} is not a sound database, so the database itself",
             left=[older.file_name, f"{older.file_name}.sha256"],
         )
 
@@ -817,7 +817,7 @@ class TestInsideATransaction:
 class TestPin:
     def test_only_a_complete_one(self, tenant):
         queued = backups.request(tenant, MANUAL)
-        with pytest.raises(BackupError, match="is not a good one"):
+        with pytest.raises(BackupError, match="so it cannot be pinned"):
             backups.pin(tenant, queued, pinned=True)
 
     def test_not_another_tenants(self, add_tenant, tenant):

@@ -126,7 +126,7 @@ class TestMark:
         def look(self, name):
             row = Backup.objects.get(pk=made[0].pk)
             seen.append((row.is_good, row.deleting_as, row.deleting_by, row.missing_at))
-            with pytest.raises(BackupError, match="is not a good one"):
+            with pytest.raises(BackupError, match="so it cannot be pinned"):
                 backups.pin(tenant, row, pinned=True)
             assert backups.check_files(tenant) == []
             remove(self, name)

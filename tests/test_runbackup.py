@@ -27,7 +27,7 @@ from tests.conftest import (
 )
 from tests.test_restorebackup import INTERRUPT
 
-INTERRUPTED = "Interrupted: the process that made this backup ended before it was finished."
+INTERRUPTED = "Interrupted: the process that made this backup ended before the backup was complete."
 
 # Where a process dies: the code that makes the real thing kill its own process right there.
 DEATHS = {

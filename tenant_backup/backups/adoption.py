@@ -41,7 +41,7 @@ def adopt_unknown(
     """Adopt the backups in the folder that the catalog does not know; the lock's holder calls it.
 
     What asked for a file is known from `requests`, by file name, or else from the folder's index.
-    Returns the new rows, and a sentence about each file that is no sound backup.
+    Returns the new rows, and a sentence about each file that was refused.
     """
     adopted, refused = [], []
     unknown = _unknown_files(tenant)
@@ -146,7 +146,7 @@ def _adopt(
     entry: Entry | None,
     request: BackupRequest | None,
 ) -> Backup:
-    """Make the row of a sound file: as was asked for, or as the index says, or as found on disk."""
+    """Make the row of a sound file: as requested, or as the index says, or as found on disk."""
     asked = request or _request_of(entry)
     hold = entry.hold if entry else None
     at = file.made_at

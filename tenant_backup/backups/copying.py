@@ -149,7 +149,7 @@ def copy_into(
             )
     except DatabaseDamaged as error:
         raise DatabaseDamaged(
-            "The copy of %(database)s is no sound database, so the database itself is probably "
+            "The copy of %(database)s is not a sound database, so the database itself is probably "
             "damaged. SQLite says: %(reason)s",
             database=snapshot.database,
             reason=error,

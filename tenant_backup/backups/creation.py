@@ -138,7 +138,7 @@ class _Job:
     limits: Limits
     progress: Progress | None
     is_click: bool
-    """Whether it is made for somebody who clicked; then there must still be room."""
+    """Whether somebody clicked for it; then the limits apply."""
 
     def run(self) -> BackupResult:
         require_no_transaction()
@@ -196,7 +196,7 @@ def _finish(work: TenantWork, backup: Backup) -> BackupResult:
         pruned = prune_under_lock(work, actor=backup.requested_by, just_made=backup)
         return BackupResult(backup, pruned, replaced=replaced)
     except Exception as error:
-        # Whatever it is, the backup is there, and nobody shall be told that it failed.
+        # Whatever went wrong, the backup is complete, so nobody must read that it failed.
         logger.exception("Pruning the backups of tenant %r failed.", work.tenant.id)
         text = gettext("The backup is complete, but pruning failed: %(reason)s")
         reason = text % {"reason": as_backup_error(error)}

@@ -1,4 +1,4 @@
-"""Deleting a backup because somebody wants to: its file, then its row."""
+"""Deleting a backup that somebody has chosen."""
 
 from __future__ import annotations
 

@@ -92,10 +92,10 @@ def remove_files(directory: BackupDirectory, backup: Backup) -> None:
 
 
 def delete_row(backup: Backup, deletion: Deletion) -> None:
-    """Delete the row of a backup that has no file: nobody needs the lock for that.
+    """Delete the row of a backup that has no file, which needs no lock.
 
-    So it does not count as a change of what the folder's index shows, either: to count without a
-    look at the index would hide that the catalog was set back.
+    This does not count as a change of what the folder's index shows: to count without a look at
+    the index would hide that the catalog was set back.
     """
     rows = Backup.objects.for_tenant(backup.tenant_id).filter(pk=backup.pk)
     deletable = rows.deletable().filter(file_name=backup.file_name)

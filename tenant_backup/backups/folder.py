@@ -2,7 +2,7 @@
 
 Each change of what the index shows adds 1 to the revision in the catalog, in the transaction of the
 change. The lock's holder compares it with the index's revision: before their own change, and at the
-end, when they write the index anew. An index with a higher revision than the catalog's means that
+end, when they write a new index. An index with a higher revision than the catalog's means that
 the catalog is of an earlier time, or lost: then the catalog learns what the folder knows.
 
 What is lost between a change and the writing of the index, by a kill or a full disk, is repaired by
@@ -109,7 +109,7 @@ class Folder:
             self.is_newer = False
 
     def describe(self) -> None:
-        """Write the index anew where its revision is not the catalog's."""
+        """Write a new index where its revision is not the catalog's."""
         if self.trouble or self.is_newer:
             return
         rows = Backup.objects.for_tenant(self.tenant_id).complete().filter(deleting_at=None)

@@ -142,7 +142,7 @@ def read(directory: BackupDirectory, tenant_id: str) -> Index | None:
 def write(
     directory: BackupDirectory, tenant_id: str, revision: int, rows: Iterable[Backup]
 ) -> None:
-    """Write the index anew, the rows in this order, as many as there is room for."""
+    """Write a new index: the rows in this order, as many as there is room for."""
     directory.replace(NAME, content_of(tenant_id, revision, rows))
 
 

@@ -1,7 +1,7 @@
 """The tenant's lock: whoever holds it is the only one at work on that tenant's backups.
 
 The holder begins by recovering what a crash has left and by learning from the folder's index, and
-ends by writing the index anew. The host's receivers are called when the lock is free again.
+ends by writing a new index. The host's receivers are called when the lock is free again.
 """
 
 from __future__ import annotations
@@ -54,10 +54,9 @@ class TenantWork:
         self.deleted.append(backup)
 
     def require_folder_known(self) -> None:
-        """Raise the `BackupError` that kept us from what the folder's index knows.
+        """Raise the `BackupError` that kept the catalog from learning from the folder's index.
 
-        It may say that somebody wants to keep a backup, so without it nothing is removed that
-        nobody named.
+        The index may say that a backup is pinned. So nothing is removed automatically without it.
         """
         if self.folder.trouble:
             raise self.folder.trouble
@@ -65,7 +64,7 @@ class TenantWork:
     def learn_from_folder(self) -> None:
         """Tell the catalog what the folder's index knows and it does not.
 
-        Whatever is wrong with the folder keeps nobody from a backup; but nothing is pruned then.
+        If that fails, a backup is made all the same, but nothing is pruned.
         """
         try:
             self.folder.tell_catalog()

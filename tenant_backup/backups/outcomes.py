@@ -16,7 +16,7 @@ from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text
 
 INTERRUPTED = gettext_noop(
-    "Interrupted: the process that made this backup ended before it was finished."
+    "Interrupted: the process that made this backup ended before the backup was complete."
 )
 
 
@@ -36,7 +36,7 @@ def fail(backup: Backup, reason: Text) -> None:
 
 
 def refuse(backup: Backup, reason: BackupError) -> None:
-    """Turn a queued backup that nobody can even begin into a failed one."""
+    """Turn a queued backup that cannot even begin into a failed one."""
     with _transition(backup):
         backup.refuse(reason)
         Event.record(EventKind.FAILED, backup, actor=backup.requested_by, detail=reason)

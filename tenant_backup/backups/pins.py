@@ -28,7 +28,8 @@ def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> Non
         rows = Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk)
         if not (rows.good() if pinned else rows).update(pinned=pinned):
             raise BackupError(
-                "Backup %(backup)s is not a good one, so it cannot be pinned.", backup=backup.pk
+                "Backup %(backup)s is missing, damaged or not complete, so it cannot be pinned.",
+                backup=backup.pk,
             )
         if not is_behind:
             folder.note_change(tenant.id)
@@ -40,10 +41,10 @@ def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> Non
 
 @contextmanager
 def _index_kept(tenant: Tenant) -> Iterator[bool]:
-    """Have the folder's index tell of a change of rows that does not wait for the tenant's lock.
+    """Keep the folder's index in line with a change of rows that does not wait for the lock.
 
-    Yields whether the catalog is behind the folder's index all the same. To count a change then
-    would hide that; and the index is written anew anyway once the catalog has learned from it.
+    Yields whether the catalog is behind the folder's index nevertheless. To count a change then
+    would hide that; and a new index is written anyway once the catalog has learned from it.
 
     Where the lock is free we hold it during the change. Where it is not, its holder writes the
     index: they compare the revisions after they have let the lock go, and we have counted our

@@ -28,7 +28,7 @@ from tenant_backup.texts import joined
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """Of a stored backup what retention asks for: a page shall not load thousands of whole rows."""
+    """What retention needs of a stored backup: a page must not load thousands of whole rows."""
 
     pk: int
     trigger: str

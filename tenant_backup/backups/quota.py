@@ -1,8 +1,8 @@
 """How much backups made by hand may take up, so that no tenant's clicks harm another tenant.
 
-Nothing automatic removes a backup that somebody made by hand. So a click leaves a part of the disk
-free, and there are limits to the number of such backups (`MAX_MANUAL`) and to the bytes of a tenant
-(`MAX_BYTES`). All of it is judged by the catalog and by `stat` alone.
+A backup that somebody made by hand is never removed automatically. So clicks must leave a part of
+the disk free, and there are limits to the number of such backups (`MAX_MANUAL`) and to the bytes of
+a tenant (`MAX_BYTES`). All this is judged by the catalog and by `stat` alone.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ WHAT_RETENTION_ASKS = (
     *("status", "size", "created_at", "trigger", "pinned", "hold_reason", "held_until"),
     *("missing_at", "damaged_at", "deleting_at", "future_at"),
 )
-"""Of a backup; the rest of thousands of rows is not loaded."""
+"""The fields of a backup; the rest of thousands of rows is not loaded."""
 
 LINES_APART = timedelta(minutes=1)
-"""At most one line of the history in so long a time says that somebody's click was refused."""
+"""Within this time, the history gets only one line that says that a person was refused."""
 
 HAS_FILE = Q(status=Status.COMPLETE, missing_at=None)
 

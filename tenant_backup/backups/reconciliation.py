@@ -29,7 +29,7 @@ class Synced:
     forgotten: list[Backup] = field(default_factory=list)
     """Those that were deleted before the catalog was set back."""
     refused: list[str] = field(default_factory=list)
-    """A sentence for each file that has a backup's name, and is no sound backup."""
+    """A sentence for each file that has a backup's name and is not adopted."""
 
 
 def sync(tenant: Tenant) -> Synced:

@@ -54,12 +54,12 @@ NO_LIMITS = Limits()
 
 
 def request_timeout() -> float:
-    """Seconds to wait for a lock while somebody waits in front of a browser."""
+    """Seconds that a web request waits for a lock."""
     return min(REQUEST_BUSY_TIMEOUT, conf.BUSY_TIMEOUT)
 
 
 def request_limits() -> Limits:
-    """The limits of a backup for which somebody waits in front of a browser."""
+    """The limits of a backup that a web request makes."""
     return Limits(busy_timeout=request_timeout())
 
 
