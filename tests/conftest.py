@@ -18,6 +18,8 @@ from uuid import uuid4
 
 import django
 import pytest
+from django.db import connection
+from django.test import TransactionTestCase
 
 from tenant_backup.tenants import Tenant
 from tests import postgres, temporary
@@ -406,6 +408,37 @@ def stop_cluster(cluster, how=signal.SIGKILL):
 def pytest_collection_modifyitems(items):
     """What takes longest comes first, so that no worker is left alone with it at the end."""
     items.sort(key=lambda item: item.path.name != "test_year.py")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """After a test with transactions put the fresh tables back, as a copy of the whole database.
+
+    To empty them and to make the permissions anew, as Django does, takes ten times as long.
+    """
+    with django_db_blocker.unblock():
+        connection.ensure_connection()
+    if connection.vendor != "sqlite":
+        yield
+        return
+    flush = TransactionTestCase._fixture_teardown
+
+    def give_up(status, *_):
+        if status not in (sqlite3.SQLITE_OK, sqlite3.SQLITE_DONE):
+            raise sqlite3.OperationalError("Somebody else reads or writes the tables.")
+
+    def put_back(test):
+        if set(test._databases_names(include_mirrors=False)) == {"default"}:
+            with suppress(sqlite3.OperationalError):
+                connection.ensure_connection()
+                fresh.backup(connection.connection, progress=give_up)
+                return
+        flush(test)
+
+    with closing(sqlite3.connect(":memory:")) as fresh, pytest.MonkeyPatch.context() as patch:
+        connection.connection.backup(fresh)
+        patch.setattr(TransactionTestCase, "_fixture_teardown", put_back)
+        yield
 
 
 @pytest.fixture(scope="session")
