@@ -22,7 +22,7 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 from tenant_backup.tenants import Tenant
-from tests import postgres, temporary
+from tests import postgres, temporary, warm
 from tests.tenancy import Tenants
 
 temporary.use_memory()
@@ -233,6 +233,8 @@ class Host:
     Its control database is a file there, or the one of this name on the PostgreSQL server.
     """
 
+    runner: warm.Runner | None = None
+
     def __init__(self, directory, database=None):
         self.directory = directory
         self.database = database
@@ -267,15 +269,26 @@ class Host:
         self.processes.append(process)
         return process
 
-    def run(self, *arguments, **environment):
-        """Run a management command to its end."""
+    def run(self, *arguments, answers="", **environment):
+        """Run a management command to its end, as a process of its own."""
+        arguments = list(map(str, arguments))
+        environment = self.environment | environment
+        if self.runner and self.runner.can_run(environment):
+            return self.runner.run(arguments, environment, answers)
         return subprocess.run(
-            [sys.executable, "-m", "django", *map(str, arguments)],
-            env=self.environment | environment,
+            [sys.executable, "-m", "django", *arguments],
+            env=environment,
+            input=answers,
             capture_output=True,
             text=True,
             timeout=120,
         )
+
+    def succeed(self, *commands):
+        """Run management commands to their end, one after another; none may fail."""
+        for command in commands:
+            done = self.run(*command.split())
+            assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
 
     def start_cluster(self, *options, before="", **environment):
         """Start a real `qcluster`, with all its children in a process group of its own.
@@ -442,7 +455,20 @@ def django_db_setup(django_db_setup, django_db_blocker):
 
 
 @pytest.fixture(scope="session")
-def migrated_catalog(tmp_path_factory):
+def runner(tmp_path_factory):
+    """What runs the commands of all hosts, unless each is to begin afresh."""
+    if "TEST_FRESH" in os.environ or sys.platform != "linux":
+        yield
+        return
+    runner = warm.Runner(Host(tmp_path_factory.mktemp("runner")).environment)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Host, "runner", runner)
+        yield runner
+    runner.end()
+
+
+@pytest.fixture(scope="session")
+def migrated_catalog(tmp_path_factory, runner):
     """A control database with all tables, to be copied: migrations take most of a second."""
     host = Host(tmp_path_factory.mktemp("catalog"))
     migrate(host)
@@ -450,7 +476,7 @@ def migrated_catalog(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def migrated_on_postgresql(tmp_path_factory):
+def migrated_on_postgresql(tmp_path_factory, runner):
     """The same on the PostgreSQL server: the name of a database, to be copied."""
     if not postgres.is_there():
         pytest.skip("There is no PostgreSQL server; `python -m tests.postgres` starts one.")

@@ -9,7 +9,6 @@ import shlex
 import shutil
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing, suppress
 
@@ -36,15 +35,8 @@ PUTTING = "Putting the backup in its place."
 CHECKING = "Checking the result."
 
 
-def restore(host, *arguments, answers="", **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "django", "restorebackup", *map(str, arguments)],
-        env=host.environment | environment,
-        input=answers,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def restore(host, *arguments, **options):
+    return host.run("restorebackup", *arguments, **options)
 
 
 def digest(connection):
