@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import django
+import hypothesis
 import pytest
 from django.db import connection
 from django.test import TransactionTestCase
@@ -26,6 +28,14 @@ from tests import postgres, temporary, warm
 from tests.tenancy import Tenants
 
 temporary.use_memory()
+# The same examples every time, however long each takes on a busy machine.
+hypothesis.settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("tests")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOBODY = 65534
@@ -335,7 +345,7 @@ class Host:
         """Of `query`: to connect takes PostgreSQL too long for every look."""
         return self.open.enter_context(postgres.connect(self.database))
 
-    def wait_for(self, sql, *parameters, seconds=60):
+    def wait_for(self, sql, *parameters, seconds=120):
         """Poll the control database, which no process of ours can wait on, for a first row."""
         give_up_at = time.monotonic() + seconds
         while not (rows := self.query(sql, *parameters)):
@@ -502,6 +512,14 @@ def new_database(template="template1"):
     finally:
         with postgres.connect() as server:
             server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def chance():
+    """Random numbers. A test that fails shows their seed, which TEST_SEED sets."""
+    seed = int(os.environ.get("TEST_SEED", random.randrange(10**6)))
+    print(f"TEST_SEED={seed}")
+    return random.Random(seed)
 
 
 @pytest.fixture

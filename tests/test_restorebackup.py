@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import json
 import os
-import random
 import shlex
 import shutil
 import sqlite3
@@ -1200,7 +1199,7 @@ SITUATIONS = [
 
 
 @pytest.mark.parametrize(("mode", "backup_mode", "stale", "page_size"), SITUATIONS)
-def test_killed_at_random_moments(host, mode, backup_mode, stale, page_size):
+def test_killed_at_random_moments(host, chance, mode, backup_mode, stale, page_size):
     """Half of the kills fall while the backup is put in its place, the others anywhere.
 
     Set TEST_RESTORE_KILLS=200 and TEST_RESTORE_MEGABYTES=50 for the full measure.
@@ -1263,7 +1262,7 @@ def test_killed_at_random_moments(host, mode, backup_mode, stale, page_size):
         process = start_again()
         moment(process, phase)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(random.random() * durations[phase])
+            process.wait(chance.random() * durations[phase])
         process.kill()
         output, _ = process.communicate()
         found = state(database)
