@@ -122,6 +122,7 @@ def main(folder: str | None = None) -> None:
                 page.context.close()
                 print(images / f"{name}.png")
         browser.close()
+        situations.end()
 
 
 def log_in(page: Page, user: str) -> None:

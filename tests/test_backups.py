@@ -95,7 +95,7 @@ class TestCreate:
             for _ in range(2):
                 with writer:
                     writer.execute("UPDATE credits SET body = zeroblob(20000)")
-            with sqlite.snapshot(tenant.database, busy_timeout=5) as snapshot:
+            with sqlite.snapshot(tenant.database, busy_timeout=30) as snapshot:
                 copy, log = snapshot.size, snapshot.wal_bytes
             assert log > 1_000_000
             for free, fits in ((copy + log - 1, False), (copy + log, True)):

@@ -38,7 +38,7 @@ def folder(request, tmp_path):
 
 
 def back_up(database, backup):
-    with sqlite.snapshot(database, busy_timeout=5) as snapshot:
+    with sqlite.snapshot(database, busy_timeout=30) as snapshot:
         backup.touch()
         with closing(sqlite.open_copy(backup)) as copy:
             snapshot.copy_to(copy)

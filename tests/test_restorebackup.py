@@ -4,12 +4,10 @@ import hashlib
 import itertools
 import json
 import os
-import random
 import shlex
 import shutil
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing, suppress
 
@@ -36,15 +34,8 @@ PUTTING = "Copying the backup into the database."
 CHECKING = "Checking the result."
 
 
-def restore(host, *arguments, answers="", **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "django", "restorebackup", *map(str, arguments)],
-        env=host.environment | environment,
-        input=answers,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def restore(host, *arguments, **options):
+    return host.run("restorebackup", *arguments, **options)
 
 
 def digest(connection):
@@ -1209,7 +1200,7 @@ SITUATIONS = [
 
 
 @pytest.mark.parametrize(("mode", "backup_mode", "stale", "page_size"), SITUATIONS)
-def test_killed_at_random_moments(host, mode, backup_mode, stale, page_size):
+def test_killed_at_random_moments(host, chance, mode, backup_mode, stale, page_size):
     """Half of the kills fall while the backup is put in its place, the others anywhere.
 
     Set TEST_RESTORE_KILLS=200 and TEST_RESTORE_MEGABYTES=50 for the full measure.
@@ -1272,7 +1263,7 @@ def test_killed_at_random_moments(host, mode, backup_mode, stale, page_size):
         process = start_again()
         moment(process, phase)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(random.random() * durations[phase])
+            process.wait(chance.random() * durations[phase])
         process.kill()
         output, _ = process.communicate()
         found = state(database)

@@ -3,7 +3,6 @@
 import json
 import os
 import pty
-import random
 import re
 import shutil
 import sqlite3
@@ -109,15 +108,19 @@ class TestKilled:
             assert (oldest["status"], oldest["error"]) == ("failed", INTERRUPTED)
         assert_in_line(host, root)
 
-    def test_at_random_moments(self, host):
+    def test_at_random_moments(self, host, chance):
         root = host.add_tenant(rows=1500, body=10_000)
+        process = host.start("print('begun', flush=True)\ncommand('runbackup')")
+        assert process.line() == "begun"
         started = time.monotonic()
-        assert host.run("runbackup").returncode == 0
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
         duration = time.monotonic() - started
-        for _ in range(12):
-            process = host.start("command('runbackup')")
+        for _ in range(8):
+            process = host.start("print('begun', flush=True)\ncommand('runbackup')")
+            assert process.line() == "begun"
             try:
-                process.wait(random.uniform(0.4, 1) * duration)
+                process.wait(chance.uniform(0.1, 1) * duration)
             except subprocess.TimeoutExpired:
                 process.kill()
             process.communicate()

@@ -33,6 +33,7 @@ def site(tmp_path_factory):
     with project.running("runserver", "--noreload", f"127.0.0.1:{port}") as server:
         wait_until_served(port, server)
         yield situations, port
+    situations.end()
 
 
 @pytest.fixture

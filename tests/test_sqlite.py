@@ -83,7 +83,7 @@ def start():
 def copy(database, target, **options):
     target.touch(exist_ok=False)
     with (
-        sqlite.snapshot(database, busy_timeout=5) as snapshot,
+        sqlite.snapshot(database, busy_timeout=30) as snapshot,
         closing(sqlite.open_copy(target)) as connection,
     ):
         snapshot.copy_to(connection, **options)
@@ -120,7 +120,7 @@ class TestWhatACopyHolds:
         target.touch()
         with (
             closing(sqlite3.connect(database)) as writer,
-            sqlite.snapshot(database, busy_timeout=5) as snapshot,
+            sqlite.snapshot(database, busy_timeout=30) as snapshot,
             closing(sqlite.open_copy(target)) as connection,
         ):
             with writer:
