@@ -261,7 +261,7 @@ INTERRUPT = """
 from tqdm import tqdm
 from tenant_backup import sqlite
 from django.core.management import execute_from_command_line
-sqlite.copying.CHUNK_BYTES = 4096
+sqlite.snapshots.CHUNK_BYTES = 4096
 def interrupt(*arguments): os.kill(os.getpid(), signal.SIGINT)
 %s = interrupt
 execute_from_command_line(["manage.py", *sys.argv[1:]])

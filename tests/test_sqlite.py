@@ -675,7 +675,7 @@ class TestFingerprint:
     @pytest.fixture
     def chunks(self, tmp_path, monkeypatch):
         """A file of five chunks, the last one short."""
-        monkeypatch.setattr(sqlite.fingerprints, "CHUNK_BYTES", 10)
+        monkeypatch.setattr(sqlite.checks, "CHUNK_BYTES", 10)
         (tmp_path / "file").write_bytes(b"x" * 45)
         return tmp_path / "file"
 

@@ -155,7 +155,7 @@ class TestPutBack:
 
     def test_what_interrupts_it_leaves_the_old_state(self, combination, monkeypatch):
         database, backup, mode = combination
-        monkeypatch.setattr(sqlite.copying, "CHUNK_BYTES", 16384)
+        monkeypatch.setattr(sqlite.snapshots, "CHUNK_BYTES", 16384)
         kill_a_writer(database)
         expected = 800 if mode == "wal" else 300
 
@@ -170,7 +170,7 @@ class TestPutBack:
 
     def test_it_is_durable_whatever_sqlite_was_built_with(self, combination, monkeypatch):
         database, backup, _ = combination
-        monkeypatch.setattr(sqlite.copying, "CHUNK_BYTES", 16384)
+        monkeypatch.setattr(sqlite.snapshots, "CHUNK_BYTES", 16384)
         with (
             sqlite.exclusive(database, busy_timeout=0) as live,
             closing(sqlite.open_backup(backup)) as source,

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tenant_backup.exceptions import BackupError, cannot_be_read
-from tenant_backup.files.reading import open_regular
+from tenant_backup.files.disk import open_regular
 
 MOST_BYTES = 1000
 """How many bytes of a checksum file are read. One that we wrote is shorter."""
@@ -33,7 +33,7 @@ def matches_checksum_file(file: Path, sha256: str) -> bool:
 def stated_sha256(file: Path) -> str | None:
     """The SHA-256 that a checksum file states for this file, whatever its name was then.
 
-    None where there is no checksum file. Raises `BackupError` where it cannot be read, or holds no
+    None if there is no checksum file. Raises `BackupError` if it cannot be read, or holds no
     checksum.
     """
     checksum_file = checksum_file_of(file)

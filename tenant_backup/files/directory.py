@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenant_backup.exceptions import BackupError, DatabaseDamaged, cannot_be_read
+from tenant_backup.exceptions import BackupError, DatabaseDamaged, NotWritable, cannot_be_read
 from tenant_backup.files.checksums import checksum_file_of, checksum_line, matches_checksum_file
-from tenant_backup.files.durability import link, sync, sync_folder
+from tenant_backup.files.disk import link, sync, sync_folder, writing
 from tenant_backup.files.folders import OwnedFolder
-from tenant_backup.files.refusals import not_taken, writing
-from tenant_backup.files.signs_of_life import sign_of_life_on
-from tenant_backup.files.sizes import wrong_size
 from tenant_backup.sqlite import Fingerprint, fingerprint
+
+SECONDS_BETWEEN = 15
+"""How often a partial's time is set during work that does not write to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +48,31 @@ class BackupDirectory(OwnedFolder):
 
         It sets the partial's time now and then, so that others see that somebody is at work.
         """
-        return sign_of_life_on(self.partial(name))
+        partial, seen_at = self.partial(name), time.monotonic()
+
+        def sign_of_life() -> None:
+            nonlocal seen_at
+            if time.monotonic() - seen_at >= SECONDS_BETWEEN:
+                seen_at = time.monotonic()
+                with suppress(OSError, NotImplementedError):
+                    os.utime(partial, follow_symlinks=False)
+
+        return sign_of_life
 
     def publish(self, name: str, sha256: str) -> None:
         """Give the verified partial its final name, durably and beside its checksum file.
 
-        Raises `NotWritable` where somebody took the final name since it was chosen: nothing is
-        ever overwritten.
+        Raises `NotWritable` if somebody took the final name since it was chosen: nothing is ever
+        overwritten.
         """
-        partial, final, checksum_file = (
-            self.partial(name),
-            self.file(name),
-            self.checksum_file(name),
-        )
+        partial, final, checksum_file = self.partial(name), self.file(name), self.checksum_file(name)
         with writing(partial):
             sync(partial)
         # The checksum file comes first, so that a full disk is noticed before anything has the
         # final name.
-        with not_taken(checksum_file):
+        with _not_taken(checksum_file):
             self.create_with(checksum_file, checksum_line(name, sha256))
-        with not_taken(final), writing(final), self.as_owner():
+        with _not_taken(final), writing(final), self.as_owner():
             link(partial, final)
         self.finish(name)
 
@@ -77,9 +84,9 @@ class BackupDirectory(OwnedFolder):
     def withdraw(self, name: str, sha256: str) -> None:
         """Remove what an attempt that did not publish has left behind."""
         self._remove(self.partial(name))
-        checksum_file = self.checksum_file(name)
         if not sha256:
             return
+        checksum_file = self.checksum_file(name)
         with writing(checksum_file):
             try:
                 content = checksum_file.read_bytes()
@@ -107,8 +114,8 @@ class BackupDirectory(OwnedFolder):
     def recognise(self, name: str) -> Fingerprint:
         """The fingerprint of a file that the catalog does not know.
 
-        Raises `DatabaseDamaged` where its checksum file says something else, and `BackupError`
-        where it cannot be read or is no regular file.
+        Raises `DatabaseDamaged` if its checksum file says something else, and `BackupError` if it
+        cannot be read or is no regular file.
         """
         file, checksum_file = self.file(name), self.checksum_file(name)
         self.open(name).close()
@@ -127,7 +134,7 @@ class BackupDirectory(OwnedFolder):
     def fingerprint_by_checksum_file(self, name: str) -> Fingerprint | None:
         """The fingerprint of the published file, or else of its partial.
 
-        None where the checksum file does not say the same.
+        None if the checksum file does not say the same.
         """
         try:
             file = self.file(name)
@@ -175,7 +182,7 @@ class BackupDirectory(OwnedFolder):
     def flaw(self, name: str, size: int | None) -> DatabaseDamaged | None:
         """What `stat` alone shows to be wrong with a published file that should have this size.
 
-        Raises `OSError` where it is missing or out of reach.
+        Raises `OSError` if it is missing or out of reach.
         """
         file = self.file(name)
         facts = file.lstat()
@@ -186,8 +193,32 @@ class BackupDirectory(OwnedFolder):
         return wrong_size(file, facts.st_size, size)
 
     def is_of_size(self, name: str, size: int) -> bool:
-        """Whether a regular file of this name and size is there, as far as we can see."""
+        """Whether we can see a regular file of this name and size."""
         try:
             return self.flaw(name, size) is None
         except (OSError, BackupError):
             return False
+
+
+def wrong_size(file: Path, found: int, expected: int | None) -> DatabaseDamaged | None:
+    """The error to raise if a backup's file does not have the size that it was made with."""
+    if expected is None or found == expected:
+        return None
+    return DatabaseDamaged(
+        "%(path)s is damaged: it has %(found)d bytes instead of %(expected)d.",
+        path=file,
+        found=found,
+        expected=expected,
+    )
+
+
+@contextmanager
+def _not_taken(path: Path) -> Iterator[None]:
+    """Turn `FileExistsError` into `NotWritable`."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise NotWritable(
+            "Somebody created %(path)s while the backup was being made. Nothing was overwritten.",
+            path=path,
+        ) from error

@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tenant_backup.exceptions import BackupError, NotEnoughSpace, NotWritable
-from tenant_backup.files.durability import sync_folder
+from tenant_backup.files.disk import (
+    O_BINARY,
+    SPACE_MARGIN,
+    nearest,
+    open_regular,
+    size_in_words,
+    sync_folder,
+    writing,
+)
 from tenant_backup.files.owners import acting_as, distrust_link, owner_for_root
-from tenant_backup.files.reading import O_BINARY, open_regular
-from tenant_backup.files.refusals import writing
-from tenant_backup.files.sizes import size_in_words
-from tenant_backup.files.space import SPACE_MARGIN, nearest, require_inodes
+from tenant_backup.sqlite import inode_shortage
 
 IGNORE_NAME = ".gitignore"
 
@@ -30,14 +35,14 @@ class OwnedFolder:
     root: Path
     name: str
     owners: tuple[Path, ...] = ()
-    """Whose owner gets what root makes: that of the first of these that is not root's."""
+    """What root makes belongs to the owner of the first of these that is not root's."""
 
     @property
     def path(self) -> Path:
         return self.root / self.name
 
     def file(self, name: str) -> Path:
-        """The path of the file of this name; raises `BackupError` where it would lie elsewhere."""
+        """The path of the file of this name; raises `BackupError` if it would lie elsewhere."""
         if name in {"", ".", ".."} or set(name) & set("/\\\0"):
             raise BackupError("%(name)r is not the name of a backup file.", name=name)
         return self.path / name
@@ -54,12 +59,12 @@ class OwnedFolder:
             return False
 
     def exists(self) -> bool:
-        """Whether the folder exists; raises `NotWritable` where that is out of reach."""
+        """Whether the folder exists; raises `NotWritable` if that cannot be seen."""
         with writing(self.path):
             return self.path.is_dir()
 
     def make(self, *, for_git_to_ignore: bool = True) -> None:
-        """Make the folder, for its owner only, where there is none.
+        """Make the folder, for its owner only, if there is none.
 
         The root is made, too, but nothing above it: that would hide a mistyped path. Some projects
         have their databases in a work tree, so a new folder tells git to ignore it.
@@ -89,7 +94,7 @@ class OwnedFolder:
             yield
 
     def require_writable(self) -> None:
-        """Raise `NotWritable` where the permissions do not let us make files in the folder."""
+        """Raise `NotWritable` if the permissions do not let us make files in the folder."""
         with writing(self.path):
             if not self._is_writable():
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -97,7 +102,7 @@ class OwnedFolder:
     def try_writing(self) -> Path:
         """Write a file without a name into the folder, and return where that was.
 
-        Where the folder does not exist, that is the folder above. It is not made, because an empty
+        If the folder does not exist, that is the folder above. It is not made, because an empty
         folder in place of one that is only out of reach would make all backups look gone. Raises
         `NotWritable` or `NotEnoughSpace`, as making a backup would.
         """
@@ -130,12 +135,13 @@ class OwnedFolder:
                 needed=size_in_words(needed + SPACE_MARGIN),
                 free=size_in_words(free),
             )
-        require_inodes(nearest(self.path))
+        if shortage := inode_shortage(nearest(self.path)):
+            raise NotEnoughSpace("%(shortage)s", shortage=shortage)
 
     def create(self, path: Path) -> int:
         """Create a file of the folder, for its owner only, and return its descriptor.
 
-        Raises `FileExistsError` where the name is taken.
+        Raises `FileExistsError` if the name is taken.
         """
         with writing(path):
             with self.as_owner():
@@ -151,11 +157,6 @@ class OwnedFolder:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-
-    def write(self, path: Path, content: bytes) -> None:
-        """Write a small new file of the folder, durably."""
-        self.create_with(path, content)
-        sync_folder(path.parent)
 
     def replace(self, name: str, content: bytes) -> None:
         """Write a small file of this name, new or in place of another: all of it or nothing.
@@ -179,18 +180,13 @@ class OwnedFolder:
         sync_folder(self.path)
 
     def open(self, name: str) -> BinaryIO:
-        """Open a file for reading; raises `BackupError` where it is missing or no regular file."""
+        """Open a file for reading; raises `BackupError` if it is missing or no regular file."""
         return open_regular(self.file(name))
-
-    def read(self, path: Path, *, most: int) -> bytes:
-        """The first bytes of a file of the folder; raises as `open` does."""
-        with self.open(path.name) as stream:
-            return stream.read(most)
 
     def discard(self, path: Path) -> None:
         """Remove a file that we made under this very name, or an empty folder."""
         with writing(path), self.as_owner():
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 path.rmdir()
             else:
                 path.unlink(missing_ok=True)

@@ -7,11 +7,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from tenant_backup.files.durability import NO_LINKS, link, sync_folder
+from tenant_backup.files.disk import NO_LINKS, O_BINARY, O_NOFOLLOW, link, sync_folder, writing
 from tenant_backup.files.folders import OwnedFolder
 from tenant_backup.files.owners import Ownership
-from tenant_backup.files.reading import O_BINARY, O_NOFOLLOW
-from tenant_backup.files.refusals import writing
 
 
 def take_in(folder: OwnedFolder, files: Iterable[Path]) -> None:

@@ -12,10 +12,10 @@ from tenant_backup import sqlite
 from tenant_backup.exceptions import DatabaseDamaged
 from tenant_backup.models import Backup
 from tenant_backup.restore import journal_mode, safety_copy
-from tenant_backup.restore.aside import Leftovers
-from tenant_backup.restore.disk import require_room
+from tenant_backup.restore.database import require_room
 from tenant_backup.restore.errors import explained
 from tenant_backup.restore.job import Job
+from tenant_backup.restore.leftovers import Leftovers
 from tenant_backup.restore.safety_copy import SafetyCopy
 from tenant_backup.restore.verification import WAIT_SECONDS
 from tenant_backup.sqlite import Exclusive, Facts

@@ -12,10 +12,10 @@ from tenant_backup import sqlite
 from tenant_backup.exceptions import BackupError, NotEnoughSpace, NotWritable
 from tenant_backup.files import BackupDirectory, Ownership, put_in_place, take_in
 from tenant_backup.restore import journal_mode
-from tenant_backup.restore.aside import Leftovers
-from tenant_backup.restore.disk import NOTHING_CHANGED, folder_of
+from tenant_backup.restore.database import NOTHING_CHANGED, folder_of
 from tenant_backup.restore.errors import explained
 from tenant_backup.restore.job import Job
+from tenant_backup.restore.leftovers import Leftovers
 from tenant_backup.texts import Text
 
 

@@ -11,7 +11,7 @@ from tenant_backup import sqlite
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, DatabaseDamaged
 from tenant_backup.models import Automation, Backup, BackupSettings, Event, EventKind
-from tenant_backup.restore.disk import resolved
+from tenant_backup.restore.database import resolved
 from tenant_backup.tenants import Tenant, sqlite_file
 
 TABLES = [model._meta.db_table for model in (Backup, BackupSettings, Automation, Event)]

@@ -17,9 +17,9 @@ from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, DatabaseLocked
 from tenant_backup.models import Backup, Event, EventKind, Status, Trigger
 from tenant_backup.restore import content, file, memory, own_catalog, safety_copy
-from tenant_backup.restore.aside import leftovers_kept
-from tenant_backup.restore.disk import resolved
+from tenant_backup.restore.database import resolved
 from tenant_backup.restore.job import Job, Say
+from tenant_backup.restore.leftovers import leftovers_kept
 from tenant_backup.restore.safety_copy import SafetyCopy
 from tenant_backup.restore.verification import WAIT_SECONDS, Plan, stamp
 from tenant_backup.signals import backup_restored

@@ -13,8 +13,8 @@ from tenant_backup.exceptions import BackupError, DatabaseDamaged
 from tenant_backup.files import BackupDirectory, Ownership, put_in_place
 from tenant_backup.models import Backup
 from tenant_backup.restore import manual
-from tenant_backup.restore.aside import Leftovers
 from tenant_backup.restore.job import Job
+from tenant_backup.restore.leftovers import Leftovers
 from tenant_backup.sqlite import Exclusive
 from tenant_backup.texts import Text
 

@@ -20,7 +20,7 @@ from tenant_backup.files import stated_sha256
 from tenant_backup.models import EventKind
 from tenant_backup.restore import journal_mode
 from tenant_backup.restore.choose import Choice, Origin, origin_of
-from tenant_backup.restore.disk import resolved
+from tenant_backup.restore.database import resolved
 from tenant_backup.restore.errors import explained
 from tenant_backup.sqlite import Fingerprint, User
 from tenant_backup.tenants import list_tenants, sqlite_file

@@ -6,16 +6,13 @@ has on it (POSIX: closing any descriptor of a file releases the process's locks 
 another process may write at the same time. `stat` is harmless.
 """
 
-from tenant_backup.sqlite.beside import companions, left_behind
-from tenant_backup.sqlite.checks import check
-from tenant_backup.sqlite.connections import open_backup, open_copy
-from tenant_backup.sqlite.copying import CHUNK_BYTES
-from tenant_backup.sqlite.deadlines import Progress, SignOfLife
+from tenant_backup.sqlite.checks import Fingerprint, check, fingerprint
+from tenant_backup.sqlite.deadlines import CHUNK_BYTES, Progress, SignOfLife
+from tenant_backup.sqlite.errors import inode_shortage
 from tenant_backup.sqlite.exclusive_use import Exclusive, exclusive
-from tenant_backup.sqlite.facts import Facts
-from tenant_backup.sqlite.fingerprints import Fingerprint, fingerprint
+from tenant_backup.sqlite.facts import Facts, companions, left_behind
+from tenant_backup.sqlite.opening import open_backup, open_copy
 from tenant_backup.sqlite.snapshots import Snapshot, look, require_openable, snapshot
-from tenant_backup.sqlite.space import inode_shortage
 from tenant_backup.sqlite.tables import contents
 from tenant_backup.sqlite.users import User, in_use, users_of
 

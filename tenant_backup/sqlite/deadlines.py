@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tenant_backup.exceptions import BackupError, DeadlineExceeded
-from tenant_backup.sqlite.connections import code_of
+from tenant_backup.sqlite.errors import code_of
 from tenant_backup.texts import Text
+
+CHUNK_BYTES = 4 * 1024 * 1024
+"""How many bytes are copied or read before the deadline is checked again. More is no faster."""
 
 CHECK_STEPS = 100_000
 """How many instructions SQLite's virtual machine runs before the deadline is checked again."""
@@ -32,7 +35,7 @@ def interruptible(
     connection: sqlite3.Connection,
     doing: Text,
     deadline: float | None,
-    sign_of_life: SignOfLife | None,
+    sign_of_life: SignOfLife | None = None,
 ) -> Iterator[None]:
     """Let the deadline or a signal end one long statement, with the right error.
 

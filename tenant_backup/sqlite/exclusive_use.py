@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from tenant_backup.exceptions import (
-    BackupError,
-    DatabaseDamaged,
-    DatabaseLocked,
-    NotEnoughSpace,
-)
-from tenant_backup.sqlite.checks import Inspection, check_in_words
-from tenant_backup.sqlite.comparison import first_difference
-from tenant_backup.sqlite.connections import code_of
-from tenant_backup.sqlite.copying import copy_pages
+from tenant_backup.exceptions import BackupError, DatabaseDamaged, DatabaseLocked, NotEnoughSpace
+from tenant_backup.sqlite.checks import Inspection, check_in_words, first_difference
 from tenant_backup.sqlite.deadlines import Progress
+from tenant_backup.sqlite.errors import code_of, refusal
 from tenant_backup.sqlite.facts import Facts, page_size_and_count
 from tenant_backup.sqlite.opening import opened, regular_file
-from tenant_backup.sqlite.refusals import refusal
-from tenant_backup.sqlite.snapshots import Snapshot, begin_snapshot, require_openable
+from tenant_backup.sqlite.snapshots import Snapshot, begin_snapshot, copy_pages, require_openable
 from tenant_backup.sqlite.users import in_use, users_of
 
 
@@ -36,29 +28,20 @@ class Exclusive:
     journal_mode: str
     """The journal mode in which the database is to be left."""
 
-    @property
-    def size(self) -> int:
-        """The size of a copy of what is in the database, in bytes."""
-        return self.facts.size
-
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """A snapshot of what the database holds now: see the function `snapshot`."""
         try:
-            yield begin_snapshot(self.database, self.connection, 0)
+            yield begin_snapshot(self.database, self.connection)
         finally:
             # Nothing was written, and a restore cannot begin inside a transaction.
             with suppress(sqlite3.Error):
                 self.connection.rollback()
 
-    def keep_journal_mode(self, mode: str) -> Exclusive:
-        """The same database, to be left in this journal mode."""
-        return replace(self, journal_mode=mode)
-
     def replace_with(self, backup: sqlite3.Connection, *, progress: Progress | None = None) -> None:
         """Put the backup into the database, in one transaction.
 
-        Whatever it raises, the database holds what it held before: `NotEnoughSpace` where the disk
+        Whatever it raises, the database holds what it held before: `NotEnoughSpace` if the disk
         becomes full, otherwise `BackupError`. Afterwards call `finalise`.
         """
         page_size, _pages = page_size_and_count(backup)
@@ -129,7 +112,7 @@ class Exclusive:
     def require_equal(self, backup: sqlite3.Connection) -> None:
         """Check that the database is sound and holds, table for table, what the backup holds.
 
-        Raises `DatabaseDamaged` where it does not, and `BackupError` where that cannot be checked.
+        Raises `DatabaseDamaged` if it does not, and `BackupError` if that cannot be checked.
         """
         with check_in_words(self.database):
             Inspection(self.connection, self.database).check_everything(full=True)
@@ -171,30 +154,31 @@ class Exclusive:
 
 
 @contextmanager
-def exclusive(database: Path, *, busy_timeout: float) -> Iterator[Exclusive]:
+def exclusive(
+    database: Path, *, busy_timeout: float, journal_mode: str | None = None
+) -> Iterator[Exclusive]:
     """Keep everybody else out of the database, for as long as the context lasts.
 
+    `journal_mode` is the one in which it is to be left; without it, the one that it has now.
     Waits at most `busy_timeout` seconds, then raises `DatabaseInUse`: in WAL mode for any other
     connection, in rollback mode for one that reads or writes. An idle one cannot be detected then;
     when it comes back it waits, and sees what the database holds by then. Raises `DatabaseDamaged`
-    where the file is empty or no SQLite database, and leaves alone what lies beside it. Otherwise
+    if the file is empty or no SQLite database, and leaves alone what lies beside it. Otherwise
     raises `BackupError`.
     """
     path = regular_file(database)
-    try:
-        require_openable(path, busy_timeout=busy_timeout)
-    except DatabaseLocked as error:
-        raise in_use(path, users_of(path)) from error
-    with opened(path, "rw", busy_timeout) as connection:
+    with ExitStack() as stack:
         try:
+            require_openable(path, busy_timeout=busy_timeout)
+            connection = stack.enter_context(opened(path, "rw", busy_timeout))
             facts = _lock_out_everybody(path, connection, busy_timeout)
         except DatabaseLocked as error:
             raise in_use(path, users_of(path)) from error
-        yield Exclusive(path, connection, facts, facts.journal_mode)
+        yield Exclusive(path, connection, facts, journal_mode or facts.journal_mode)
 
 
 def _lock_out_everybody(path: Path, connection: sqlite3.Connection, busy_timeout: float) -> Facts:
-    """Take the locks that `exclusive` holds, and return what is known of the database."""
+    """Take the locks that `exclusive` holds, and look at the database."""
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         # Read first: to begin with writing would turn an empty file into a database.

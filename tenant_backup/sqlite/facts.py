@@ -1,4 +1,4 @@
-"""What a look at a database tells, and what a restore needs of it."""
+"""What a look at a database tells: the files beside it, its size, and what a restore needs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenant_backup.exceptions import BackupError
-from tenant_backup.sqlite.beside import bytes_in, log_of
-from tenant_backup.sqlite.space import LOG_MARGIN
+
+LOG_MARGIN = 256 * 1024
+"""Bytes that a log takes beyond the pages in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Facts:
         return bytes_in(log_of(self.database))
 
     def require_fit(self, backup: sqlite3.Connection) -> None:
-        """Raise `BackupError` where the backup cannot be put into this database."""
+        """Raise `BackupError` if the backup cannot be put into this database."""
         theirs = backup.execute("PRAGMA encoding").fetchone()[0]
         if self.encoding != theirs:
             raise BackupError(
@@ -67,3 +68,32 @@ def page_size_and_count(connection: sqlite3.Connection) -> tuple[int, int]:
     (page_size,) = connection.execute("PRAGMA page_size").fetchone()
     (page_count,) = connection.execute("PRAGMA page_count").fetchone()
     return page_size, page_count
+
+
+def companions(database: Path) -> list[Path]:
+    """The files that SQLite may have beside the database, and that belong to it."""
+    return [database.with_name(database.name + end) for end in ("-wal", "-shm", "-journal")]
+
+
+def log_of(database: Path) -> Path:
+    return companions(database)[0]
+
+
+def journal_of(database: Path) -> Path:
+    return companions(database)[2]
+
+
+def bytes_in(path: Path) -> int:
+    """The size of a file by `stat`, in bytes; 0 if it is missing or out of reach."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def left_behind(database: Path) -> list[Path]:
+    """The log and the journal of the database, if they exist and are not empty.
+
+    They may hold changes that are not in the database itself.
+    """
+    return [path for path in (log_of(database), journal_of(database)) if bytes_in(path)]

@@ -9,13 +9,63 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tenant_backup.exceptions import BackupError
-from tenant_backup.sqlite.beside import left_behind, with_what_is_beside
-from tenant_backup.sqlite.connections import code_of, connect, connect_immutable
-from tenant_backup.sqlite.refusals import no_database, refusal
+from tenant_backup.sqlite.errors import code_of, no_database, refusal
+from tenant_backup.sqlite.facts import left_behind
+
+
+def connect_immutable(path: Path) -> sqlite3.Connection:
+    """Connect to a file that nobody writes to, so that SQLite ignores what lies beside it.
+
+    A copy of a database in WAL mode is itself marked as WAL. Opened in any other way, it would get
+    a `-wal` and a `-shm` beside it.
+    """
+    return _connect(path, "mode=ro&immutable=1", timeout=0)
+
+
+def open_backup(file: Path) -> sqlite3.Connection:
+    """Open a backup's file to read it, without leaving a trace. The caller closes the connection.
+
+    Raises `BackupError` if it cannot be opened.
+    """
+    try:
+        return connect_immutable(file)
+    except sqlite3.Error as error:
+        raise BackupError(
+            "The backup %(path)s cannot be opened: %(reason)s.", path=file, reason=error
+        ) from error
+
+
+def open_copy(target: Path) -> sqlite3.Connection:
+    """Open the empty file `target` to copy a snapshot into it. The caller closes the connection.
+
+    Raises `BackupError` if it cannot be opened.
+    """
+    try:
+        copy = _connect(target, "mode=rw", timeout=0)
+    except sqlite3.Error as error:
+        raise BackupError(
+            "The copy %(path)s cannot be opened: %(reason)s.", path=target, reason=error
+        ) from error
+    # Nobody else uses the copy, and after a crash it is thrown away. So it needs no journal, and
+    # the caller makes it durable at the end.
+    copy.execute("PRAGMA journal_mode = OFF")
+    copy.execute("PRAGMA synchronous = OFF")
+    return copy
+
+
+@contextmanager
+def opened(path: Path, mode: str, busy_timeout: float) -> Iterator[sqlite3.Connection]:
+    """Connect to the database in the mode `rw` or `ro`; neither creates a file."""
+    try:
+        connection = _connect(path, f"mode={mode}", busy_timeout)
+    except sqlite3.Error as error:
+        raise refusal(path, error, busy_timeout) from error
+    with closing(connection):
+        yield connection
 
 
 def regular_file(database: Path) -> Path:
-    """The database's file, links resolved; raises `BackupError` where there is none."""
+    """The database's file, links resolved; raises `BackupError` if there is none."""
     try:
         path = database.resolve(strict=True)
         mode = path.stat().st_mode
@@ -37,10 +87,10 @@ def regular_file(database: Path) -> Path:
 
 
 def require_header(path: Path) -> None:
-    """Raise `DatabaseDamaged` where opening the file would delete what lies beside it."""
+    """Raise `DatabaseDamaged` if opening the file would delete what lies beside it."""
     # SQLite takes a file of one byte for an empty one.
     if path.stat().st_size <= 1:
-        raise with_what_is_beside(no_database(path), path)
+        raise no_database(path)
     if not left_behind(path):
         return
     try:
@@ -50,15 +100,10 @@ def require_header(path: Path) -> None:
     except sqlite3.Error as error:
         # Any other error may come from somebody who is writing to it at this moment.
         if code_of(error) == sqlite3.SQLITE_NOTADB:
-            raise refusal(path, error, 0) from error
+            raise refusal(path, error) from error
 
 
-@contextmanager
-def opened(path: Path, mode: str, busy_timeout: float) -> Iterator[sqlite3.Connection]:
-    """Connect to the database in this mode for as long as the context lasts: see `connect`."""
-    try:
-        connection = connect(path, mode, timeout=busy_timeout)
-    except sqlite3.Error as error:
-        raise refusal(path, error, busy_timeout) from error
-    with closing(connection):
-        yield connection
+def _connect(path: Path, parameters: str, timeout: float) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?{parameters}", uri=True, timeout=timeout, isolation_level=None
+    )

@@ -15,14 +15,11 @@ from tenant_backup.exceptions import (
     UnfinishedWrite,
     cannot_be_read,
 )
-from tenant_backup.sqlite.beside import bytes_in, journal_of, log_of
 from tenant_backup.sqlite.checks import Inspection
-from tenant_backup.sqlite.connections import code_of, connect_immutable
-from tenant_backup.sqlite.copying import copy_pages
-from tenant_backup.sqlite.deadlines import Progress, require_time
-from tenant_backup.sqlite.facts import Facts, page_size_and_count
-from tenant_backup.sqlite.opening import opened, regular_file, require_header
-from tenant_backup.sqlite.refusals import no_database, refusal
+from tenant_backup.sqlite.deadlines import CHUNK_BYTES, Progress, require_time
+from tenant_backup.sqlite.errors import code_of, no_database, refusal
+from tenant_backup.sqlite.facts import Facts, bytes_in, journal_of, log_of, page_size_and_count
+from tenant_backup.sqlite.opening import connect_immutable, opened, regular_file, require_header
 from tenant_backup.sqlite.tables import rows_by_table
 from tenant_backup.texts import Text
 
@@ -41,7 +38,7 @@ class Snapshot(Facts):
         )
 
     def require_sound(self, tables: Iterable[str]) -> None:
-        """Raise `DatabaseDamaged` where one of these tables is not sound, or does not exist."""
+        """Raise `DatabaseDamaged` if one of these tables is not sound, or does not exist."""
         try:
             for table in tables:
                 Inspection(self.connection, self.database).check_table(table)
@@ -101,10 +98,10 @@ def snapshot(database: Path, *, busy_timeout: float, only_look: bool = False) ->
     """Hold a read transaction on the database, so that what is read stays as it is now.
 
     A write-ahead log that a killed process left stays as it is. With `only_look` a rollback journal
-    stays, too, and `UnfinishedWrite` is raised where it would have to be played back first. Waits
-    at most `busy_timeout` seconds for a locked database, then raises `DatabaseLocked`. Raises
-    `DatabaseDamaged` where the file is empty or no SQLite database, and `BackupError` where it is
-    missing or cannot be opened.
+    stays, too, and `UnfinishedWrite` is raised if it would have to be played back first. Waits at
+    most `busy_timeout` seconds for a locked database, then raises `DatabaseLocked`. Raises
+    `DatabaseDamaged` if the file is empty or no SQLite database, and `BackupError` if it is missing
+    or cannot be opened.
     """
     path = regular_file(database)
     require_header(path)
@@ -128,13 +125,13 @@ def look(database: Path, *, busy_timeout: float) -> Facts:
         path = regular_file(database)
         try:
             with closing(connect_immutable(path)) as connection:
-                return begin_snapshot(path, connection, 0).facts
+                return begin_snapshot(path, connection).facts
         except sqlite3.Error as error:
-            raise refusal(path, error, 0) from error
+            raise refusal(path, error) from error
 
 
 def require_openable(database: Path, *, busy_timeout: float) -> None:
-    """Raise `DatabaseDamaged` where SQLite, if it opened the database, would add to the damage.
+    """Raise `DatabaseDamaged` if SQLite would add to the damage by opening the database.
 
     SQLite deletes the log or journal of an empty file as soon as it reads it. In a file that is no
     database it writes the log into the file when the last connection is closed. A database that
@@ -147,7 +144,7 @@ def require_openable(database: Path, *, busy_timeout: float) -> None:
             begin_snapshot(path, connection, busy_timeout)
 
 
-def begin_snapshot(path: Path, connection: sqlite3.Connection, busy_timeout: float) -> Snapshot:
+def begin_snapshot(path: Path, connection: sqlite3.Connection, busy_timeout: float = 0) -> Snapshot:
     """Begin a read transaction on the connection; raises as `snapshot` does."""
     try:
         connection.execute("BEGIN")
@@ -163,3 +160,18 @@ def begin_snapshot(path: Path, connection: sqlite3.Connection, busy_timeout: flo
         # It was emptied just now, or is shorter than SQLite's header.
         raise no_database(path)
     return Snapshot(path, page_size, page_count, journal_mode, encoding, connection)
+
+
+def copy_pages(
+    source: sqlite3.Connection,
+    target: sqlite3.Connection,
+    *,
+    page_size: int,
+    after_chunk: Progress,
+) -> None:
+    """Copy all of the source into the target in chunks. What `after_chunk` raises ends the copy."""
+
+    def progress(_status: int, remaining: int, total: int) -> None:
+        after_chunk((total - remaining) * page_size, total * page_size)
+
+    source.backup(target, pages=max(1, CHUNK_BYTES // page_size), progress=progress)

@@ -7,8 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 from tenant_backup.exceptions import DeadlineExceeded, cannot_be_read
-from tenant_backup.sqlite.connections import code_of, connect_immutable, quoted
 from tenant_backup.sqlite.deadlines import interruptible, require_time
+from tenant_backup.sqlite.errors import code_of
+from tenant_backup.sqlite.opening import connect_immutable
 from tenant_backup.texts import Text
 
 
@@ -17,7 +18,7 @@ def contents(file: Path, *, deadline: float | None = None) -> dict[str, int | No
 
     None for a table that could not be counted: because the deadline, a time of `time.monotonic()`,
     was over, or because it needs a module that only the host's own connections have. Raises
-    `BackupError` where the file cannot be read.
+    `BackupError` if the file cannot be read.
     """
     try:
         with closing(connect_immutable(file)) as connection:
@@ -41,7 +42,7 @@ def rows_by_table(
         try:
             # SQLite counts a whole table in one step, so the time is checked before each.
             require_time(deadline, doing)
-            with interruptible(connection, doing, deadline, None):
+            with interruptible(connection, doing, deadline):
                 found = connection.execute(f"SELECT count(*) FROM {quoted(name)}")  # noqa: S608
                 numbers[name] = found.fetchone()[0]
         except DeadlineExceeded:
@@ -50,3 +51,8 @@ def rows_by_table(
             if code_of(error) != sqlite3.SQLITE_ERROR:
                 raise
     return numbers
+
+
+def quoted(name: str) -> str:
+    """A table's or column's name as SQL has it."""
+    return '"' + name.replace('"', '""') + '"'

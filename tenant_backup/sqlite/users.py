@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tenant_backup.exceptions import DatabaseInUse
-from tenant_backup.sqlite.beside import companions
+from tenant_backup.sqlite.facts import companions
 from tenant_backup.texts import Text
 
 COMMAND_LENGTH = 80
@@ -27,14 +27,10 @@ class User:
 def users_of(database: Path) -> list[User]:
     """The other processes that have the database open, as far as the system shows them.
 
-    An empty list proves nothing. It works on Linux only, shows our own processes only, or those of
-    everybody to root, and never those in another container. It helps to find what to stop.
+    An empty list proves nothing: this works on Linux only, and only root sees the processes of
+    other users; nobody sees those in another container. It helps to find what to stop.
     """
-    wanted = set()
-    for path in (database, *companions(database)):
-        with suppress(OSError):
-            facts = path.stat()
-            wanted.add((facts.st_dev, facts.st_ino))
+    wanted = set(_identities((database, *companions(database))))
     users = []
     for process in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
         if int(process.name) != os.getpid() and not wanted.isdisjoint(_open_files(process)):
@@ -63,12 +59,17 @@ def in_use(database: Path, users: list[User]) -> DatabaseInUse:
 
 
 def _open_files(process: Path) -> Iterator[tuple[int, int]]:
-    """Device and inode of each file that a process has open, as far as we may see them."""
+    """The files that a process has open, if we may see them."""
     with suppress(OSError):
-        for descriptor in (process / "fd").iterdir():
-            with suppress(OSError):
-                facts = descriptor.stat()
-                yield facts.st_dev, facts.st_ino
+        yield from _identities((process / "fd").iterdir())
+
+
+def _identities(paths: Iterable[Path]) -> Iterator[tuple[int, int]]:
+    """Device and inode of each of these files that we can reach."""
+    for path in paths:
+        with suppress(OSError):
+            facts = path.stat()
+            yield facts.st_dev, facts.st_ino
 
 
 def _command_line(process: Path) -> str:

@@ -1,7 +1,9 @@
-"""The disk that the database is on: its folder, and whether there is room for a restore."""
+"""The database that is restored: where it is, and the note of its journal mode."""
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from pathlib import Path
 
 from tenant_backup.exceptions import BackupError
@@ -59,3 +61,31 @@ def require_room(
     )
     with explained(sizes, NOTHING_CHANGED, advice):
         beside.require_space(log_bytes + copy_bytes)
+
+
+def noted(database: Path) -> str | None:
+    """The journal mode from before a restore that was killed; None where there is no such note.
+
+    The note counts only for the file it was written for: somebody may have replaced that since.
+    """
+    with suppress(BackupError, OSError):
+        content = folder_of(database).read(_note(database), most=100)
+        found = re.fullmatch(rb"(wal|delete) (\d{1,20})\n", content)
+        if found and int(found[2]) == database.stat().st_ino:
+            return found[1].decode()
+    return None
+
+
+def note(database: Path, mode: str) -> None:
+    forget(database)
+    folder_of(database).write(_note(database), f"{mode} {database.stat().st_ino}\n".encode())
+
+
+def forget(database: Path) -> None:
+    """Remove the note. One that cannot be removed does no harm: it names the right mode."""
+    with suppress(BackupError):
+        folder_of(database).discard(_note(database))
+
+
+def _note(database: Path) -> Path:
+    return database.with_name(f".{database.name}.journal-mode")
