@@ -7,10 +7,12 @@ a row with the status `failed`.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tenant_backup.texts import Text
+from tenant_backup.texts import Text, joined
 
 
 class BackupError(Text, Exception):
@@ -18,16 +20,33 @@ class BackupError(Text, Exception):
 
     A row or the history stores the text and its values, so that it can be read in any language.
 
-    `backup` is the failed row of the catalog that records it, where there is one.
+    `backup` is the failed row of the catalog that records it, if there is one.
     """
 
     backup: Any = None
 
 
 def cannot_be_read(path: Path, error: OSError | sqlite3.Error) -> BackupError:
-    """The error to raise where the operating system or SQLite refuses to read a file."""
+    """The error to raise if the operating system or SQLite refuses to read a file."""
     reason = error.strerror if isinstance(error, OSError) else error
     return BackupError("%(path)s cannot be read: %(reason)s.", path=path, reason=reason)
+
+
+@contextmanager
+def explained(*more: Text, interrupted: str = "") -> Iterator[None]:
+    """Add these sentences to a `BackupError`, or as a note to any other error.
+
+    `interrupted` is the note if it has to say more than they do.
+    """
+    try:
+        yield
+    except BackupError as error:
+        longer = type(error)("%(error)s %(more)s", error=error, more=joined(*more))
+        longer.backup = error.backup
+        raise longer from error
+    except BaseException as error:
+        error.add_note(interrupted or str(joined(*more)))
+        raise
 
 
 class TenantNotFound(BackupError):

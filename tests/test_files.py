@@ -782,7 +782,7 @@ def seconds(monkeypatch):
             return self.now
 
     seconds = Seconds()
-    monkeypatch.setattr(tenant_backup.files.signs_of_life, "time", seconds)
+    monkeypatch.setattr(tenant_backup.files.directory, "time", seconds)
     return seconds
 
 

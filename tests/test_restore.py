@@ -22,6 +22,11 @@ from tenant_backup.exceptions import (
 )
 from tenant_backup.files import BackupDirectory, Ownership
 from tenant_backup.models import Backup, Event, Status, Trigger
+from tenant_backup.restore.database import (
+    forget_journal_mode,
+    note_journal_mode,
+    noted_journal_mode,
+)
 from tenant_backup.signals import backup_completed, backup_restored
 from tests.conftest import (
     AS_ROOT,
@@ -225,7 +230,7 @@ class TestPerform:
         def end(*args, **kwargs):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(files, "put_in_place", end)
+        monkeypatch.setattr("tenant_backup.restore.file.put_in_place", end)
         with pytest.raises(KeyboardInterrupt):
             restore.perform(plan)
         assert not tenant.database.exists()
@@ -333,6 +338,29 @@ def test_a_file_name_gives_its_moment_back(tenant_id):
         assert files.made_at(tenant_id, name + ".sha256") is None
         assert files.made_at(tenant_id, "x" + name) is None
         assert files.made_at("another", name) is None
+
+
+def test_the_noted_journal_mode_is_never_lost_while_it_is_noted_again(tmp_path, monkeypatch):
+    database = tmp_path / "db"
+    database.touch()
+    note_journal_mode(database, "wal")
+
+    def end(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", end)
+    with pytest.raises(KeyboardInterrupt):
+        note_journal_mode(database, "wal")
+    assert noted_journal_mode(database) == "wal"
+    forget_journal_mode(database)
+    assert list(tmp_path.iterdir()) == [database]
+
+
+def test_a_link_to_a_folder_is_discarded_and_not_followed(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "db-wal").symlink_to(tmp_path / "folder")
+    BackupDirectory(tmp_path, ".").discard(tmp_path / "db-wal")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_where_there_are_no_links_files_are_moved(tmp_path, monkeypatch):

@@ -65,7 +65,8 @@ class BackupDirectory(OwnedFolder):
         Raises `NotWritable` if somebody took the final name since it was chosen: nothing is ever
         overwritten.
         """
-        partial, final, checksum_file = self.partial(name), self.file(name), self.checksum_file(name)
+        partial, final = self.partial(name), self.file(name)
+        checksum_file = self.checksum_file(name)
         with writing(partial):
             sync(partial)
         # The checksum file comes first, so that a full disk is noticed before anything has the

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from tenant_backup import backups, files
 from tenant_backup.exceptions import BackupError, BackupNotFound
-from tenant_backup.models import Backup, Status, Trigger
+from tenant_backup.models import Backup, BackupQuerySet, Status, Trigger
 from tenant_backup.restore import manual, own_catalog
 from tenant_backup.sqlite import Fingerprint
 from tenant_backup.tenants import Tenant, list_tenants
@@ -35,7 +35,7 @@ class Choice:
 
 
 class Origin(Enum):
-    """Whose backup a file is, as far as the catalog and the place of the file tell."""
+    """Whose backup a file is, by the catalog or by the folder that it lies in."""
 
     OWN = "own"
     OTHER = "other"
@@ -45,10 +45,9 @@ class Origin(Enum):
 def candidates(tenant: Tenant) -> list[Backup]:
     """The tenant's good backups, newest first; at the end those that are dated in the future.
 
-    Raises `BackupError` where the catalog lies in the tenant's database and is damaged.
+    Raises `BackupError` if the catalog lies in the tenant's database and is damaged.
     """
-    _prepare_catalog(tenant)
-    good, now = Backup.objects.for_tenant(tenant.id).good().newest_first(), timezone.now()
+    good, now = _good(tenant), timezone.now()
     return [*good.counted(now), *good.future(now)]
 
 
@@ -58,8 +57,7 @@ def newest(tenant: Tenant) -> Choice:
     A safety copy holds the state that somebody wanted to leave; and after a restore that was
     killed, it is the newest of all. Raises `BackupNotFound`, and `BackupError` as `candidates`.
     """
-    _prepare_catalog(tenant)
-    good, now = Backup.objects.for_tenant(tenant.id).good().newest_first(), timezone.now()
+    good, now = _good(tenant), timezone.now()
     backup = good.counted(now).exclude(trigger=Trigger.RESTORE).first()
     if backup is None and (ahead := good.future(now).first()):
         raise BackupNotFound(
@@ -131,21 +129,22 @@ def _owners_by_folder(folder: Path) -> set[str]:
     return {id_ for id_, path in paths.items() if path.is_dir() and folder.samefile(path)}
 
 
-def _prepare_catalog(tenant: Tenant) -> None:
-    """Bring the rows to their true state, and note which files are missing or damaged."""
+def _good(tenant: Tenant) -> BackupQuerySet:
+    """The good backups, newest first; before, note which files are missing or damaged."""
     _require_catalog(tenant)
     try:
         backups.check_files(tenant)
     except DatabaseError:
         # A catalog that cannot be written does not stop a restore.
         logger.exception("What was found out about the backups of %r was not noted.", tenant.id)
+    return Backup.objects.for_tenant(tenant.id).good().newest_first()
 
 
 def _require_catalog(tenant: Tenant) -> None:
     """Recover the tenant's rows.
 
-    Raises `BackupError` where the catalog lies in the damaged database. The error names the files
-    that can be restored all the same.
+    Raises `BackupError` if the catalog lies in the damaged database. The error names the files
+    that can still be restored.
     """
     if own_catalog.is_usable(tenant):
         # In a catalog that was restored, the row of its own backup is still `running`.

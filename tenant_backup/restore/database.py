@@ -1,4 +1,8 @@
-"""The database that is restored: where it is, and the note of its journal mode."""
+"""The folder of the database to be restored, and the note of its journal mode there.
+
+During a restore the database takes on the journal mode of the backup for a moment. A restore that
+is killed then leaves the note beside the database, and the next restore reads it.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tenant_backup.exceptions import BackupError
-from tenant_backup.files import BackupDirectory, size_in_words
-from tenant_backup.restore.errors import explained
-from tenant_backup.sqlite import Facts
-from tenant_backup.texts import Text
-
-NOTHING_CHANGED = Text("Nothing was changed.")
-MAKE_ROOM = Text(
-    "Make room there first, for example by moving an old backup to another disk; then run "
-    "manage.py syncbackups."
-)
-ELSEWHERE = Text("With --safety-copy-to the safety copy goes to another disk.")
-
-
-def resolved(database: Path) -> Path:
-    """The database's path without symbolic links; raises `BackupError`."""
-    try:
-        return database.resolve()
-    except (OSError, RuntimeError) as error:
-        raise BackupError(
-            "The database %(database)s cannot be reached: %(reason)s.",
-            database=database,
-            reason=error,
-        ) from error
+from tenant_backup.files import BackupDirectory
 
 
 def folder_of(database: Path) -> BackupDirectory:
@@ -37,51 +19,26 @@ def folder_of(database: Path) -> BackupDirectory:
     return BackupDirectory(database.parent, ".", owners=(database.parent, database))
 
 
-def require_room(
-    facts: Facts, log_bytes: int, copies: BackupDirectory, *, is_elsewhere: bool
-) -> None:
-    """Raise `NotEnoughSpace` unless the log of the restore and the safety copy fit on their disks.
-
-    `copies` is the folder of the safety copy; `is_elsewhere` says that the operator chose it.
-    """
-    beside = folder_of(facts.database)
-    advice = MAKE_ROOM if is_elsewhere else ELSEWHERE
-    if beside.path.stat().st_dev != copies.path.stat().st_dev:
-        with explained(NOTHING_CHANGED, MAKE_ROOM):
-            beside.require_space(log_bytes)
-        with explained(NOTHING_CHANGED, advice):
-            copies.require_space(facts.size + facts.wal_bytes)
-        return
-    # The copy is made while the old log is still there, whose space the restore then uses again.
-    copy_bytes = facts.size + max(0, facts.wal_bytes - log_bytes)
-    sizes = Text(
-        "The log of the restore takes up to %(log)s, the safety copy %(copy)s.",
-        log=size_in_words(log_bytes),
-        copy=size_in_words(copy_bytes),
-    )
-    with explained(sizes, NOTHING_CHANGED, advice):
-        beside.require_space(log_bytes + copy_bytes)
-
-
-def noted(database: Path) -> str | None:
-    """The journal mode from before a restore that was killed; None where there is no such note.
+def noted_journal_mode(database: Path) -> str | None:
+    """The journal mode from before a restore that was killed; None if there is no such note.
 
     The note counts only for the file it was written for: somebody may have replaced that since.
     """
     with suppress(BackupError, OSError):
-        content = folder_of(database).read(_note(database), most=100)
-        found = re.fullmatch(rb"(wal|delete) (\d{1,20})\n", content)
+        with folder_of(database).open(_note(database).name) as stream:
+            found = re.fullmatch(rb"(wal|delete) (\d{1,20})\n", stream.read(100))
         if found and int(found[2]) == database.stat().st_ino:
             return found[1].decode()
     return None
 
 
-def note(database: Path, mode: str) -> None:
-    forget(database)
-    folder_of(database).write(_note(database), f"{mode} {database.stat().st_ino}\n".encode())
+def note_journal_mode(database: Path, mode: str) -> None:
+    """Write the note, or replace that of a restore that was killed, which nothing may lose."""
+    content = f"{mode} {database.stat().st_ino}\n".encode()
+    folder_of(database).replace(_note(database).name, content)
 
 
-def forget(database: Path) -> None:
+def forget_journal_mode(database: Path) -> None:
     """Remove the note. One that cannot be removed does no harm: it names the right mode."""
     with suppress(BackupError):
         folder_of(database).discard(_note(database))

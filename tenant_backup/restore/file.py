@@ -1,4 +1,4 @@
-"""The file of the database is replaced, where SQLite cannot open it or there is none."""
+"""The file of the database is replaced, if SQLite cannot open it or there is none."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from tenant_backup import sqlite
-from tenant_backup.exceptions import BackupError, NotEnoughSpace, NotWritable
+from tenant_backup.exceptions import BackupError, NotEnoughSpace, NotWritable, explained
 from tenant_backup.files import BackupDirectory, Ownership, put_in_place, take_in
-from tenant_backup.restore import journal_mode
-from tenant_backup.restore.database import NOTHING_CHANGED, folder_of
-from tenant_backup.restore.errors import explained
-from tenant_backup.restore.job import Job
+from tenant_backup.restore.database import folder_of, forget_journal_mode
+from tenant_backup.restore.job import NOTHING_CHANGED, Job
 from tenant_backup.restore.leftovers import Leftovers
 from tenant_backup.texts import Text
 
@@ -22,7 +20,7 @@ from tenant_backup.texts import Text
 def replace_file(job: Job, leftovers: Leftovers) -> Path | None:
     """Put the old files aside, one by one, and the backup in their place.
 
-    Returns the folder with the old files; None where there were none.
+    Returns the folder with the old files; None if there were none.
     """
     like = _require_replaceable(job)
     beside = folder_of(job.database)
@@ -40,7 +38,7 @@ def replace_file(job: Job, leftovers: Leftovers) -> Path | None:
         with suppress(BackupError):
             beside.discard(partial)
         raise
-    journal_mode.forget(job.database)
+    forget_journal_mode(job.database)
     if aside and job.safety_copy_to:
         job.note(
             Text(
@@ -53,7 +51,7 @@ def replace_file(job: Job, leftovers: Leftovers) -> Path | None:
 
 
 def _require_replaceable(job: Job) -> Ownership:
-    """Raise `BackupError` where the file cannot be replaced; otherwise return whose it will be."""
+    """Raise `BackupError` if the file cannot be replaced; otherwise return whose it will be."""
     database = job.database
     if users := sqlite.users_of(database):
         # They would go on with the old files, and their journals would ruin the new one.
@@ -95,12 +93,11 @@ def _copy_backup(job: Job, beside: BackupDirectory, partial: Path) -> None:
 
 
 def _put_aside(job: Job, leftovers: Leftovers) -> Path | None:
-    """Let the database and its companion files lie in a folder, too; None where there are none."""
+    """Let the database and its companion files lie in a folder, too; None if there are none."""
     paths = (job.database, *sqlite.companions(job.database))
-    old = [path for path in paths if os.path.lexists(path)]
-    if not (old or leftovers.folder):
+    if not (leftovers.folder or any(map(os.path.lexists, paths))):
         return None
     folder = leftovers.folder_in(job.database.parent)
     # The leftovers are there already, as they were before anything opened the database.
-    take_in(folder, [path for path in old if path not in leftovers.identities])
+    take_in(folder, [path for path in paths if path not in leftovers.identities])
     return folder.path

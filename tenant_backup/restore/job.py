@@ -16,6 +16,8 @@ from tenant_backup.sqlite import Progress
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text
 
+NOTHING_CHANGED = Text("Nothing was changed.")
+
 Say = Callable[[str], None]
 """Called with a sentence about each step, for the operator."""
 
@@ -33,7 +35,7 @@ class Job:
     holds_catalog: bool
     """Whether the catalog lies in the very database that is restored."""
     ended: list[Backup]
-    """Backups that came to their end, to be announced when the tenant's lock is free again."""
+    """Backups that have ended, to be announced when the tenant's lock is free again."""
     notes: list[str] = field(default_factory=list)
 
     @property

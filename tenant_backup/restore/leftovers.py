@@ -1,4 +1,7 @@
-"""What is put aside before a restore: folders `before-restore-<time>`, which are no backups."""
+"""What a killed process left beside the database is kept until it is certainly not needed.
+
+It lies in a folder `before-restore-<time>`, which is no backup.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,8 @@ from itertools import count
 from pathlib import Path
 
 from tenant_backup import files, sqlite
-from tenant_backup.exceptions import BackupError
+from tenant_backup.exceptions import BackupError, explained
 from tenant_backup.files import BackupDirectory
-from tenant_backup.restore.errors import explained
 from tenant_backup.restore.job import Job
 from tenant_backup.restore.verification import Stamp, stamp
 from tenant_backup.texts import Text
@@ -26,14 +28,14 @@ class Leftovers:
     job: Job
     folder: BackupDirectory | None = None
     identities: dict[Path, Stamp] = field(default_factory=dict)
-    """By which we know that these files are the ones we found, and as long as they were."""
+    """What the files were when they were found, by device, inode and size."""
 
     def keep(self) -> None:
         """Let the log and the journal lie in a new folder, too."""
         left = sqlite.left_behind(self.job.database)
         if left and os.path.lexists(self.job.database):
-            self.folder = new_folder(self.job, self.job.database.parent)
-            self.identities = {path: _identity(path) for path in left}
+            self.folder = _new_folder(self.job, self.job.database.parent)
+            self.identities = {path: stamp(path)[:3] for path in left}
             files.keep(self.folder, left)
 
     def separate(self) -> None:
@@ -56,14 +58,14 @@ class Leftovers:
         if self.folder and os.path.lexists(self.folder.file(self.job.database.name)):
             return False
         with suppress(BackupError):
-            return all(_identity(path) == known for path, known in self.identities.items())
+            return all(stamp(path)[:3] == known for path, known in self.identities.items())
         return False
 
     def folder_in(self, parent: Path) -> BackupDirectory:
         """The folder of the leftovers, if it lies there; otherwise a new one."""
         if self.folder and self.folder.root == parent:
             return self.folder
-        return new_folder(self.job, parent)
+        return _new_folder(self.job, parent)
 
     @property
     def where(self) -> Text:
@@ -85,20 +87,16 @@ def leftovers_kept(job: Job) -> Iterator[Leftovers]:
     except BaseException:
         if leftovers.are_in_place():
             leftovers.drop()
-        if leftovers.folder:
-            with explained(leftovers.where):
-                raise
-        raise
+        if not leftovers.folder:
+            raise
+        with explained(leftovers.where):
+            raise
 
 
-def new_folder(job: Job, parent: Path) -> BackupDirectory:
+def _new_folder(job: Job, parent: Path) -> BackupDirectory:
     stem = f"before-restore-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
     path = next(parent / name for name in names if not os.path.lexists(parent / name))
     folder = job.folder_for_tenant(path)
     folder.make(for_git_to_ignore=False)
     return folder
-
-
-def _identity(file: Path) -> Stamp:
-    return stamp(file)[:3]

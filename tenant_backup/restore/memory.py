@@ -33,23 +33,13 @@ RESTORED_AWAY = gettext_noop(
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a catalog knows that the catalog of an earlier time does not."""
+    """What the catalog knows before it is restored together with the database."""
 
     backups: dict[str, Backup]
     """The rows of the files, by the files' names."""
     settings: BackupSettings | None
     automation: Automation | None
 
-    @classmethod
-    def of(cls, tenant: Tenant) -> Memory:
-        rows = Backup.objects.for_tenant(tenant.id).complete()
-        settings = BackupSettings.objects.filter(tenant_id=tenant.id).first()
-        if settings and settings.is_initial:
-            # The catalog was created anew: only the restored one knows what was configured.
-            settings = None
-        return cls({row.file_name: row for row in rows}, settings, Automation.objects.first())
-
-    @property
     def requests(self) -> dict[str, BackupRequest]:
         """What asked for each file."""
         return {
@@ -64,7 +54,7 @@ class Memory:
         }
 
     def tell(self, tenant: Tenant) -> None:
-        """Let the catalog know it, too.
+        """Tell it to the restored catalog.
 
         Retention stays as it was before the restore: older settings might remove what was kept.
         """
@@ -95,10 +85,15 @@ class Memory:
 
 
 def remember(tenant: Tenant) -> Memory | None:
-    """What the catalog knows; None where it lies elsewhere or cannot be used."""
-    if own_catalog.holds_catalog(tenant) and own_catalog.is_usable(tenant):
-        return Memory.of(tenant)
-    return None
+    """What the catalog knows; None if it lies elsewhere or cannot be used."""
+    if not (own_catalog.holds_catalog(tenant) and own_catalog.is_usable(tenant)):
+        return None
+    rows = Backup.objects.for_tenant(tenant.id).complete()
+    settings = BackupSettings.objects.filter(tenant_id=tenant.id).first()
+    if settings and settings.is_initial:
+        # The catalog was created anew: only the restored one knows what was configured.
+        settings = None
+    return Memory({row.file_name: row for row in rows}, settings, Automation.objects.first())
 
 
 @contextmanager
@@ -108,7 +103,7 @@ def row_begun(job: Job) -> Iterator[Backup]:
     After a crash, that row is recovered, and with it whatever else the crash left. If the restore
     fails before there is a file, the catalog is as if the row had never been written.
     """
-    # Refused here, a restore leaves no row.
+    # If this refuses, no row is left.
     with sqlite.exclusive(job.database, busy_timeout=WAIT_SECONDS):
         pass
     queued = Backup.objects.for_tenant(job.tenant.id).queued().first()
@@ -128,10 +123,13 @@ def row_begun(job: Job) -> Iterator[Backup]:
 def bring_in_line(job: Job, memory: Memory | None, copy: SafetyCopy | None) -> Backup | None:
     """Let the restored catalog know today's files. Returns the safety copy's row, if it has one."""
     name = copy.name if isinstance(copy, Path) and copy.parent == job.directory.path else ""
+    rows = Backup.objects.for_tenant(job.tenant.id)
     try:
-        _refuse_unfinished(job)
+        # These were running or queued when the restored backup was made.
+        job.ended.extend(backups.recover_running(job.tenant))
+        for backup in rows.queued():
+            backups.refuse(backup, BackupError(RESTORED_AWAY))
         _learn(job, memory, name)
-        rows = Backup.objects.for_tenant(job.tenant.id)
         return rows.filter(file_name=name).first() if name else None
     except DatabaseError as error:
         job.note(
@@ -144,17 +142,10 @@ def bring_in_line(job: Job, memory: Memory | None, copy: SafetyCopy | None) -> B
         return None
 
 
-def _refuse_unfinished(job: Job) -> None:
-    """End the backups that were running or queued when the restored backup was made."""
-    job.ended.extend(backups.recover_running(job.tenant))
-    for backup in Backup.objects.for_tenant(job.tenant.id).queued():
-        backups.refuse(backup, BackupError(RESTORED_AWAY))
-
-
 def _learn(job: Job, memory: Memory | None, name: str) -> None:
     """Learn from memory, from the files, and from the folder's index; `name`: the safety copy."""
     tenant = job.tenant
-    requests = memory.requests if memory else {}
+    requests = memory.requests() if memory else {}
     if name:
         requests[name] = job.request
     if memory:

@@ -5,27 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from sqlite3 import SQLITE_BUSY, SQLITE_LOCKED
 
+from django.apps import apps
 from django.db import DatabaseError, connections, transaction
 
 from tenant_backup import sqlite
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, DatabaseDamaged
-from tenant_backup.models import Automation, Backup, BackupSettings, Event, EventKind
-from tenant_backup.restore.database import resolved
-from tenant_backup.tenants import Tenant, sqlite_file
-
-TABLES = [model._meta.db_table for model in (Backup, BackupSettings, Automation, Event)]
-"""What must be sound for the catalog to be usable."""
+from tenant_backup.models import Event, EventKind
+from tenant_backup.tenants import Tenant
+from tenant_backup.tenants.databases import is_same_file, sqlite_file
 
 
 def holds_catalog(tenant: Tenant) -> bool:
     """Whether the catalog lies in the tenant's own database."""
     catalog = sqlite_file(conf.CATALOG_DATABASE)
-    return catalog is not None and resolved(catalog) == resolved(tenant.database)
+    return catalog is not None and is_same_file(catalog, tenant.database)
 
 
 def is_usable(tenant: Tenant) -> bool:
-    """Whether the catalog can be used; False only where it lies in a damaged or missing database.
+    """Whether the catalog can be used; False only if it lies in a damaged or missing database.
 
     A locked database counts as usable: a later step says who uses it.
     """
@@ -36,14 +34,15 @@ def is_usable(tenant: Tenant) -> bool:
 
 
 def _can_be_read(database: Path) -> bool:
-    """Whether the catalog's own pages are sound, whatever the others are.
+    """Whether the catalog's own tables are sound; the others may be damaged.
 
     Read in a way that changes nothing: if a killed process left a log beside a damaged database,
     a connection of Django's would destroy the log.
     """
+    models = apps.get_app_config("tenant_backup").get_models()
     try:
         with sqlite.snapshot(database, busy_timeout=0, only_look=True) as snapshot:
-            snapshot.require_sound(TABLES)
+            snapshot.require_sound(model._meta.db_table for model in models)
     except DatabaseDamaged:
         return False
     except BackupError:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from django.db import DatabaseError, connections
 from django.utils.translation import gettext
 
-from tenant_backup import backups, lock, sqlite
+from tenant_backup import backups, lock
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError, DatabaseLocked
+from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, Event, EventKind, Status, Trigger
-from tenant_backup.restore import content, file, memory, own_catalog, safety_copy
-from tenant_backup.restore.database import resolved
+from tenant_backup.restore import content, memory, own_catalog, safety_copy
+from tenant_backup.restore.file import replace_file
 from tenant_backup.restore.job import Job, Say
 from tenant_backup.restore.leftovers import leftovers_kept
 from tenant_backup.restore.safety_copy import SafetyCopy
-from tenant_backup.restore.verification import WAIT_SECONDS, Plan, stamp
+from tenant_backup.restore.verification import Plan, stamp
 from tenant_backup.signals import backup_restored
 from tenant_backup.sqlite import Progress
-from tenant_backup.tenants import Tenant, sqlite_file
+from tenant_backup.tenants import Tenant
+from tenant_backup.tenants.databases import is_same_file, sqlite_file
 from tenant_backup.texts import Text
 
 
@@ -33,14 +33,14 @@ class Restored:
     """What `perform` did.
 
     `safety_copy` is the backup of the state before, or its path with `--safety-copy-to`, or the
-    folder with the old files where there was no sound state to back up, or None where there was no
+    folder with the old files if there was no sound state to back up, or None if there was no
     database. `undo` says how to get that state back; `notes` what else there is to know or to do.
     """
 
     backup: Backup
     safety_copy: SafetyCopy | None
     undo: str
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
 
 
 def perform(
@@ -86,7 +86,7 @@ def _restore(job: Job) -> Restored:
         raise job.plan.changed()
     known = memory.remember(job.tenant)
     _close_connections(job.database)
-    _refuse_in_time(job)
+    content.refuse_in_time(job)
     with ExitStack() as stack:
         leftovers = stack.enter_context(leftovers_kept(job))
         begun = None
@@ -95,38 +95,17 @@ def _restore(job: Job) -> Restored:
         _close_connections(job.database)
         copy = content.replace_content(job, leftovers, begun)
         if copy is None:
-            copy = file.replace_file(job, leftovers)
+            copy = replace_file(job, leftovers)
     if job.holds_catalog:
         copy = memory.bring_in_line(job, known, copy) or copy
     return _conclude(job, copy)
-
-
-def _refuse_in_time(job: Job) -> None:
-    """Raise what would be raised later anyway, before any row or file has been made.
-
-    This is only a look: nothing opens the database for writing.
-    """
-    if users := sqlite.users_of(job.database):
-        raise sqlite.in_use(job.database, users)
-    if not os.path.lexists(job.database):
-        return
-    try:
-        facts = sqlite.look(job.database, busy_timeout=WAIT_SECONDS)
-    except DatabaseLocked as error:
-        raise sqlite.in_use(job.database, []) from error
-    except BackupError:
-        # A damaged database is replaced as a file, which has other needs. Any other trouble is
-        # explained better by the step that locks the database.
-        return
-    with closing(content.open_backup(job)) as backup:
-        content.require_it_fits(job, facts, backup)
 
 
 def _close_connections(database: Path) -> None:
     """Close this process's own Django connections to the database, which are users of it, too."""
     for connection in connections.all(initialized_only=True):
         path = sqlite_file(connection.alias)
-        if path and resolved(path) == database:
+        if path and is_same_file(path, database):
             if connection.in_atomic_block:
                 raise BackupError(
                     "The database %(database)s cannot be restored while this process has a "
@@ -150,19 +129,18 @@ def _conclude(job: Job, copy: SafetyCopy | None) -> Restored:
 
 
 def _restored_backup(job: Job) -> Backup:
-    """The row of the restored backup; where a file has none, a row that is not saved."""
-    choice, fingerprint = job.plan.choice, job.plan.fingerprint
-    name = choice.file.name
+    """The row of the restored backup; if its file has none, a row that is not saved."""
+    file, fingerprint = job.plan.choice.file, job.plan.fingerprint
     with suppress(DatabaseError):
-        rows = Backup.objects.for_tenant(job.tenant.id).filter(file_name=name)
-        if choice.file.parent == job.directory.path and (backup := rows.first()):
+        rows = Backup.objects.for_tenant(job.tenant.id).filter(file_name=file.name)
+        if file.parent == job.directory.path and (backup := rows.first()):
             return backup
     return Backup(
         tenant_id=job.tenant.id,
         status=Status.COMPLETE,
         trigger=Trigger.ADOPTED,
-        file_name=name,
+        file_name=file.name,
         size=fingerprint.size,
         sha256=fingerprint.sha256,
-        created_at=datetime.fromtimestamp(choice.file.stat().st_mtime, UTC),
+        created_at=datetime.fromtimestamp(file.stat().st_mtime, UTC),
     )

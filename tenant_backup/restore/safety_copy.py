@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from tenant_backup import backups, files, sqlite
 from tenant_backup.exceptions import BackupError, DatabaseDamaged
@@ -19,15 +20,15 @@ from tenant_backup.sqlite import Exclusive
 from tenant_backup.texts import Text
 
 SafetyCopy = Backup | Path
-"""A backup; or the file of one without a row; or a folder with what is not a backup."""
+"""A backup; or the file of one without a row; or a folder with the old files."""
 
 
 def save(
     job: Job, live: Exclusive, leftovers: Leftovers, begun: Backup | None
 ) -> SafetyCopy | None:
-    """Save what the database holds now; None where not even its pages can be copied.
+    """Save what the database holds now; None if not even its pages can be copied.
 
-    `begun` is the row of the safety copy, where it had to be written before.
+    `begun` is the row of the safety copy, if it had to be written before.
     """
     try:
         copy = _save_as_backup(job, live, begun)
@@ -38,7 +39,7 @@ def save(
 
 
 def where(job: Job, copy: SafetyCopy) -> str:
-    """What to call the safety copy: its file name, or its path where it is no backup of ours.
+    """What to call the safety copy: its file name, or its path if it is not in our directory.
 
     Not its id, which may be another backup's in the restored catalog.
     """
@@ -50,18 +51,15 @@ def where(job: Job, copy: SafetyCopy) -> str:
 def undo(job: Job, copy: SafetyCopy | None) -> str:
     """How to bring the state before back: a command, or sentences."""
     if copy is None:
-        text = Text("Remove %(database)s: there was no database before.", database=job.database)
-        return str(text)
-    if isinstance(copy, Path) and copy.is_dir():
-        text = Text(
+        text = gettext("Remove %(database)s: there was no database before.")
+    elif isinstance(copy, Path) and copy.is_dir():
+        text = gettext(
             "Stop everything that uses the database. Remove %(database)s and, if present, its "
-            "-wal, -shm and -journal. Then move what is in %(copy)s to %(folder)s.",
-            database=job.database,
-            copy=copy,
-            folder=job.database.parent,
+            "-wal, -shm and -journal. Then move what is in %(copy)s to %(folder)s."
         )
-        return str(text)
-    return manual.command("restorebackup", job.tenant.id, where(job, copy))
+    else:
+        return manual.command("restorebackup", job.tenant.id, where(job, copy))
+    return text % {"database": job.database, "copy": copy, "folder": job.database.parent}
 
 
 def replaced_as_a_file(reason: DatabaseDamaged) -> Text:
@@ -99,7 +97,7 @@ def _publish(job: Job, live: Exclusive, name: str = "") -> Path:
 def _save_as_it_is(
     job: Job, live: Exclusive, leftovers: Leftovers, damage: DatabaseDamaged
 ) -> Path | None:
-    """Copy the pages of a damaged database into a folder; None where that cannot be done.
+    """Copy the pages of a damaged database into a folder; None if that cannot be done.
 
     What a killed process left beside it is kept in a folder, too.
     """

@@ -15,13 +15,11 @@ from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from tenant_backup import backups, sqlite
-from tenant_backup.exceptions import BackupError, DatabaseDamaged
+from tenant_backup.exceptions import BackupError, DatabaseDamaged, explained
 from tenant_backup.files import stated_sha256
 from tenant_backup.models import EventKind
-from tenant_backup.restore import journal_mode
 from tenant_backup.restore.choose import Choice, Origin, origin_of
-from tenant_backup.restore.database import resolved
-from tenant_backup.restore.errors import explained
+from tenant_backup.restore.database import noted_journal_mode
 from tenant_backup.sqlite import Fingerprint, User
 from tenant_backup.tenants import list_tenants, sqlite_file
 from tenant_backup.texts import Text
@@ -40,8 +38,8 @@ class Plan:
     """A verified backup, and the database that it is to be put into.
 
     `origin` says whose backup it is, `other` which other tenant's. `size` (in bytes) and
-    `journal_mode` are those of the database; both are None where SQLite cannot open it, and
-    `trouble` says why. `users` are the processes that have it open, as far as we can see them.
+    `journal_mode` are those of the database; both are None if SQLite cannot open it, and `trouble`
+    says why. `users` are the processes that have it open, if we can see them.
     """
 
     choice: Choice
@@ -56,17 +54,17 @@ class Plan:
     users: list[User]
 
     def changed(self) -> BackupError:
-        """That the backup's file is not the one any more that was verified."""
+        """The error to raise if the backup's file is no longer the one that was verified."""
         return BackupError("%(path)s was changed after it was verified.", path=self.choice.file)
 
 
 def verify(choice: Choice) -> Plan:
     """Read the backup's file from end to end. Changes nothing but the catalog.
 
-    Raises `DatabaseDamaged` where the file is not as it was made, or is not a sound database, and
-    notes that in the catalog; `BackupError` where it cannot be read.
+    Raises `DatabaseDamaged` if the file is not as it was made, or is not a sound database, and
+    notes that in the catalog; `BackupError` if it cannot be read.
     """
-    database = resolved(choice.tenant.database)
+    database = Path(os.path.realpath(choice.tenant.database))
     _require_backup_file(choice)
     verified = stamp(choice.file)
     with explained(Text("Choose another backup: manage.py listbackups")):
@@ -75,7 +73,7 @@ def verify(choice: Choice) -> Plan:
     size, mode, trouble = None, None, ""
     try:
         facts = sqlite.look(choice.tenant.database, busy_timeout=WAIT_SECONDS)
-        size, mode = facts.size, journal_mode.noted(database) or facts.journal_mode
+        size, mode = facts.size, noted_journal_mode(database) or facts.journal_mode
     except BackupError as error:
         trouble = str(error)
     return Plan(
@@ -120,7 +118,7 @@ def _require_good(choice: Choice) -> Fingerprint:
 
 
 def _require_backup_file(choice: Choice) -> None:
-    """Raise `BackupError` where the file is missing, no regular file, in use, or incomplete.
+    """Raise `BackupError` if the file is missing, no regular file, in use, or incomplete.
 
     To read the file of a database in use would drop the locks that this process has on it, and
     would miss what is still in its log.
@@ -166,7 +164,7 @@ def _databases() -> Iterator[tuple[Path, Text]]:
 def _mark(
     choice: Choice, kind: EventKind, detail: Text | str = "", **times: datetime | None
 ) -> None:
-    """Note what was found out about a backup. An unwritable catalog does not stop a restore."""
+    """Note what was found. A catalog that cannot be written does not stop a restore."""
     if choice.backup:
         try:
             backups.note_found(choice.backup, kind, detail, **times)

@@ -70,34 +70,27 @@ class Inspection:
         # A row that breaks a CHECK constraint is the host's affair and no damage; and the
         # constraint may call functions that we do not have.
         self.connection.execute("PRAGMA ignore_check_constraints = ON")
-        if not full:
-            self.check_structure()
+        if full and self.can_run("integrity_check"):
             return True
+        could_run = []
+        if full:
+            tables = self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            could_run = [self.can_run(_check_of(name)) for (name,) in tables.fetchall()]
+        self.check_structure()
+        return all(could_run)
+
+    def check_table(self, name: str) -> None:
+        self.run(_check_of(name))
+
+    def can_run(self, pragma: str) -> bool:
+        """Run a check; False if it needs a function or a collation that only the host has."""
         try:
-            self.run("integrity_check")
+            self.run(pragma)
         except sqlite3.OperationalError as error:
             if code_of(error) != sqlite3.SQLITE_ERROR:
                 raise
-            return self.check_table_by_table()
+            return False
         return True
-
-    def check_table_by_table(self) -> bool:
-        """Check everything quickly, and fully each table that allows it; whether all did."""
-        tables = self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        everything = True
-        for (name,) in tables.fetchall():
-            try:
-                self.check_table(name)
-            except sqlite3.OperationalError as error:
-                if code_of(error) != sqlite3.SQLITE_ERROR:
-                    raise
-                everything = False
-        self.check_structure()
-        return everything
-
-    def check_table(self, name: str) -> None:
-        literal = "'" + name.replace("'", "''") + "'"
-        self.run(f"integrity_check({literal})")
 
     def check_structure(self) -> None:
         """Check quickly, with stand-ins for functions and collations that only the host has.
@@ -122,6 +115,11 @@ class Inspection:
                 raise DatabaseDamaged(
                     "%(path)s is damaged: %(reason)s.", path=self.file, reason=finding.strip()
                 )
+
+
+def _check_of(table: str) -> str:
+    literal = "'" + table.replace("'", "''") + "'"
+    return f"integrity_check({literal})"
 
 
 def add_stand_in(connection: sqlite3.Connection, complaint: str) -> bool:
