@@ -18,7 +18,7 @@ from django.utils.translation import gettext, ngettext
 class Text:
     """A text with named values in it: `Text("%(n)d left", n=3)`.
 
-    `str` gives it in the language that is active at that moment, or in English where Django is not
+    `str` gives it in the language that is active at that moment, or in English if Django is not
     set up. A text without values may contain any percent sign.
     """
 
@@ -26,7 +26,7 @@ class Text:
     values: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, text: object = "", /, *more: object, **values: object) -> None:
-        # Hosts raise our errors, and may pass them whatever they pass to their own.
+        # Hosts raise our errors, and may pass any arguments.
         self.text, self.values = text, values
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ class Counted(Text):
 def in_active_language(text: str, data: str) -> str:
     """A stored text in the language that is active now.
 
-    `data` is the JSON of `Text.as_data`. Where it is empty, the text stays as it was stored.
+    `data` is the JSON of `Text.as_data`. If it is empty, the text stays as it was stored.
     """
     return str(Text.from_data(json.loads(data))) if data else text
 

@@ -31,7 +31,7 @@ def matches_checksum_file(file: Path, sha256: str) -> bool:
 
 
 def stated_sha256(file: Path) -> str | None:
-    """The SHA-256 that a checksum file states for this file, whatever its name was then.
+    """The SHA-256 that a checksum file states for this file, even under another name.
 
     None if there is no checksum file. Raises `BackupError` if it cannot be read, or holds no
     checksum.
@@ -44,7 +44,7 @@ def stated_sha256(file: Path) -> str | None:
         return None
     except OSError as error:
         raise cannot_be_read(checksum_file, error) from error
-    # `sha256sum` begins the line with a backslash where the name has characters to escape.
+    # `sha256sum` begins the line with a backslash if the name has characters to escape.
     line = re.match(rb"\\?([0-9a-fA-F]{64})( |$)", content)
     if not line:
         raise BackupError(

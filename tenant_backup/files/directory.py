@@ -149,7 +149,7 @@ class BackupDirectory(OwnedFolder):
         return matches_checksum_file(self.file(name), sha256)
 
     def renew_checksum_file(self, name: str, sha256: str) -> None:
-        """Write the checksum file of a published file again, whatever is in its place."""
+        """Write the checksum file of a published file again, and replace what is in its place."""
         self.replace(self.checksum_file(name).name, checksum_line(name, sha256))
         if self.is_missing(name):
             # It was deleted meanwhile, and a checksum alone is of no use.

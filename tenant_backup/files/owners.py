@@ -1,4 +1,4 @@
-"""Whom files belong to, so that what root makes does not lock out the web server."""
+"""The owners of files, so that what root makes does not lock out the web server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenant_backup.exceptions import NotWritable
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Whom a file belongs to, by number, and who may do what with it."""
+    """The owner, group and mode of a file, as numbers."""
 
     user: int
     group: int
@@ -22,7 +22,7 @@ class Ownership:
 
     @classmethod
     def of_database(cls, database: Path, root: Path) -> Ownership:
-        """That of the database; where it is gone, whoever may use the tenant root may use it."""
+        """That of the database; if it is missing, that of the tenant root."""
         try:
             facts = database.stat()
             mode = facts.st_mode & 0o777
@@ -39,7 +39,7 @@ def is_root() -> bool:
 def owner_for_root(candidates: Sequence[Path]) -> os.stat_result | None:
     """The owner of what root makes: that of the first candidate that is not root's.
 
-    None where they are all root's, and where we are not root.
+    None if they are all root's, or if we are not root.
     """
     if not is_root():
         return None
@@ -54,9 +54,9 @@ def owner_for_root(candidates: Sequence[Path]) -> os.stat_result | None:
 def acting_as(owner: os.stat_result | None, is_writable: Callable[[], bool]) -> Iterator[None]:
     """As root, become this owner for a moment; without one, stay who we are.
 
-    So nothing that the owner puts in our way, such as a symbolic link, leads root to where the
-    owner may not go. Where the owner may not write either, root stays root. It changes the whole
-    process, so it is done only for a moment, and only in a process of one thread.
+    So nothing that the owner puts in our way, such as a symbolic link, leads root to places that
+    are closed to the owner. If the owner may not write either, root stays root. This changes the
+    whole process, so it is done only for a moment, and only in a process of one thread.
     """
     if owner is None or threading.active_count() > 1:
         yield
@@ -76,7 +76,7 @@ def acting_as(owner: os.stat_result | None, is_writable: Callable[[], bool]) -> 
 
 
 def distrust_link(path: Path) -> None:
-    """As root, raise `NotWritable` where this is a symbolic link that root did not make."""
+    """As root, raise `NotWritable` if this is a symbolic link that root did not make."""
     if is_root() and path.is_symlink():
         maker = path.lstat().st_uid
         if maker != 0:

@@ -15,7 +15,7 @@ from tenant_backup.files.owners import Ownership
 def take_in(folder: OwnedFolder, files: Iterable[Path]) -> None:
     """Link those of these files that exist into the new folder, too.
 
-    Where the file system has no links, they are moved there.
+    If the file system has no links, they are moved there.
     """
     for file in files:
         if os.path.lexists(file):
@@ -26,7 +26,7 @@ def take_in(folder: OwnedFolder, files: Iterable[Path]) -> None:
 
 
 def keep(folder: OwnedFolder, files: Iterable[Path]) -> None:
-    """Link these files into the new folder, too; where there are no links, copy them."""
+    """Link these files into the new folder, too; if the file system has no links, copy them."""
     for file in files:
         target = folder.file(file.name)
         with writing(target):

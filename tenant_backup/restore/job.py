@@ -69,7 +69,7 @@ class Job:
         )
 
     def folder_for_tenant(self, path: Path) -> BackupDirectory:
-        """A folder in which everything belongs to the tenant, whoever the folder belongs to."""
+        """A folder whose new files get the tenant's owner, even if the folder has another one."""
         return BackupDirectory(path.parent, path.name, owners=(self.tenant.root, self.database))
 
     def note(self, text: Text) -> None:

@@ -1,7 +1,4 @@
-"""What a killed process left beside the database is kept until it is certainly not needed.
-
-It lies in a folder `before-restore-<time>`, which is no backup.
-"""
+"""What a killed process left beside the database is kept, in a folder `before-restore-<time>`."""
 
 from __future__ import annotations
 
@@ -45,7 +42,7 @@ class Leftovers:
                 files.separate(self.folder, path.name)
 
     def drop(self) -> None:
-        """Remove the folder, which nobody needs any more."""
+        """Remove the folder, which is no longer needed."""
         if self.folder:
             with suppress(BackupError):
                 for path in self.identities:

@@ -100,8 +100,8 @@ def remember(tenant: Tenant) -> Memory | None:
 def row_begun(job: Job) -> Iterator[Backup]:
     """Write the row of the safety copy while the catalog's database is not locked yet.
 
-    After a crash, that row is recovered, and with it whatever else the crash left. If the restore
-    fails before there is a file, the catalog is as if the row had never been written.
+    After a crash, that row is recovered, and with it everything else that the crash left. If the
+    restore fails before there is a file, the catalog is as if the row had never been written.
     """
     # If this refuses, no row is left.
     with sqlite.exclusive(job.database, busy_timeout=WAIT_SECONDS):

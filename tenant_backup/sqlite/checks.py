@@ -123,7 +123,7 @@ def _check_of(table: str) -> str:
 
 
 def add_stand_in(connection: sqlite3.Connection, complaint: str) -> bool:
-    """Add the collation or function that SQLite misses; False where it misses something else."""
+    """Add the collation or function that SQLite misses; False if it misses something else."""
     if missing := re.fullmatch("no such collation sequence: (.+)", complaint):
         connection.create_collation(missing[1], lambda a, b: (a > b) - (a < b))
     elif missing := re.fullmatch(r"(?:unknown|no such) function: (.+?)(?:\(\))?", complaint):

@@ -47,7 +47,7 @@ class Exclusive:
         page_size, _pages = page_size_and_count(backup)
 
         def after_chunk(done: int, total: int) -> None:
-            # After the last chunk it is done, and nothing may interrupt it any more.
+            # After the last chunk the copy is done, and nothing may interrupt it.
             if progress and done < total:
                 progress(done, total)
 

@@ -105,8 +105,8 @@ def snapshot(database: Path, *, busy_timeout: float, only_look: bool = False) ->
     """
     path = regular_file(database)
     require_header(path)
-    # A connection that may not write never brings the log into the database, which somebody may
-    # have overwritten. But where there is no log, it would leave an empty one.
+    # A read-only connection never brings the log into the database, which somebody may have
+    # overwritten. But if there is no log, it would leave an empty one.
     read_only = bytes_in(log_of(path)) or (only_look and bytes_in(journal_of(path)))
     with opened(path, "ro" if read_only else "rw", busy_timeout) as connection:
         yield begin_snapshot(path, connection, busy_timeout)

@@ -25,7 +25,7 @@ class User:
 
 
 def users_of(database: Path) -> list[User]:
-    """The other processes that have the database open, as far as the system shows them.
+    """The other processes that have the database open, if the system shows them.
 
     An empty list proves nothing: this works on Linux only, and only root sees the processes of
     other users; nobody sees those in another container. It helps to find what to stop.
