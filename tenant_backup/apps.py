@@ -9,7 +9,8 @@ class TenantBackupConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from tenant_backup import before_migrate, checks
+        from tenant_backup import before_migrate, checks, signals
+        from tenant_backup.monitoring import room
 
         checks.register_all()
         pre_migrate.connect(
@@ -17,8 +18,10 @@ class TenantBackupConfig(AppConfig):
             sender=self,
             dispatch_uid="tenant_backup.before_migrate",
         )
+        for attempt_ended in (signals.backup_completed, signals.backup_failed):
+            attempt_ended.connect(room.note_after_attempt, dispatch_uid="tenant_backup.room")
         if apps.is_installed("django_q"):
-            from tenant_backup import automation, signals
+            from tenant_backup import automation
 
             post_migrate.connect(
                 automation.set_up_after_migrate, sender=self, dispatch_uid="tenant_backup.set_up"

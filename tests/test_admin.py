@@ -30,17 +30,16 @@ from tenant_backup import admin as tenant_backup_admin
 from tenant_backup import automation, backups, lock
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import (
-    Alarm,
     Automation,
     Backup,
     BackupSettings,
     Event,
     EventKind,
-    Health,
     Interval,
     Status,
     TenantState,
     Trigger,
+    Verdict,
 )
 from tenant_backup.monitoring import absence
 from tenant_backup.tenants import Tenant
@@ -982,7 +981,7 @@ class TestFleet:
         [
             ("state=overdue", ["overdue"]),
             ("state=failed", ["failed"]),
-            ("state=lost", ["lost"]),
+            ("state=missing", ["lost"]),
             ("state=no_backup", ["none"]),
             ("state=off", ["off"]),
             ("state=well", ["well"]),
@@ -1008,11 +1007,10 @@ class TestFleet:
     def test_the_filter_counts_as_the_column_says(self, operator, fleet):
         page = self.list(operator, "_facets=True").content.decode()
         assert "in need of attention (3)" in page
-        for health in Health:
-            is_there = health not in (
-                *(Health.STOPPED, Health.ABSENT, Health.UNLISTED, Health.FUTURE),
-            )
-            assert f"{health.label} ({int(is_there)})" in page
+        states = [row["state"][2:] for row in self.rows(self.list(operator)).values()]
+        for verdict in Verdict:
+            is_there = verdict.label in states
+            assert f"{verdict.label} ({int(is_there)})" in page
 
     def test_search_by_the_name_that_only_the_provider_knows(self, operator, add_tenant):
         Tenants.tenants.append(replace(add_tenant("a7"), name="Käse & Söhne"))
@@ -1049,7 +1047,7 @@ class TestFleet:
 
         monkeypatch.setattr(Tenants, "all_tenants", fail)
         # Without tenants nothing can be judged, so what the last tick has noted is shown.
-        BackupSettings.objects.filter(tenant_id="gone").update(alarm=Alarm.OVERDUE)
+        TenantState.objects.filter(tenant_id="gone").update(noted=Verdict.OVERDUE)
         response = self.list(operator)
         [text] = texts(response, messages.ERROR)
         assert text.endswith("no <tenants> today")
@@ -1117,7 +1115,7 @@ class TestFleet:
         with pytest.raises(CommandError):
             call_command("checkbackups", "--json")
         answer = json.loads(capsys.readouterr().out)
-        found = Counter(tenant["health"] for tenant in answer["tenants"])
+        found = Counter(tenant["verdict"] for tenant in answer["tenants"])
         assert counts["Tenants"] == str(len(Tenants.tenants))
         assert counts["All well"] == str(found["well"])
         assert counts["No backup yet"] == str(found["no_backup"])

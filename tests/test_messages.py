@@ -285,7 +285,8 @@ except sqlite.BackupError as error:
         ):
             with translation.override(language):
                 assert (backup.reason, event.said) == (text, text)
-                assert monitoring.inspect(tenant).findings[0].reason == text
+                judgement = monitoring.judge_tenant(tenant, automation_runs=True)
+                assert judgement.findings[0].reason == text
         assert backup.error == said
 
     @pytest.mark.django_db(transaction=True)

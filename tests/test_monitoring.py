@@ -19,15 +19,16 @@ from hypothesis import strategies as st
 from tenant_backup import automation, backups, monitoring
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import (
-    Alarm,
     Automation,
     Backup,
     BackupSettings,
     Event,
     Interval,
+    TenantState,
     Trigger,
+    Verdict,
 )
-from tenant_backup.monitoring import absence
+from tenant_backup.monitoring import absence, notices
 from tenant_backup.retention import AHEAD
 from tenant_backup.schedule import Rule, next_slot, overdue_at
 from tenant_backup.tenants import Tenant
@@ -112,10 +113,18 @@ def acme(add_tenant):
 def configure(tenant, **fields):
     """Automatic backups every day at two o'clock, for long now, unless said otherwise.
 
-    An alarm that is given was told, too.
+    A verdict that was noted was told, too.
     """
     usual = {"automatic": True, "scheduled_since": LONG_AGO, "notify_email": ADDRESS}
-    usual |= {"told": fields.get("alarm", ""), "told_at": fields.get("alarmed_at")}
+    noted, at = fields.pop("noted", Verdict.WELL), fields.pop("failed_at", None)
+    TenantState.objects.create(
+        tenant_id=tenant.id,
+        noted=noted,
+        notified=noted,
+        notified_at=at,
+        failure_noted_at=at,
+        failure_notified_at=at,
+    )
     return BackupSettings.objects.create(tenant_id=tenant.id, **usual | fields)
 
 
@@ -129,13 +138,21 @@ def fail(tenant, at, error=LOCKED, **fields):
     return add(tenant, at, "failed", error=error, **fields)
 
 
-def judge(tenant, now=NOW, **options):
-    [judgement] = monitoring.judge([tenant], now, **options)
+def judge_all(tenants, now=NOW):
+    return monitoring.judge_all(tenants, now, automation_runs=True, is_patient=True)
+
+
+def judge(tenant, now=NOW):
+    [judgement] = judge_all([tenant], now)
     return judgement
 
 
-def alarms(tenant, now=NOW, **options):
-    return [finding.alarm.value for finding in judge(tenant, now, **options).findings]
+def inspect(tenant):
+    return monitoring.judge_tenant(tenant, automation_runs=True)
+
+
+def problems(tenant, now=NOW):
+    return [finding.verdict.code for finding in judge(tenant, now).findings]
 
 
 def notify(now=NOW):
@@ -153,8 +170,8 @@ def subjects(*, to):
     return [message.subject for message in told(to=to)]
 
 
-def alarm_of(tenant):
-    return BackupSettings.objects.get(tenant_id=tenant.id).alarm
+def noted_of(tenant):
+    return Verdict(TenantState.objects.of(tenant.id).noted)
 
 
 def actions():
@@ -188,46 +205,46 @@ class TestOverdue:
         row = configure(acme, interval=interval, weekday=2, day_of_month=31)
         add(acme, NOW)
         at = next_slot(row.rule, acme.id, acme.zone, NOW) + MARGINS[interval]
-        assert alarms(acme, at) == []
-        assert alarms(acme, at + INSTANT) == ["overdue"]
+        assert problems(acme, at) == []
+        assert problems(acme, at + INSTANT) == ["overdue"]
 
     def test_by_the_local_time_of_the_tenant(self, add_tenant):
         tenant = replace(add_tenant(database=False), time_zone="Pacific/Auckland")
         configure(tenant)
         add(tenant, NOW)
         # Two o'clock there is 14:00 UTC.
-        assert alarms(tenant, NOW + timedelta(hours=8)) == []
-        assert alarms(tenant, NOW + timedelta(hours=9)) == ["overdue"]
+        assert problems(tenant, NOW + timedelta(hours=8)) == []
+        assert problems(tenant, NOW + timedelta(hours=9)) == ["overdue"]
 
     def test_from_the_last_good_one_and_not_from_a_failed_missing_or_damaged_one(self, acme):
         configure(acme)
         add(acme, NOW - 2 * DAY)
         for fields in ({"missing_at": LONG_AGO}, {"damaged_at": LONG_AGO}, {"status": "failed"}):
             newer = add(acme, NOW - HOUR, **fields)
-            assert "overdue" in alarms(acme)
+            assert "overdue" in problems(acme)
             newer.delete()
         add(acme, NOW - HOUR)
-        assert alarms(acme) == []
+        assert problems(acme) == []
 
     def test_whatever_has_made_the_good_one(self, acme):
         configure(acme)
-        assert alarms(acme) == ["overdue"]
+        assert problems(acme) == ["overdue"]
         for trigger in Trigger.values:
             row = add(acme, NOW - HOUR, trigger=trigger)
-            assert alarms(acme) == []
+            assert problems(acme) == []
             row.delete()
 
     def test_never_while_automatic_backup_is_off(self, acme):
         configure(acme, automatic=False)
         add(acme, LONG_AGO)
-        assert alarms(acme) == []
+        assert problems(acme) == []
 
     def test_another_tenants_success_is_not_ones_own(self, add_tenant):
         tenants = [add_tenant(name, database=False) for name in ("acme", "acme2")]
         for tenant in tenants:
             configure(tenant)
         add(tenants[1], NOW - HOUR)
-        assert [bool(judgement.findings) for judgement in monitoring.judge(tenants, NOW)] == [
+        assert [bool(judgement.findings) for judgement in judge_all(tenants)] == [
             True,
             False,
         ]
@@ -235,30 +252,30 @@ class TestOverdue:
     def test_a_new_tenant_has_until_its_first_slot_and_the_margin(self, acme):
         configure(acme, scheduled_since=NOW)
         at = datetime(2026, 5, 5, 8, 0, tzinfo=UTC)
-        assert alarms(acme, at) == []
-        assert alarms(acme, at + timedelta(minutes=30)) == ["overdue"]
+        assert problems(acme, at) == []
+        assert problems(acme, at + timedelta(minutes=30)) == ["overdue"]
 
     def test_a_changed_schedule_counts_from_its_change_on(self, acme, clock):
         row = configure(acme, interval="monthly", day_of_month=1, next_run_at=NOW + DAY)
         add(acme, NOW - 3 * DAY)
         row.interval = "hourly"
         backups.configure(acme, row)
-        assert alarms(acme, NOW) == []
-        assert alarms(acme, NOW + HOUR) == []
-        assert alarms(acme, NOW + timedelta(hours=2, minutes=11)) == ["overdue"]
+        assert problems(acme, NOW) == []
+        assert problems(acme, NOW + HOUR) == []
+        assert problems(acme, NOW + timedelta(hours=2, minutes=11)) == ["overdue"]
 
     def test_what_was_off_for_long_and_is_on_again_is_not_overdue_at_once(self, acme, clock):
         row = configure(acme, automatic=False)
         add(acme, NOW - 90 * DAY)
         row.automatic = True
         backups.configure(acme, row)
-        assert alarms(acme, NOW) == []
-        assert alarms(acme, NOW + DAY) == ["overdue"]
+        assert problems(acme, NOW) == []
+        assert problems(acme, NOW + DAY) == ["overdue"]
 
     def test_what_the_host_turned_on_by_itself_counts_from_the_first_tick_on(self, acme, clock):
         configure(acme)
         automation.tick(NOW)
-        assert alarms(acme, NOW) == []
+        assert problems(acme, NOW) == []
         assert told() == []
 
     def test_other_changes_of_the_settings_put_nothing_off(self, acme, clock):
@@ -266,7 +283,7 @@ class TestOverdue:
         add(acme, NOW - 3 * DAY)
         row.keep_last = 3
         backups.configure(acme, row)
-        assert alarms(acme, NOW) == ["overdue"]
+        assert problems(acme, NOW) == ["overdue"]
 
     def test_whoever_is_kept_waiting_by_a_pause_is_overdue_in_the_end(self, acme, clock):
         automation.set_up()
@@ -289,7 +306,7 @@ class TestOverdue:
         """Nor in the time before it, by a clock that was wrong for long."""
         configure(acme)
         add(acme, NOW - timedelta(minutes=age), "queued")
-        assert alarms(acme) == ["overdue"] * is_overdue
+        assert problems(acme) == ["overdue"] * is_overdue
         assert judge(acme).is_under_way is not is_overdue
 
     @pytest.mark.parametrize(("age", "is_overdue"), [(2.9, False), (3, True), (-4, True)])
@@ -297,7 +314,7 @@ class TestOverdue:
         configure(acme)
         at = NOW - timedelta(minutes=age)
         add(acme, at, "running", started_at=at, file_name="acme-1.sqlite3")
-        assert alarms(acme) == ["overdue"] * is_overdue
+        assert problems(acme) == ["overdue"] * is_overdue
 
     def test_a_long_backup_moves_as_long_as_its_partial_does(self, acme):
         configure(acme)
@@ -306,15 +323,15 @@ class TestOverdue:
         directory.make()
         partial = directory.create_partial("acme-1.sqlite3")
         os.utime(partial, (NOW.timestamp() - 60,) * 2)
-        assert alarms(acme) == []
+        assert problems(acme) == []
         os.utime(partial, (NOW.timestamp() - 240,) * 2)
-        assert alarms(acme) == ["overdue"]
+        assert problems(acme) == ["overdue"]
 
     def test_another_tenants_backup_is_not_ones_own(self, add_tenant):
         acme, other = (add_tenant(name, database=False) for name in ("acme", "acme2"))
         configure(acme)
         add(other, NOW, "queued")
-        assert alarms(acme) == ["overdue"]
+        assert problems(acme) == ["overdue"]
 
 
 class TestAWrongClock:
@@ -324,7 +341,7 @@ class TestAWrongClock:
         configure(acme)
         add(acme, NOW + AHEAD + INSTANT)
         add(acme, NOW + 3650 * DAY)
-        assert alarms(acme) == ["overdue", "future"]
+        assert problems(acme) == ["overdue", "future"]
         assert judge(acme).last_good == "There is no good backup."
 
     def test_that_all_good_ones_are_dated_in_the_future_is_a_finding(self, acme):
@@ -343,12 +360,12 @@ class TestAWrongClock:
         configure(acme)
         add(acme, NOW - HOUR)
         fail(acme, NOW + AHEAD + INSTANT)
-        assert alarms(acme) == []
+        assert problems(acme) == []
 
     def test_settings_that_were_made_in_the_future_hide_no_failure(self, acme):
         configure(acme, scheduled_since=NOW + 3650 * DAY)
         fail(acme, NOW - HOUR)
-        assert alarms(acme) == ["failed"]
+        assert problems(acme) == ["failed"]
 
     @pytest.mark.parametrize("with_good", [True, False])
     def test_settings_that_were_made_in_the_future_are_overdue_in_the_end(
@@ -363,12 +380,12 @@ class TestAWrongClock:
             clock.now = NOW + days * DAY
             automation.tick(clock.now)
             Backup.objects.active().delete()
-        assert "overdue" in alarms(acme, clock.now)
+        assert "overdue" in problems(acme, clock.now)
 
     def test_a_notice_of_the_future_keeps_nobody_from_being_told(self, acme):
         Automation.load()
         Automation.objects.update(notified_at=NOW + 3650 * DAY)
-        configure(acme, alarmed_at=NOW + 3650 * DAY)
+        configure(acme, failed_at=NOW + 3650 * DAY)
         assert len(notify()) == 2
 
     def test_a_clock_that_was_set_back_tells_nothing_twice(self, acme):
@@ -385,14 +402,14 @@ class TestFailing:
         configure(acme, automatic=automatic)
         add(acme, NOW - 2 * HOUR)
         fail(acme, NOW - HOUR, trigger=trigger)
-        assert alarms(acme) == ["failed"]
+        assert problems(acme) == ["failed"]
         add(acme, NOW - HOUR / 2)
-        assert alarms(acme) == []
+        assert problems(acme) == []
 
     def test_without_any_good_one(self, acme):
         configure(acme, automatic=False)
         fail(acme, NOW - HOUR)
-        assert alarms(acme) == ["failed"]
+        assert problems(acme) == ["failed"]
 
     def test_says_the_error_of_the_last_failure(self, acme):
         configure(acme, automatic=False)
@@ -409,22 +426,22 @@ class TestFailing:
         configure(acme, automatic=False)
         fail(acme, NOW - 2 * HOUR)
         add(acme, NOW - HOUR, **fields)
-        assert alarms(acme) == ["failed", "missing"]
+        assert problems(acme) == ["failed", "missing"]
 
     def test_an_attempt_under_way_changes_nothing_about_it(self, acme):
         configure(acme)
         add(acme, NOW - 2 * HOUR)
         fail(acme, NOW - HOUR)
         add(acme, NOW - MINUTE, "queued")
-        assert alarms(acme) == ["failed"]
+        assert problems(acme) == ["failed"]
 
     def test_the_gravest_comes_first(self, acme):
         configure(acme)
         add(acme, LONG_AGO)
         fail(acme, YESTERDAY)
         add(acme, LONG_AGO, missing_at=LONG_AGO)
-        assert alarms(acme) == ["overdue", "failed", "missing"]
-        assert judge(acme).alarm is Alarm.OVERDUE
+        assert problems(acme) == ["overdue", "failed", "missing"]
+        assert judge(acme).verdict is Verdict.OVERDUE
 
 
 class TestMissing:
@@ -434,8 +451,8 @@ class TestMissing:
         configure(acme)
         add(acme, NOW - HOUR)
         add(acme, NOW - 2 * HOUR, **{what: NOW - MINUTE + INSTANT})
-        assert alarms(acme) == []
-        assert alarms(acme, NOW + INSTANT) == ["missing"]
+        assert problems(acme) == []
+        assert problems(acme, NOW + INSTANT) == ["missing"]
 
     def test_a_deletion_in_the_midst_is_told_to_nobody(self, tenant, monkeypatch):
         configure(tenant)
@@ -478,7 +495,7 @@ class TestWhoIsJudged:
         tenants = [add_tenant(name, database=False) for name in ("b", "new", "c", "a")]
         for tenant in (tenants[0], tenants[2], tenants[3]):
             configure(tenant)
-        found = monitoring.judge(tenants, NOW)
+        found = judge_all(tenants)
         assert [judgement.tenant.id for judgement in found] == ["b", "c", "a"]
         assert [judgement.settings.tenant_id for judgement in found] == ["b", "c", "a"]
 
@@ -487,28 +504,39 @@ class TestWhoIsJudged:
         fail(acme, NOW - HOUR)
         Tenants.tenants.clear()
         assert notify() == []
-        assert alarm_of(acme) == Alarm.NONE
+        assert noted_of(acme) == Verdict.WELL
 
     def test_one_that_is_not_valid_keeps_no_other_from_being_told(self, add_tenant):
         for name in ("acme", "globex"):
             configure(add_tenant(name, database=False))
         Tenants.tenants[0] = replace(Tenants.tenants[0], time_zone="Mars/Base")
-        assert notify()[0] == (OPERATOR, "[Django] Backups: 1 tenant overdue")
-        assert "globex (Globex): overdue" in told()[0].body
+        assert notify() == [
+            (OPERATOR, "[Django] Backups: 1 tenant not valid, 1 tenant overdue"),
+            (ADDRESS, "Backups of Globex: overdue"),
+        ]
+        first, second = told()[0].body.split("\n\n")[:2]
+        assert first == (
+            "acme (acme): not valid\nThe time zone 'Mars/Base' of tenant 'acme' is not known."
+        )
+        assert second.startswith("globex (Globex): overdue")
+        # Once, and again after a week.
+        assert notify(NOW + HOUR) == []
+        assert len(notify(NOW + 8 * DAY)) == 2
 
     def test_nonsense_in_one_row_keeps_no_other_from_being_told(self, add_tenant):
         for name in ("acme", "globex"):
             configure(add_tenant(name, database=False))
         BackupSettings.objects.filter(tenant_id="acme").update(interval="yearly")
-        assert (OPERATOR, "[Django] Backups: 1 tenant overdue") in notify()
+        assert (OPERATOR, "[Django] Backups: 1 tenant not valid, 1 tenant overdue") in notify()
+        assert "Its backups cannot be judged: KeyError: 'yearly'" in told()[0].body
 
     @pytest.mark.parametrize("number", [1, 1000])
     def test_the_number_of_queries_does_not_grow(self, tmp_path, django_assert_num_queries, number):
         tenants = many(tmp_path, number)
         for tenant in tenants[:3]:
             add(tenant, NOW - MINUTE, "queued")
-        with django_assert_num_queries(2):
-            judgements = monitoring.judge(tenants, NOW)
+        with django_assert_num_queries(3):
+            judgements = judge_all(tenants)
         assert len(judgements) == number
 
     @pytest.mark.parametrize("number", [1, 50])
@@ -516,9 +544,12 @@ class TestWhoIsJudged:
         self, tmp_path, monkeypatch, django_assert_num_queries, number
     ):
         monkeypatch.setattr(Tenants, "tenants", many(tmp_path, number))
-        monitoring.notify(NOW)
-        # Automation's row, the two of `judge`, what was told, who has disappeared, who is back.
-        with django_assert_num_queries(6):
+        # Each looks at the disks of twenty tenants.
+        for _ in range(3):
+            monitoring.notify(NOW)
+        # Automation's row, the three of `judge_all`, who has disappeared, who is back, and that the
+        # disks of some were looked at.
+        with django_assert_num_queries(7):
             monitoring.notify(NOW + HOUR)
 
 
@@ -541,9 +572,9 @@ def many(folder, number):
 class TestInspect:
     def test_a_tenant_that_is_well(self, tenant):
         backup = backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND)).backup
-        judgement = monitoring.inspect(tenant)
+        judgement = inspect(tenant)
         assert judgement.findings == ()
-        assert judgement.alarm is Alarm.NONE
+        assert judgement.trouble is Verdict.WELL
         assert judgement.settings.last_good_at == backup.created_at
 
     def test_a_file_that_somebody_removed_counts_at_once(self, tenant):
@@ -551,7 +582,7 @@ class TestInspect:
         backups.create(tenant, order)
         gone = backups.create(tenant, order).backup
         backups.directory_of(tenant).file(gone.file_name).unlink()
-        assert monitoring.inspect(tenant).alarm is Alarm.MISSING
+        assert inspect(tenant).verdict is Verdict.MISSING
         gone.refresh_from_db()
         assert gone.missing_at is not None
 
@@ -559,25 +590,25 @@ class TestInspect:
         backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND))
         directory = backups.directory_of(tenant).path
         directory.rename(tenant.root / "elsewhere")
-        [finding] = monitoring.inspect(tenant).findings
-        assert finding.alarm is Alarm.MISSING
+        [finding] = inspect(tenant).findings
+        assert finding.verdict is Verdict.MISSING
         assert str(finding) == f"The backup directory is not there, or out of reach: {directory}"
         (tenant.root / "elsewhere").rename(directory)
-        assert monitoring.inspect(tenant).findings == ()
+        assert inspect(tenant).findings == ()
 
     def test_a_directory_out_of_reach_hides_nothing_that_is_graver(self, tenant):
         backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND))
         fail(tenant, timezone.now())
         backups.directory_of(tenant).path.rename(tenant.root / "elsewhere")
-        found = [finding.alarm.value for finding in monitoring.inspect(tenant).findings]
+        found = [finding.verdict.code for finding in inspect(tenant).findings]
         assert found == ["failed", "missing"]
 
     def test_of_a_tenant_without_backups_no_directory_is_expected(self, tenant):
-        assert monitoring.inspect(tenant).findings == ()
+        assert inspect(tenant).findings == ()
         assert not backups.directory_of(tenant).path.exists()
 
     def test_a_new_tenant_gets_its_settings(self, tenant):
-        monitoring.inspect(tenant)
+        inspect(tenant)
         assert BackupSettings.objects.get().tenant_id == tenant.id
 
 
@@ -628,7 +659,7 @@ class TestWhatIsTold:
             (ADDRESS, "Backups of Acme: recovered"),
         ]
         assert notify(NOW + 2 * HOUR) == []
-        assert alarm_of(acme) == Alarm.NONE
+        assert noted_of(acme) == Verdict.WELL
         event = Event.objects.get(kind="recovered")
         assert (event.tenant_id, event.detail) == (
             "acme",
@@ -656,7 +687,7 @@ class TestWhatIsTold:
         for message in told()[2:]:
             assert "A backup has succeeded again, but something else is wrong." in message.body
             assert "The file of 1 backup is missing" in message.body
-        assert alarm_of(acme) == Alarm.MISSING
+        assert noted_of(acme) == Verdict.MISSING
         assert actions()[-1] == "recovered"
         assert notify(NOW + 2 * HOUR) == []
 
@@ -665,11 +696,11 @@ class TestWhatIsTold:
         notify()
         attempt = add(acme, NOW + 11 * MINUTE, "queued")
         assert notify(NOW + 12 * MINUTE) == []
-        assert alarm_of(acme) == Alarm.OVERDUE
+        assert noted_of(acme) == Verdict.OVERDUE
         attempt.delete()
         fail(acme, NOW + 11 * MINUTE)
         assert notify(NOW + HOUR) == []
-        assert alarm_of(acme) == Alarm.OVERDUE
+        assert noted_of(acme) == Verdict.OVERDUE
 
     def test_that_files_are_missing_and_not_that_they_are_back(self, acme):
         configure(acme)
@@ -682,14 +713,14 @@ class TestWhatIsTold:
         assert notify(NOW + HOUR) == []
         lost.delete()
         assert notify(NOW + 2 * HOUR) == []
-        assert alarm_of(acme) == Alarm.NONE
+        assert noted_of(acme) == Verdict.WELL
         assert actions() == []
 
-    @pytest.mark.parametrize("alarm", ["failed", "overdue"])
-    def test_settings_that_ask_for_less_are_no_recovery(self, acme, alarm):
-        configure(acme, automatic=False, alarm=alarm, alarmed_at=YESTERDAY)
+    @pytest.mark.parametrize("noted", [Verdict.FAILED, Verdict.OVERDUE])
+    def test_settings_that_ask_for_less_are_no_recovery(self, acme, noted):
+        configure(acme, automatic=False, noted=noted, failed_at=YESTERDAY)
         assert notify() == []
-        assert alarm_of(acme) == Alarm.NONE
+        assert noted_of(acme) == Verdict.WELL
         assert actions() == []
 
     @pytest.mark.parametrize("how", ["turned off", "other schedule", "failure deleted"])
@@ -706,7 +737,7 @@ class TestWhatIsTold:
             row.interval = "weekly"
             backups.configure(acme, row)
         assert notify(NOW + HOUR) == []
-        assert alarm_of(acme) == Alarm.NONE
+        assert noted_of(acme) == Verdict.WELL
         assert "recovered" not in actions()
 
     def test_after_an_end_without_a_success_the_next_trouble_is_told_again(self, acme):
@@ -719,10 +750,10 @@ class TestWhatIsTold:
         assert len(notify(NOW + 2 * DAY)) == 2
 
     def test_a_lighter_alarm_is_noted_and_not_told(self, acme):
-        configure(acme, automatic=False, alarm="overdue")
+        configure(acme, automatic=False, noted=Verdict.OVERDUE)
         fail(acme, NOW - HOUR)
         assert notify() == []
-        assert alarm_of(acme) == Alarm.FAILED
+        assert noted_of(acme) == Verdict.FAILED
 
     def test_without_an_address_the_operators_alone(self, acme):
         configure(acme, notify_email="")
@@ -738,7 +769,7 @@ class TestWhatIsTold:
         settings.ADMINS = []
         configure(acme, notify_email="")
         assert notify() == []
-        assert (alarm_of(acme), actions()) == (Alarm.OVERDUE, ["overdue"])
+        assert (noted_of(acme), actions()) == (Verdict.OVERDUE, ["overdue"])
         settings.ADMINS = ADMINS
         assert notify(NOW + MINUTE) == [(OPERATOR, "[Django] Backups: 1 tenant overdue")]
         assert notify(NOW + HOUR) == []
@@ -851,7 +882,7 @@ class TestSequences:
             case "damage":
                 add(tenant, YESTERDAY, damaged_at=at - 2 * MINUTE)
             case "delete the lost":
-                Backup.objects.lost(at).delete()
+                Backup.objects.missing_or_damaged(at).delete()
             case "nobody hears":
                 settings.ADMINS = []
                 BackupSettings.objects.update(notify_email="")
@@ -1085,7 +1116,7 @@ class TestTexts:
         )
 
     def test_a_recovery(self, acme):
-        configure(acme, alarm="failed", next_run_at=NOW + DAY)
+        configure(acme, noted=Verdict.FAILED, next_run_at=NOW + DAY)
         add(acme, NOW - HOUR)
         notify()
         assert told(to=OPERATOR)[0].body == (
@@ -1099,7 +1130,7 @@ class TestTexts:
         )
 
     def test_who_has_recovered_but_lacks_files_has_something_to_do(self, acme):
-        configure(acme, alarm="failed")
+        configure(acme, noted=Verdict.FAILED)
         add(acme, NOW - HOUR)
         add(acme, YESTERDAY, missing_at=YESTERDAY)
         notify()
@@ -1155,7 +1186,8 @@ class TestTexts:
     def test_what_many_have_in_common_is_counted_in_the_subject(self, add_tenant):
         tenants = [add_tenant(name, database=False) for name in "abcdef"]
         for tenant in tenants:
-            configure(tenant, notify_email="", alarm="failed" if tenant.id == "f" else "")
+            noted = Verdict.FAILED if tenant.id == "f" else Verdict.WELL
+            configure(tenant, notify_email="", noted=noted)
             if tenant.id in "ac":
                 add(tenant, NOW - 2 * HOUR)
                 fail(tenant, NOW - HOUR)
@@ -1227,7 +1259,7 @@ class TestNoFlood:
         assert notify(NOW + 2.5 * HOUR)[0] == (OPERATOR, "[Django] Backups: 1 tenant overdue")
 
     def test_missing_files_do_not_wait(self, acme):
-        configure(acme, automatic=False, alarmed_at=NOW - HOUR)
+        configure(acme, automatic=False, failed_at=NOW - HOUR)
         add(acme, YESTERDAY, missing_at=YESTERDAY)
         assert len(notify()) == 2
 
@@ -1265,7 +1297,7 @@ class TestNoFlood:
             "[Django] Backups: 900 tenants failed",
         ]
         assert Post.asked == [OPERATOR] * 2
-        assert BackupSettings.objects.filter(alarm="failed").count() == 1000
+        assert TenantState.objects.filter(noted=Verdict.FAILED).count() == 1000
 
 
 class TestNobodyFailsForAMail:
@@ -1278,13 +1310,13 @@ class TestNobodyFailsForAMail:
             "The notice to ADMINS could not be sent.",
             f"The notice to {ADDRESS} for tenant 'acme' could not be sent.",
         ]
-        row = BackupSettings.objects.get()
-        assert (row.alarm, row.told) == (Alarm.OVERDUE, Alarm.NONE)
+        state = TenantState.objects.get()
+        assert (state.noted, state.notified) == (Verdict.OVERDUE, Verdict.WELL)
         assert notify(NOW + 9 * MINUTE) == []
         assert len(Post.asked) == 2
         Post.refused = set()
         assert len(notify(NOW + 10 * MINUTE)) == 2
-        assert alarm_of(acme) == Alarm.OVERDUE
+        assert noted_of(acme) == Verdict.OVERDUE
         assert notify(NOW + HOUR) == []
 
     @pytest.mark.parametrize(("refused", "reached"), [(OPERATOR, ADDRESS), (ADDRESS, OPERATOR)])
@@ -1296,7 +1328,7 @@ class TestNobodyFailsForAMail:
         for minutes in range(0, 60, 5):
             notify(NOW + minutes * MINUTE)
         assert [message.to for message in told()] == [[reached]]
-        assert alarm_of(acme) == Alarm.OVERDUE
+        assert noted_of(acme) == Verdict.OVERDUE
         # Whom no mail could reach hears of it when one can, and nobody else hears it again.
         Post.refused = set()
         for minutes in range(60, 120, 5):
@@ -1321,11 +1353,8 @@ class TestNobodyFailsForAMail:
             configure(add_tenant(name, database=False), notify_email=f"{name}@example.com")
         Post.refused = {"a@example.com", OPERATOR}
         assert [address for address, _ in notify()] == ["b@example.com", "c@example.com"]
-        assert [BackupSettings.objects.of(name).told for name in "abc"] == [
-            "",
-            "overdue",
-            "overdue",
-        ]
+        told_of = [TenantState.objects.of(name).notified for name in "abc"]
+        assert told_of == [Verdict.WELL, Verdict.OVERDUE, Verdict.OVERDUE]
         Post.refused = set()
         later = notify(NOW + 10 * MINUTE)
         assert [address for address, _ in later] == [OPERATOR, "a@example.com"]
@@ -1377,7 +1406,7 @@ class TestNobodyFailsForAMail:
             monkeypatch.setattr(Tenants, "get_tenant", lambda self, name: acme)
             monkeypatch.setattr(Tenants, "all_tenants", lambda self: 1 // 0)
         else:
-            monkeypatch.setattr(monitoring, "judge", lambda *arguments: 1 // 0)
+            monkeypatch.setattr(notices, "judge_all", lambda *arguments, **options: 1 // 0)
         automation.tick(NOW)
         assert Backup.objects.queued().get().enqueued_at is not None
         assert automation.get_status(NOW).state is automation.AutomationState.RUNNING
@@ -1390,7 +1419,7 @@ class TestNobodyFailsForAMail:
         fail(tenant, timezone.now() - HOUR)
         Post.refused = {OPERATOR, ADDRESS}
         if what == "provider":
-            monkeypatch.setattr(monitoring, "list_tenants", lambda: 1 // 0)
+            monkeypatch.setattr(notices, "list_tenants", lambda: 1 // 0)
         call_command("runbackup")
         assert Backup.objects.complete().count() == 1
         assert capsys.readouterr().err == ""
@@ -1440,7 +1469,7 @@ class TestSeveralProcesses:
     def test_that_see_the_same_news_tell_it_once(self, acme, monkeypatch):
         """The second one judges before the first has told, and would tell afterwards."""
         configure(acme)
-        look = monitoring.judge
+        look = notices.judge_all
         calls = []
 
         def look_while_another_tells(*arguments, **options):
@@ -1451,7 +1480,7 @@ class TestSeveralProcesses:
                 assert len(told()) == 2
             return seen
 
-        monkeypatch.setattr(monitoring, "judge", look_while_another_tells)
+        monkeypatch.setattr(notices, "judge_all", look_while_another_tells)
         monitoring.notify(NOW)
         assert calls == [0, 0]
         assert len(told()) == 2
@@ -1462,7 +1491,7 @@ class TestSeveralProcesses:
         Post.refused = {OPERATOR, ADDRESS}
         assert notify() == []
         Post.refused = set()
-        look = monitoring.judge
+        look = notices.judge_all
         calls = []
 
         def look_while_another_tells(*arguments, **options):
@@ -1473,7 +1502,7 @@ class TestSeveralProcesses:
                 assert len(told()) == 2
             return seen
 
-        monkeypatch.setattr(monitoring, "judge", look_while_another_tells)
+        monkeypatch.setattr(notices, "judge_all", look_while_another_tells)
         monitoring.notify(NOW + HOUR)
         assert len(calls) == 2
         assert len(told()) == 2
@@ -1502,18 +1531,18 @@ class TestSeveralProcesses:
         assert actions() == ["overdue"]
 
     def test_what_another_has_noted_meanwhile_stands(self, acme, monkeypatch):
-        configure(acme, automatic=False, alarm="overdue")
+        configure(acme, automatic=False, noted=Verdict.OVERDUE)
         fail(acme, NOW - HOUR)
-        look = monitoring.judge
+        look = notices.judge_all
 
         def look_while_another_notes(*arguments, **options):
             seen = look(*arguments, **options)
-            BackupSettings.objects.update(alarm="missing")
+            TenantState.objects.update(noted=Verdict.MISSING)
             return seen
 
-        monkeypatch.setattr(monitoring, "judge", look_while_another_notes)
+        monkeypatch.setattr(notices, "judge_all", look_while_another_notes)
         monitoring.notify(NOW)
-        assert alarm_of(acme) == "missing"
+        assert noted_of(acme) is Verdict.MISSING
 
 
 class TestEndToEnd:

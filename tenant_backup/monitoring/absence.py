@@ -24,7 +24,6 @@ from tenant_backup.models import (
     BackupSettings,
     Event,
     EventKind,
-    Health,
     TenantState,
     TenantStateQuerySet,
 )
@@ -126,7 +125,7 @@ def note(listed: Set[str], now: datetime) -> None:
         TenantState.objects.ensure(gone)
     for rows in _in_chunks(gone):
         missed = rows.filter(Q(absent_since=None) | Q(absent_since__gt=now))
-        missed.update(absent_since=now, absent_told_at=None)
+        missed.update(absent_since=now, absence_notified_at=None)
     for rows in _in_chunks(back):
         rows.exclude(absent_since=None).update(absent_since=None, retired_at=None, retired_by="")
     for rows in _in_chunks(lapsed):
@@ -153,9 +152,11 @@ def found(now: datetime) -> TenantStateQuerySet:
 
 
 def returned() -> TenantStateQuerySet:
-    """The states of those of whom it was told that they are gone, and who are back or retired."""
+    """The states of those who were reported as disappeared, and are back or retired by now."""
     is_over = Q(absent_since=None) | Q(retired_at__isnull=False)
-    return TenantState.objects.filter(is_over, absent_told_at__isnull=False).order_by("tenant_id")
+    return TenantState.objects.filter(is_over, absence_notified_at__isnull=False).order_by(
+        "tenant_id"
+    )
 
 
 def grouped(absent: Iterable[tuple[str, datetime | None]]) -> list[Absence]:
@@ -169,24 +170,6 @@ def grouped(absent: Iterable[tuple[str, datetime | None]]) -> list[Absence]:
             at_once = []
         at_once.append((since, tenant_id))
     return findings + _findings_of(at_once)
-
-
-def healths(tenant_ids: Collection[str], now: datetime) -> dict[str, Health]:
-    """How those stand whom the provider does not list."""
-    if not tenant_ids:
-        return {}
-    disappeared = {row.tenant_id for row in found(now)}
-    retired = set(
-        TenantState.objects.filter(retired_at__isnull=False).values_list("tenant_id", flat=True)
-    )
-    return {
-        tenant_id: Health.ABSENT
-        if tenant_id in disappeared
-        else Health.RETIRED
-        if tenant_id in retired
-        else Health.UNLISTED
-        for tenant_id in tenant_ids
-    }
 
 
 def known(tenant_ids: Collection[str]) -> set[str]:
@@ -209,6 +192,15 @@ def retire(tenant_ids: Collection[str], *, by: str = "", now: datetime | None = 
             row = TenantState.objects.filter(tenant_id=tenant_id, retired_at=None)
             if row.update(retired_at=now, retired_by=by[:255]):
                 Event.record(EventKind.RETIRED, tenant_id, actor=by[:255])
+
+
+def retire_tenant(tenant_id: str, *, by: str = "") -> None:
+    """Say that this tenant is gone on purpose, so that nobody is told that it has disappeared.
+
+    For the host's code that removes a tenant, at most a day before the provider no longer lists it.
+    Nothing of its backups is deleted. An id that the catalog does not know is ignored.
+    """
+    retire(known([tenant_id]), by=by)
 
 
 def _findings_of(at_once: list[tuple[datetime, str]]) -> list[Absence]:

@@ -1,6 +1,6 @@
-"""Diagnosis: what keeps backups from working, found out by trying instead of asking.
+"""Diagnosis: what keeps backups from working, found out by trying everything that one needs.
 
-Nothing is changed by it, but that files which are found missing are marked so.
+It changes nothing, except that missing or damaged files are marked so.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was looked at, what was found, and what to do. `found` may name paths on the server."""
+    """What was examined, what was found, and what to do. `found` may name paths on the server."""
 
     topic: str
     found: str
@@ -44,8 +44,8 @@ def examine(tenant: Tenant, automation_status: AutomationStatus | None) -> list[
         _files(tenant),
         _automation(tenant, automation_status),
     ]
-    is_mended = all(answer.is_well is not False for answer in answers)
-    return [*answers, _last_attempt(tenant, is_mended=is_mended)]
+    is_repaired = all(answer.is_well is not False for answer in answers)
+    return [*answers, _last_attempt(tenant, is_repaired=is_repaired)]
 
 
 def _permission(tenant: Tenant) -> Answer:
@@ -129,20 +129,20 @@ def _files(tenant: Tenant) -> Answer:
     topic = gettext("The files of the backups")
     backups.check_files(tenant)
     rows = Backup.objects.for_tenant(tenant.id)
-    good, lost = rows.good().count(), rows.lost(timezone.now()).count()
+    good, missing = rows.good().count(), rows.missing_or_damaged(timezone.now()).count()
     directory = backups.directory_of(tenant)
     if good and not directory.is_there():
         text = gettext("The backup directory %(path)s is not there, or out of reach.")
         advice = gettext("The operator looks whether a disk is not mounted.")
         return Answer(topic, text % {"path": directory.path}, False, advice)
-    if lost:
+    if missing:
         text = ngettext(
             "The file of %(number)d backup is missing or damaged.",
             "The files of %(number)d backups are missing or damaged.",
-            lost,
+            missing,
         )
         advice = gettext("They are marked in the list. Create a new backup, and tell the operator.")
-        return Answer(topic, text % {"number": lost}, False, advice)
+        return Answer(topic, text % {"number": missing}, False, advice)
     if not good:
         return Answer(topic, gettext("There is no backup yet."), None, gettext("Create a backup."))
     text = ngettext(
@@ -188,7 +188,7 @@ def _automation(tenant: Tenant, automation_status: AutomationStatus | None) -> A
     return Answer(topic, text, is_well, advice)
 
 
-def _last_attempt(tenant: Tenant, *, is_mended: bool) -> Answer:
+def _last_attempt(tenant: Tenant, *, is_repaired: bool) -> Answer:
     topic = gettext("The last attempt")
     rows = Backup.objects.for_tenant(tenant.id).exclude(Backup.ACTIVE)
     last = rows.counted(timezone.now()).newest_first().first()
@@ -198,7 +198,7 @@ def _last_attempt(tenant: Tenant, *, is_mended: bool) -> Answer:
         return Answer(topic, gettext("It succeeded %(time)s") % {"time": when(last.created_at)})
     text = gettext("It failed %(time)s") % {"time": when(last.created_at)}
     advice = gettext("Put right what is wrong above, then create a backup.")
-    if is_mended:
+    if is_repaired:
         advice = gettext("Create a backup, to see whether it works now.")
     return Answer(topic, _with_reason(text, last.reason), False, advice)
 
