@@ -45,7 +45,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 from django.views.decorators.http import require_POST
 
-from tenant_backup import backups, monitoring
+from tenant_backup import automation, backups, monitoring
+from tenant_backup.automation import AutomationState
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress
 from tenant_backup.files import size_in_words
@@ -55,10 +56,10 @@ from tenant_backup.models import (
     BackupSettings,
     BackupSettingsQuerySet,
     Event,
-    Health,
     Trigger,
+    Verdict,
 )
-from tenant_backup.monitoring import absence, headline
+from tenant_backup.monitoring import absence
 from tenant_backup.tenants import Tenant, get_tenant, is_operator, list_tenants
 from tenant_backup.words import ago, going_in_words, when
 
@@ -377,7 +378,7 @@ class Fleet:
     """The name of each tenant that has a row; of one that is not known, its id."""
     tenants: Mapping[str, Tenant]
     """Those whom the provider knows and who are valid, by their ids."""
-    healths: Mapping[str, Health]
+    verdicts: Mapping[str, Verdict]
     """How each tenant with a row stands, as monitoring judges it; by the tenants' ids."""
     listed: Set[str]
     """The ids of all whom the provider knows."""
@@ -397,8 +398,8 @@ class Fleet:
     def ask(cls) -> Fleet:
         """Ask the provider, and make the settings of the tenants that are new."""
         rows = set(BackupSettings.objects.values_list("tenant_id", flat=True))
-        automation_status, now = headline.get_status(), timezone.now()
-        automation_runs = headline.runs(automation_status)
+        automation_status, now = automation.get_status(), timezone.now()
+        automation_runs = automation_status.state is AutomationState.RUNNING
         try:
             listing = list_tenants()
             tenants = {tenant.id: tenant for tenant in listing.tenants}
@@ -411,14 +412,16 @@ class Fleet:
         except Exception as error:
             logger.exception("The admin cannot say which tenants there are.")
             trouble = str(error) or type(error).__name__
-            noted = monitoring.noted_healths(now, automation_runs=automation_runs)
+            noted = monitoring.verdicts_as_noted(now, automation_runs=automation_runs)
             return cls({row: row for row in rows}, {}, noted, set(), automation_status, trouble)
-        judgements = monitoring.judge(list(tenants.values()), now, for_people=True)
-        healths = monitoring.healths(judgements, listing.ids, automation_runs=automation_runs)
+        judgements = [
+            *monitoring.judge_all(listing.tenants, now, automation_runs=automation_runs),
+            *monitoring.judge_others(listing, now),
+        ]
         return cls(
             names={row: names.get(row) or row for row in rows | new},
             tenants=tenants,
-            healths=healths | absence.healths(rows - names.keys(), now),
+            verdicts={each.tenant_id: each.verdict for each in judgements},
             listed=names.keys(),
             automation_status=automation_status,
         )
@@ -430,25 +433,13 @@ class Fleet:
         return [key for key, text in texts.items() if all(word in text for word in wanted)]
 
 
-SIGNS = {"good": "\N{CHECK MARK}", "warning": "!", "error": "\N{MULTIPLICATION X}", "quiet": "·"}
+SIGNS = {"good": "\N{CHECK MARK}", "warning": "!", "error": "\N{MULTIPLICATION X}", "neutral": "·"}
 
-TONES = {
-    Health.ABSENT: "error",
-    Health.OVERDUE: "error",
-    Health.FAILED: "error",
-    Health.FUTURE: "error",
-    Health.LOST: "error",
-    Health.NO_BACKUP: "warning",
-    Health.STOPPED: "warning",
-    Health.OFF: "quiet",
-    Health.WELL: "good",
-    Health.UNLISTED: "quiet",
-    Health.RETIRED: "quiet",
-}
-
-NEEDS_ATTENTION = [health for health in Health if health.needs_attention]
-LISTED_HEALTHS = [
-    health for health in Health if health not in (Health.RETIRED, Health.UNLISTED, Health.ABSENT)
+NEEDS_ATTENTION = [verdict for verdict in Verdict if verdict.needs_attention]
+LISTED_VERDICTS = [
+    verdict
+    for verdict in Verdict
+    if verdict not in (Verdict.RETIRED, Verdict.UNLISTED, Verdict.DISAPPEARED)
 ]
 
 
@@ -467,7 +458,7 @@ def _with_detail(text: str, detail: str) -> SafeString:
     return format_html('{} <span class="backup-detail">{}</span>', text, detail)
 
 
-class HealthFilter(admin.SimpleListFilter):
+class VerdictFilter(admin.SimpleListFilter):
     title = gettext_lazy("state")
     parameter_name = "state"
 
@@ -475,12 +466,12 @@ class HealthFilter(admin.SimpleListFilter):
     LISTED = "listed"
     WANTED = {
         ATTENTION: NEEDS_ATTENTION,
-        LISTED: LISTED_HEALTHS,
-        **{health.name.lower(): [health] for health in TONES},
+        LISTED: LISTED_VERDICTS,
+        **{verdict.code: [verdict] for verdict in Verdict},
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        states = [(health.name.lower(), str(health.label)) for health in TONES]
+        states = [(verdict.code, str(verdict.label)) for verdict in reversed(Verdict)]
         return [
             (self.ATTENTION, _("in need of attention")),
             (self.LISTED, _("neither disappeared nor retired")),
@@ -489,7 +480,7 @@ class HealthFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
         wanted = self.WANTED.get(self.value() or "")
-        return None if wanted is None else queryset.filter(health__in=wanted)
+        return None if wanted is None else queryset.filter(verdict__in=wanted)
 
 
 @admin.register(BackupSettings)
@@ -507,7 +498,7 @@ class BackupSettingsAdmin(CatalogAdmin):
         "last_good",
         "good",
     ]
-    list_filter = [HealthFilter, "automatic", "interval"]
+    list_filter = [VerdictFilter, "automatic", "interval"]
     search_fields = ["tenant_id"]
     ordering = ["tenant_id"]
     list_per_page = 100
@@ -551,7 +542,7 @@ class BackupSettingsAdmin(CatalogAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = cast("BackupSettingsQuerySet", super().get_queryset(request))
         fleet = Fleet.of(request)
-        return rows.with_health(timezone.now(), healths=fleet.healths)
+        return rows.with_verdicts(timezone.now(), verdicts=fleet.verdicts)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[BackupSettings], search_term: str
@@ -588,28 +579,30 @@ class BackupSettingsAdmin(CatalogAdmin):
 
     def _header(self, request: HttpRequest) -> dict[str, Any]:
         """What stands above the list: the totals of all tenants, and automation with its switch."""
-        rows = self.get_queryset(request).order_by().values("health", "automatic")
+        rows = self.get_queryset(request).order_by().values("verdict", "automatic")
         counts = [
-            (Health(row["health"]), row["automatic"], row["number"])
+            (Verdict(row["verdict"]), row["automatic"], row["number"])
             for row in rows.annotate(number=Count("pk"))
         ]
 
-        def total(healths: Iterable[Health], *automatic: bool) -> int:
+        def total(verdicts: Iterable[Verdict], *automatic: bool) -> int:
             wanted = automatic or (True, False)
             return sum(
-                number for health, is_on, number in counts if health in healths and is_on in wanted
+                number
+                for verdict, is_on, number in counts
+                if verdict in verdicts and is_on in wanted
             )
 
         automation_status = Fleet.of(request).automation_status
-        off = f"{HealthFilter.parameter_name}={HealthFilter.LISTED}&automatic__exact=0"
+        off = f"{VerdictFilter.parameter_name}={VerdictFilter.LISTED}&automatic__exact=0"
         return {
-            "tenants": total(LISTED_HEALTHS),
+            "tenants": total(LISTED_VERDICTS),
             "groups": [
-                (_("All well"), "state=well", total([Health.WELL])),
+                (_("All well"), "state=well", total([Verdict.WELL])),
                 (_("In need of attention"), "state=attention", total(NEEDS_ATTENTION)),
-                (_("No backup yet"), "state=no_backup", total([Health.NO_BACKUP])),
-                (_("Automatic off"), off, total(LISTED_HEALTHS, False)),
-                (_("Retired"), "state=retired", total([Health.RETIRED])),
+                (_("No backup yet"), "state=no_backup", total([Verdict.NO_BACKUP])),
+                (_("Automatic off"), off, total(LISTED_VERDICTS, False)),
+                (_("Retired"), "state=retired", total([Verdict.RETIRED])),
             ],
             "backups": Backup.objects.good().aggregate(number=Count("pk"), bytes=Sum("size")),
             "automation_status": automation_status,
@@ -660,10 +653,10 @@ class BackupSettingsAdmin(CatalogAdmin):
             return settings.tenant_id
         return _with_detail(name, settings.tenant_id)
 
-    @admin.display(description=gettext_lazy("state"), ordering="-health")
+    @admin.display(description=gettext_lazy("state"), ordering="-verdict")
     def state(self, settings: BackupSettings) -> str:
-        health = Health(settings.health)
-        return light(TONES[health], str(health.label))
+        verdict = Verdict(settings.verdict)
+        return light(verdict.tone, str(verdict.label))
 
     @admin.display(
         description=gettext_lazy("automatic"), ordering=F("next_run_at").asc(nulls_last=True)
@@ -706,7 +699,7 @@ class BackupSettingsAdmin(CatalogAdmin):
 
     def _back_up(self, request: HttpRequest, rows: list[BackupSettings]) -> None:
         order = backups.BackupRequest(trigger=Trigger.MANUAL, requested_by=_user_name(request))
-        if headline.runs(headline.get_status()):
+        if automation.is_running():
             self._queue(request, rows, order)
         else:
             self._create(request, rows, order)
@@ -756,7 +749,7 @@ class BackupSettingsAdmin(CatalogAdmin):
         self.after_commit(partial(self._verify, request, list(queryset)))
 
     def _verify(self, request: HttpRequest, rows: list[BackupSettings]) -> None:
-        by_workers = headline.runs(headline.get_status())
+        by_workers = automation.is_running()
 
         def verify(tenant: Tenant, settings: BackupSettings) -> None:
             good = Backup.objects.for_tenant(tenant.id).good().counted(timezone.now())
@@ -865,7 +858,7 @@ class AutomationAdmin(CatalogAdmin):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, row: Automation) -> str:
-        automation_status = headline.get_status()
+        automation_status = automation.get_status()
         return str(automation_status.state.label) if automation_status else _("not set up")
 
     @admin.action(permissions=["change"], description=gettext_lazy("Pause automatic backups"))

@@ -44,7 +44,8 @@ from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from tenant_backup import backups, chart, languages, monitoring
+from tenant_backup import automation, backups, chart, languages, monitoring
+from tenant_backup.automation import AutomationState
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import (
     BackupError,
@@ -53,8 +54,8 @@ from tenant_backup.exceptions import (
 )
 from tenant_backup.forms import LabelForm, SettingsForm
 from tenant_backup.languages import messages
-from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Status, Trigger
-from tenant_backup.monitoring import diagnosis, headline
+from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Status, Trigger, Verdict
+from tenant_backup.monitoring import diagnosis
 from tenant_backup.restore import manual
 from tenant_backup.tenants import (
     ACTIONS,
@@ -207,11 +208,7 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         requested_by=_user_name(request),
         replaces=_id(replaces) if replaces else None,
     )
-    make = (
-        _queue
-        if _is_for_a_worker(tenant, workers_run=headline.runs(headline.get_status()))
-        else _make
-    )
+    make = _queue if _is_for_a_worker(tenant, workers_run=automation.is_running()) else _make
     try:
         make(request, tenant, order)
     except BackupInProgress:
@@ -351,7 +348,7 @@ def diagnose(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     read = _reader(request, tenant)
     answers = [
         replace(answer, found=read(answer.found))
-        for answer in diagnosis.examine(tenant, headline.get_status())
+        for answer in diagnosis.examine(tenant, automation.get_status())
     ]
     context = {
         "title": gettext("Backup doesn't work?"),
@@ -540,8 +537,6 @@ def _make(request: HttpRequest, tenant: Tenant, order: backups.BackupRequest) ->
 
 
 def _queue(request: HttpRequest, tenant: Tenant, order: backups.BackupRequest) -> None:
-    from tenant_backup import automation
-
     automation.enqueue(backups.request(tenant, order))
     messages.info(
         request,
@@ -592,14 +587,13 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
     may = {action: has_permission(request, tenant, action) for action in ACTIONS}
     if not may["view"]:
         raise PermissionDenied
-    judgement = monitoring.inspect(tenant)
+    automation_status = automation.get_status()
+    is_running = automation_status.state is AutomationState.RUNNING
+    judgement = monitoring.judge_tenant(tenant, automation_runs=is_running)
     settings = judgement.settings
     rows = Backup.objects.for_tenant(tenant.id)
     page = Paginator(rows.newest_first(), PAGE_SIZE).get_page(request.GET.get("page"))
-    automation_status = headline.get_status()
-    is_running = headline.runs(automation_status)
     space = backups.space(tenant)
-    answer = headline.headline_of(judgement, automation_runs=is_running, has_room=space.fits != 0)
     active = rows.active().first()
     now = timezone.now()
     attempts_since = backups.attempts_since(tenant, chart.first_day(now, tenant.zone))
@@ -619,9 +613,10 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
         "may": may,
         "automation_status": automation_status,
         "is_running": is_running,
-        "glance": replace(
-            answer, finding=_read(answer.finding, read), lost=_read(answer.lost, read)
-        ),
+        "judgement": judgement,
+        "findings": [_read(finding, read) for finding in judgement.findings],
+        "has_room": judgement.finding(Verdict.NO_ROOM) is None,
+        "is_any_missing": judgement.finding(Verdict.MISSING) is not None,
         "days": [(day, date_format(day.date, "SHORT_DATE_FORMAT")) for day in days],
         "chart_size": {"width": chart.DAYS * chart.WIDTH, "height": chart.HEIGHT},
         "has_happenings": any(day.counts for day in days),
@@ -651,8 +646,8 @@ def _page(request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
     return _render(request, tenant, "tenant_backup/overview.html", context)
 
 
-def _read(finding: monitoring.Finding | None, read: Reader) -> monitoring.Finding | None:
-    return replace(finding, reason=read(finding.reason)) if finding else None
+def _read(finding: monitoring.Finding, read: Reader) -> monitoring.Finding:
+    return replace(finding, reason=read(finding.reason))
 
 
 def _events(rows: Iterable[Event], read: Reader) -> list[Event]:
