@@ -16,7 +16,7 @@ from django_q.models import Schedule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenant_backup import automation, backups, monitoring
+from tenant_backup import automation, backups, monitoring, signals
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import (
     Automation,
@@ -28,7 +28,7 @@ from tenant_backup.models import (
     Trigger,
     Verdict,
 )
-from tenant_backup.monitoring import absence, notices
+from tenant_backup.monitoring import absence, notices, room
 from tenant_backup.retention import AHEAD
 from tenant_backup.schedule import Rule, next_slot, overdue_at
 from tenant_backup.tenants import Tenant
@@ -1217,6 +1217,173 @@ class TestTexts:
             assert name in message.body
             assert other not in (message.body + message.subject).lower()
             assert message.recipients() == [f"{name}@example.com"]
+
+
+class TestTemplates:
+    """A host may override the templates of the mails."""
+
+    @pytest.fixture
+    def override(self, tmp_path, settings):
+        def write(name, text):
+            path = tmp_path / "templates" / "tenant_backup" / "mail" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            [engine] = settings.TEMPLATES
+            settings.TEMPLATES = [{**engine, "DIRS": [tmp_path / "templates"]}]
+
+        return write
+
+    def test_of_the_operators_mail(self, acme, override):
+        override("operators_subject.txt", "{{ counts|join:' and ' }}\n")
+        override(
+            "operators.txt",
+            "{% for item in news %}{{ item.tenant_id }}|{{ item.name }}|{{ item.headline }}|"
+            "{{ item.last_good }}|{{ item.next_attempt }}|{{ item.has_recovered }}|"
+            "{{ item.last_notified_at }}|{% for finding in item.findings %}"
+            "{{ finding.verdict.code }}:{{ finding.text }}:{{ finding.reason }};{% endfor %}"
+            "{% endfor %}|{{ automation.headline }}|{{ automation.text }}|"
+            "{{ returned }}|{{ absent }}",
+        )
+        configure(acme, next_run_at=NOW + DAY)
+        add(acme, NOW - 2 * HOUR)
+        fail(acme, NOW - HOUR)
+        monitoring.notify(NOW, ask_automation=lambda *_: Stalled.STALLED)
+        [message] = told(to=OPERATOR)
+        assert message.subject == "[Django] automation is stalled and 1 tenant failed"
+        assert message.body == (
+            "acme|Acme|failed|The last good backup is of May 4, 2026, 10 a.m. (UTC).|"
+            "The next attempt is at May 5, 2026, noon (UTC).|False|None|"
+            "failed:The last attempt, at May 4, 2026, 11 a.m. (UTC), failed.:The database is "
+            "locked.;|automation is stalled|It is stalled.||[]"
+        )
+
+    def test_of_the_tenants_mail(self, acme, override):
+        override("tenant_subject.txt", "{{ item.name }}:\n{{ item.headline }}")
+        override("tenant.txt", "{% for finding in item.findings %}{{ finding }}{% endfor %}")
+        configure(acme, automatic=False)
+        fail(acme, NOW - HOUR, f"{acme.database} is away.")
+        notify()
+        [message] = told(to=ADDRESS)
+        assert message.subject == "Acme: failed"
+        # What the template cannot know it cannot give away.
+        assert message.body.endswith("failed. db.sqlite3 is away.")
+
+    def test_nothing_is_escaped(self, acme):
+        Tenants.tenants[:] = [replace(acme, name="Käse & <Söhne>")]
+        configure(acme, notify_email=ADDRESS)
+        fail(acme, NOW - HOUR, 'It\'s <gone> & "away".')
+        notify()
+        for message in told():
+            assert 'It\'s <gone> & "away".' in message.body
+        assert told(to=ADDRESS)[0].subject == "Backups of Käse & <Söhne>: overdue"
+
+
+class TestSignals:
+    @pytest.fixture
+    def sent(self):
+        """What a host's receivers got, in order."""
+        sent = []
+        named = {
+            "overdue": signals.tenant_overdue,
+            "missing": signals.backups_missing,
+            "recovered": signals.tenant_recovered,
+        }
+        receivers = {
+            name: lambda sender, tenant, name=name, **arguments: sent.append(
+                (name, sender, tenant.id, arguments.get("finding") or arguments["verdict"])
+            )
+            for name in named
+        }
+        for name, signal in named.items():
+            signal.connect(receivers[name])
+        yield sent
+        for name, signal in named.items():
+            signal.disconnect(receivers[name])
+
+    def test_each_once_when_it_is_noted(self, acme, sent, settings):
+        # Whether anybody gets a mail is another matter.
+        settings.ADMINS = []
+        configure(acme, notify_email="")
+        for minutes in range(3):
+            notify(NOW + minutes * MINUTE)
+        [(name, sender, tenant_id, finding)] = sent
+        assert (name, sender, tenant_id, finding.verdict) == (
+            "overdue",
+            Backup,
+            "acme",
+            Verdict.OVERDUE,
+        )
+        assert str(finding).startswith("A backup was due at")
+        add(acme, NOW + HOUR)
+        for minutes in range(3):
+            notify(NOW + HOUR + minutes * MINUTE)
+        assert sent[1:] == [("recovered", Backup, "acme", Verdict.OVERDUE)]
+
+    def test_missing_ones_each_time_there_are_more(self, acme, sent):
+        configure(acme, automatic=False)
+        add(acme, NOW - HOUR)
+        for number in range(1, 4):
+            lost = add(acme, NOW - DAY, missing_at=NOW - DAY)
+            for minutes in range(2):
+                notify(NOW + minutes * MINUTE)
+            assert [each[0] for each in sent] == ["missing"] * number
+        assert str(sent[-1][3]) == "The files of 3 backups are missing or damaged."
+        lost.delete()
+        notify(NOW + HOUR)
+        add(acme, NOW - DAY, damaged_at=NOW - DAY)
+        notify(NOW + HOUR)
+        assert len(sent) == 4
+
+    def test_a_receiver_that_raises_is_logged_and_breaks_nothing(self, acme, caplog):
+        def fail_to_receive(**arguments):
+            raise LookupError("the host's own trouble")
+
+        signals.tenant_overdue.connect(fail_to_receive)
+        configure(acme)
+        try:
+            assert [subject for _address, subject in notify()][-2:] == [
+                "[Django] Backups: 1 tenant overdue",
+                "Backups of Acme: overdue",
+            ]
+        finally:
+            signals.tenant_overdue.disconnect(fail_to_receive)
+        assert "the host's own trouble" in caplog.text
+
+
+class TestNoRoom:
+    """A full disk is told once, and not again while it comes and goes."""
+
+    def fill(self, tenant, *, is_full):
+        fields = {"no_room_since": NOW, "needed_bytes": 99, "free_bytes": 9}
+        TenantState.objects.filter(tenant_id=tenant.id).update(
+            room_checked_at=NOW + 9 * DAY, **(fields if is_full else dict.fromkeys(fields))
+        )
+
+    def test_is_told_once_and_every_week(self, acme, monkeypatch):
+        monkeypatch.setattr(room, "note_some", lambda *arguments: None)
+        configure(acme, automatic=False)
+        add(acme, NOW - HOUR)
+        for hours, is_full, is_told in [
+            (0, True, True),
+            (1, True, False),
+            (2, False, False),
+            (3, True, False),
+            (12, True, True),
+            (12 + 7 * 24, True, True),
+        ]:
+            self.fill(acme, is_full=is_full)
+            assert [subject for _address, subject in notify(NOW + hours * HOUR)] == [
+                "[Django] Backups: 1 tenant without room for a backup",
+                "Backups of Acme: no room on the disk",
+            ] * is_told, hours
+
+    def test_a_failure_after_it_does_not_wait(self, acme):
+        configure(acme, automatic=False)
+        add(acme, NOW - HOUR)
+        self.fill(acme, is_full=True)
+        assert len(notify()) == 2
+        fail(acme, NOW + HOUR)
+        assert notify(NOW + HOUR)[1] == (ADDRESS, "Backups of Acme: failed")
 
 
 class TestNoFlood:

@@ -28,10 +28,11 @@ disk may be slow to answer, and other tenants wait meanwhile."""
 
 
 def note(tenant: Tenant, now: datetime | None = None) -> TenantState:
-    """Look at the tenant's disk, and note whether it has room. Returns the tenant's state."""
+    """Look at the tenant's disk, and note what is new. Returns the tenant's state."""
     state = TenantState.objects.of(tenant.id)
     now = now or timezone.now()
-    state.change(room_checked_at=now, **_found(tenant, state, now))
+    if news := _news(tenant, state, now):
+        state.change(room_checked_at=now, **news)
     return state
 
 
@@ -52,8 +53,8 @@ def note_some(known: Iterable[tuple[Tenant, TenantState]], now: datetime) -> Non
     TenantState.objects.ensure(tenant.id for _at, tenant, state in looked_at if state._state.adding)
     for _at, tenant, state in looked_at:
         try:
-            if (found := _found(tenant, state, now)) != {name: vars(state)[name] for name in found}:
-                TenantState.objects.filter(tenant_id=tenant.id).update(**found)
+            if news := _news(tenant, state, now):
+                state.change(**news)
         except Exception:
             logger.exception("Nobody knows whether tenant %r has room for a backup.", tenant.id)
     ids = [tenant.id for _at, tenant, _state in looked_at]
@@ -61,8 +62,14 @@ def note_some(known: Iterable[tuple[Tenant, TenantState]], now: datetime) -> Non
         TenantState.objects.filter(tenant_id__in=ids).update(room_checked_at=now)
 
 
+def _news(tenant: Tenant, state: TenantState, now: datetime) -> dict[str, Any]:
+    """The fields of the state, where anything has changed; by `stat` alone."""
+    found = _found(tenant, state, now)
+    return found if any(vars(state)[name] != value for name, value in found.items()) else {}
+
+
 def _found(tenant: Tenant, state: TenantState, now: datetime) -> dict[str, Any]:
-    """The fields of the state, by `stat` alone; empty ones where there is room or nobody knows."""
+    """The fields of the state. They are empty where there is room, or where nobody knows."""
     try:
         free = backups.directory_of(tenant).free_bytes()
     except OSError:
