@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from django.apps import apps
 from django.conf import settings as project_settings
 from django.contrib import admin
 from django.contrib.auth.models import User
@@ -525,7 +524,7 @@ class TestOverview:
         text = text_of(answer)
         assert re.search("Its file was found missing (today|yesterday) at", text)
         assert re.search("Its file was found damaged (today|yesterday) at", text)
-        assert "There is no good backup yet." in text
+        assert "There is no good backup at all." in text
         assert f"{PAGE}/download/{missing.pk}" not in answer.content.decode()
 
     def test_a_failure_says_why(self, tenant, visit):
@@ -534,7 +533,7 @@ class TestOverview:
         text = text_of(visit().get(PAGE))
         assert "The last attempt to make a backup failed." in text
         assert re.search(
-            r"That was (?:today|yesterday) at \d.*? [ap]\.m\.: The disk became full\.", text
+            r"The last attempt, at [^()]+ \(UTC\), failed\. The disk became full\.", text
         )
         assert text.count("The disk became full.") == 2
 
@@ -578,7 +577,7 @@ class TestOverview:
             complete_row(made, error="/srv/why" if made % 2 else "")
         client = visit()
         client.get(PAGE)
-        with django_assert_num_queries(20):
+        with django_assert_num_queries(22):
             client.get(PAGE)
 
     @pytest.mark.parametrize("number", [30, 300])
@@ -591,7 +590,7 @@ class TestOverview:
         client = visit()
         text = text_of(client.get(PAGE))
         assert text.count("will be removed after the next backup") == 23
-        with django_assert_num_queries(21):
+        with django_assert_num_queries(23):
             client.get(PAGE)
 
     def test_another_tenants_are_in_no_part_of_it(self, tenant, add_tenant, visit):
@@ -747,12 +746,6 @@ class TestWhenNextAndAutomation:
         assert "Automation not set up." in text
         assert "python manage.py migrate or python manage.py automatebackups enable" in text
 
-    def test_without_django_q_it_is_not_set_up(self, tenant, visit, monkeypatch):
-        monkeypatch.setattr(apps, "is_installed", lambda name: name != "django_q")
-        assert "Automation not set up." in self.page(visit)
-        assert is_page(visit().post(f"{PAGE}/create"))
-        assert Backup.objects.get().status == Status.COMPLETE
-
 
 class TestGlance:
     """The one answer at the top, in the words of each kind."""
@@ -832,6 +825,29 @@ class TestGlance:
         monkeypatch.setattr("tenant_backup.files.BackupDirectory.free_bytes", lambda self: 1000)
         assert self.answer(visit) == "The disk has no room for another backup."
 
+    def test_no_room_for_the_first_one_is_no_matter_of_one_click(self, tenant, visit, monkeypatch):
+        assert "Make one now, below: it takes one click." in text_of(visit().get(PAGE))
+        monkeypatch.setattr("tenant_backup.files.BackupDirectory.free_bytes", lambda self: 1000)
+        assert self.answer(visit) == "The disk has no room for another backup."
+        text = text_of(visit().get(PAGE))
+        assert "Make one now" not in text
+        assert "Delete backups that nobody needs" in text
+        row(error="The disk is full.")
+        assert self.answer(visit) == "The last attempt to make a backup failed."
+        assert "Make one now" not in text_of(visit().get(PAGE))
+
+    def test_an_old_good_one_and_a_failure_of_an_hour_ago(self, tenant, visit, running_automation):
+        """The gravest is said first, here as elsewhere, with the failure's reason beside it."""
+        long_ago = timezone.now() - timedelta(days=9)
+        Backup.objects.filter(pk=make(tenant).pk).update(created_at=long_ago, finished_at=long_ago)
+        BackupSettings.objects.update_or_create(
+            tenant_id="acme", defaults={"automatic": True, "scheduled_since": long_ago}
+        )
+        row(error="The disk is full.", created_at=timezone.now() - timedelta(hours=1))
+        assert self.answer(visit) == "A backup is overdue."
+        text = text_of(visit().get(PAGE))
+        assert re.search(r"A backup was due at .* failed\. The disk is full\.", text)
+
     def test_a_slot_that_waits_is_no_attempt_of_yesterday(self, tenant, visit, running_automation):
         row(error="Why.")
         past = timezone.now() - timedelta(hours=30)
@@ -846,7 +862,7 @@ class TestGlance:
         Backup.objects.filter(pk=make(tenant).pk).update(
             created_at=timezone.now() + timedelta(days=900)
         )
-        assert self.answer(visit) == "There is no good backup yet."
+        assert self.answer(visit) == "All good backups are dated in the future."
         assert "Last good backup none" in text_of(visit().get(PAGE))
 
     def test_the_last_good_one_is_there_and_sound_and_its_age_is_said(self, tenant, visit):
@@ -1177,7 +1193,8 @@ class TestCreate:
         )
         client = visit()
         text = text_of(client.get(PAGE))
-        assert "The last attempt to make a backup seems to have been interrupted." in text
+        assert "The last attempt to make a backup failed." in text
+        assert re.search(r"The last attempt, at .*, seems to have been interrupted\.", text)
         assert "Make another one below: that puts this one right, too." in text
         assert "All is well" not in text
         assert "A backup is being made" not in text
