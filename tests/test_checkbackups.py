@@ -72,7 +72,7 @@ def test_all_is_well(tenant):
     turn_on(tenant)
     answer = Answer()
     assert (answer.status, answer.errors) == (0, "")
-    assert re.fullmatch(rf"acme: all well\. The last good backup is of {TIME}\.\n", answer.output)
+    assert re.fullmatch(rf"acme: all well\. The last good backup is from {TIME}\.\n", answer.output)
 
 
 def test_without_tenants_there_is_nothing_to_complain_of():
@@ -99,7 +99,7 @@ def test_a_failed_one(tenant):
     assert re.fullmatch(
         rf"acme: FAILED: The last attempt, at {TIME}, failed\. "
         rf"The database {tenant.database} does not exist\. "
-        rf"The last good backup is of {TIME}\.\n",
+        rf"The last good backup is from {TIME}\.\n",
         answer.errors,
     )
     assert answer.end == "1 of 2 checks failed."
@@ -530,7 +530,7 @@ class TestAsARealProcess:
         assert host.run("runbackup").returncode == 0
         well = host.run("checkbackups")
         assert (well.returncode, well.stderr) == (0, "")
-        assert well.stdout.startswith("acme: automatic off. The last good backup is of")
+        assert well.stdout.startswith("acme: automatic off. The last good backup is from")
         next((root / "backups").glob("*.sqlite3")).unlink()
         ill = host.run("checkbackups", "--json")
         assert ill.returncode == 1

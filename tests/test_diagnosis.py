@@ -198,12 +198,6 @@ class TestAutomation:
         assert "paused by the operator" in answer.found
         assert "automatebackups resume" in answer.advice
 
-    def test_without_django_q(self, tenant):
-        BackupSettings.objects.create(tenant_id=tenant.id, automatic=True)
-        answer = examine(tenant, None)[5]
-        assert (answer.is_well, answer.found) == (False, "It is not set up.")
-        assert "need django-q2" in answer.advice
-
 
 class TestLastAttempt:
     def test_none_yet(self, tenant):

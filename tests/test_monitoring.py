@@ -663,7 +663,7 @@ class TestWhatIsTold:
         event = Event.objects.get(kind="recovered")
         assert (event.tenant_id, event.detail) == (
             "acme",
-            "The last good backup is of May 4, 2026, 1 p.m. (UTC).",
+            "The last good backup is from May 4, 2026, 1 p.m. (UTC).",
         )
 
     def test_a_recovery_from_being_overdue(self, acme):
@@ -796,7 +796,7 @@ class TestWhatIsTold:
             ("INFO", "recovered", "acme"),
         ]
         assert caplog.messages[1] == (
-            "Tenant 'acme': recovered (The last good backup is of May 4, 2026, 1 p.m. (UTC).)"
+            "Tenant 'acme': recovered (The last good backup is from May 4, 2026, 1 p.m. (UTC).)"
         )
 
 
@@ -1090,7 +1090,7 @@ class TestTexts:
             "acme (Acme & Söhne): failed\n"
             "The last attempt, at May 4, 2026, 1 p.m. (Europe/Berlin), failed. "
             f"The database {tenant.database} does not exist.\n"
-            "The last good backup is of May 4, 2026, noon (Europe/Berlin).\n"
+            "The last good backup is from May 4, 2026, noon (Europe/Berlin).\n"
             "The next attempt is at May 4, 2026, 2:15 p.m. (Europe/Berlin).\n"
             "\n"
             "For the state of all tenants: python manage.py checkbackups"
@@ -1099,9 +1099,9 @@ class TestTexts:
         assert to_tenant.body == (
             "The last attempt, at May 4, 2026, 1 p.m. (Europe/Berlin), failed. "
             "The database db.sqlite3 does not exist.\n"
-            "The last good backup is of May 4, 2026, noon (Europe/Berlin).\n"
+            "The last good backup is from May 4, 2026, noon (Europe/Berlin).\n"
             "The next attempt is at May 4, 2026, 2:15 p.m. (Europe/Berlin).\n"
-            "Look at the page of backups, or ask the operator."
+            "Open the page of backups, or ask the operator."
         )
 
     def test_an_overdue_one_that_never_had_a_backup(self, acme):
@@ -1112,7 +1112,7 @@ class TestTexts:
             f"A backup was due at March 31, 2025, 2:{slot.minute:02} a.m. (UTC), "
             "and none has succeeded since.\n"
             "There is no good backup.\n"
-            "Look at the page of backups, or ask the operator."
+            "Open the page of backups, or ask the operator."
         )
 
     def test_a_recovery(self, acme):
@@ -1121,12 +1121,12 @@ class TestTexts:
         notify()
         assert told(to=OPERATOR)[0].body == (
             "acme (Acme): recovered\n"
-            "The last good backup is of May 4, 2026, 11 a.m. (UTC).\n"
+            "The last good backup is from May 4, 2026, 11 a.m. (UTC).\n"
             "\n"
             "For the state of all tenants: python manage.py checkbackups"
         )
         assert told(to=ADDRESS)[0].body == (
-            "The last good backup is of May 4, 2026, 11 a.m. (UTC).\nThere is nothing to do."
+            "The last good backup is from May 4, 2026, 11 a.m. (UTC).\nThere is nothing to do."
         )
 
     def test_who_has_recovered_but_lacks_files_has_something_to_do(self, acme):
@@ -1151,7 +1151,7 @@ class TestTexts:
         configure(acme, next_run_at=NOW + HOUR)
         notify()
         for message in told():
-            assert "\nAutomation is paused, so nothing automatic is tried.\n" in message.body
+            assert "\nAutomation is paused, so no automatic backup is made.\n" in message.body
             assert "next attempt" not in message.body
 
     def test_no_next_attempt_while_automatic_backup_is_off(self, acme):
@@ -1251,7 +1251,7 @@ class TestTemplates:
         [message] = told(to=OPERATOR)
         assert message.subject == "[Django] automation is stalled and 1 tenant failed"
         assert message.body == (
-            "acme|Acme|failed|The last good backup is of May 4, 2026, 10 a.m. (UTC).|"
+            "acme|Acme|failed|The last good backup is from May 4, 2026, 10 a.m. (UTC).|"
             "The next attempt is at May 5, 2026, noon (UTC).|False|None|"
             "failed:The last attempt, at May 4, 2026, 11 a.m. (UTC), failed.:The database is "
             "locked.;|automation is stalled|It is stalled.||[]"

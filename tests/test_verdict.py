@@ -12,6 +12,7 @@ import django
 import pytest
 from django.contrib.auth.models import User
 from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
@@ -369,3 +370,58 @@ class TestRoom:
         BackupSettings.objects.create(tenant_id=tenant.id)
         assert room.note(tenant).no_room_since is None
         assert self.verdict(tenant) is Verdict.NO_BACKUP
+
+
+@pytest.mark.django_db(transaction=True)
+class TestInvalidTenants:
+    """One that is not valid is reported in the same words everywhere, and harms no other."""
+
+    @pytest.fixture(autouse=True)
+    def operators(self, settings):
+        address = "operator@example.com"
+        settings.ADMINS = [address] if django.VERSION >= (6, 0) else [("Olga", address)]
+
+    @pytest.mark.parametrize(
+        ("bad", "words"),
+        [
+            (
+                {"time_zone": "Mars/Base"},
+                "The time zone 'Mars/Base' of tenant 'acme' is not known.",
+            ),
+            ({"root": Path("acme")}, "of tenant 'acme'"),
+        ],
+    )
+    def test_in_the_same_words(self, add_tenant, client, capsys, bad, words):
+        Tenants.tenants[:] = [replace(add_tenant("acme"), **bad)]
+        globex = add_tenant("globex")
+        BackupSettings.objects.ensure(["acme", "globex"])
+        backups.create(globex, backups.BackupRequest(trigger="command"))
+        with pytest.raises(CommandError):
+            call_command("checkbackups", "--json", "--notify")
+        answer = json.loads(capsys.readouterr().out)
+        [error] = answer["errors"]
+        assert error["tenant"] == "acme"
+        assert words in error["message"]
+        verdicts = {each["id"]: each["verdict"] for each in answer["tenants"]}
+        assert verdicts == {"acme": "invalid", "globex": "off"}
+        [message] = mail.outbox
+        assert message.subject == "[Django] Backups: 1 tenant not valid"
+        assert f"acme (acme): not valid\n{error['message']}\n" in message.body
+        # The page of one that is not valid is an error of the host's, in the same words.
+        client.force_login(User.objects.create_superuser("root"))
+        with pytest.raises(ImproperlyConfigured, match=re.escape(error["message"])):
+            client.get("/settings/admin/backup")
+        list_of_all = reverse("admin:tenant_backup_backupsettings_changelist")
+        page = client.get(list_of_all).content.decode()
+        for label in ("not valid", "automatic off"):
+            assert page.count(f"</span> {label}</span>") == 1
+
+    def test_several_without_a_valid_id_are_told_as_one(self, add_tenant):
+        tenant = add_tenant("acme")
+        Tenants.tenants[:] = [tenant, replace(tenant, id=""), replace(tenant, id=7)]
+        BackupSettings.objects.ensure(["acme"])
+        for _ in range(2):
+            assert monitoring.notify(NOW) is False
+        [message] = mail.outbox
+        assert message.subject == "[Django] Backups: 1 tenant not valid"
+        assert message.body.count("not valid") == 1

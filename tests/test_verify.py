@@ -264,7 +264,7 @@ class TestLook:
         "prune": backups.prune,
         "sync": backups.sync,
         "the page, checkbackups": partial(monitoring.judge_tenant, automation_runs=True),
-        "backup doesn't work": lambda tenant: diagnosis.examine(tenant, None),
+        "backup doesn't work": lambda tenant: diagnosis.examine(tenant, automation.get_status()),
         "the list to restore": restore.candidates,
         "the latest to restore": find_no_newest,
     }

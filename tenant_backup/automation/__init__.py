@@ -121,6 +121,18 @@ class AutomationStatus:
     waiting_because: str = ""
 
     @property
+    def is_paused(self) -> bool:
+        return self.state is AutomationState.PAUSED
+
+    @property
+    def is_stalled(self) -> bool:
+        return self.state is AutomationState.STALLED
+
+    @property
+    def is_running(self) -> bool:
+        return self.state is AutomationState.RUNNING
+
+    @property
     def start_command(self) -> str:
         """What the operator starts the cluster with.
 

@@ -96,6 +96,44 @@ class BackupQuerySet(models.QuerySet["Backup"]):
         return self.order_by("-created_at", "-pk")
 
 
+_INDEXES: list[models.Index] = [
+    models.Index(F("tenant_id"), F("created_at").desc(), name="tenant_backup_by_tenant"),
+    # Not conditional: SQLite uses no conditional index for a status that is a parameter, so
+    # it would search all backups for the active ones.
+    models.Index(fields=["status", "created_at"], name="tenant_backup_by_status"),
+    models.Index(fields=["tenant_id", "status", "created_at"], name="tenant_backup_standing"),
+    # Each tick asks for these, and there are hardly ever any.
+    models.Index(
+        fields=["deleting_at"],
+        condition=Q(deleting_at__isnull=False),
+        name="tenant_backup_deleting",
+    ),
+    # Each tick asks for these, too, and there are few among thousands.
+    models.Index(
+        fields=["tenant_id", "status", "created_at"],
+        condition=Q(missing_at__isnull=False)
+        | Q(damaged_at__isnull=False)
+        | Q(future_at__isnull=False),
+        name="tenant_backup_marked",
+    ),
+]
+
+_CONSTRAINTS: list[models.BaseConstraint] = [
+    models.UniqueConstraint(
+        fields=["tenant_id"],
+        condition=Q(status__in=["queued", "running"]),
+        name="tenant_backup_one_active",
+        violation_error_message=_("A backup of this tenant is queued or running."),
+    ),
+    # Two rows with one file would let the deletion of one take the other's file.
+    models.UniqueConstraint(
+        fields=["tenant_id", "file_name"],
+        condition=~Q(file_name=""),
+        name="tenant_backup_one_row_a_file",
+    ),
+]
+
+
 class Backup(models.Model):
     """One backup: queued, running, and in the end one file, or the reason why there is none.
 
@@ -147,43 +185,8 @@ class Backup(models.Model):
         verbose_name = _("backup")
         verbose_name_plural = _("backups")
         permissions = [("download_backup", _("Can download backup"))]
-        indexes = [
-            models.Index(F("tenant_id"), F("created_at").desc(), name="tenant_backup_by_tenant"),
-            # Not conditional: SQLite uses no conditional index for a status that is a parameter, so
-            # it would search all backups for the active ones.
-            models.Index(fields=["status", "created_at"], name="tenant_backup_by_status"),
-            models.Index(
-                fields=["tenant_id", "status", "created_at"], name="tenant_backup_standing"
-            ),
-            # Each tick asks for these, and there are hardly ever any.
-            models.Index(
-                fields=["deleting_at"],
-                condition=Q(deleting_at__isnull=False),
-                name="tenant_backup_deleting",
-            ),
-            # Each tick asks for these, too, and there are few among thousands.
-            models.Index(
-                fields=["tenant_id", "status", "created_at"],
-                condition=Q(missing_at__isnull=False)
-                | Q(damaged_at__isnull=False)
-                | Q(future_at__isnull=False),
-                name="tenant_backup_marked",
-            ),
-        ]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["tenant_id"],
-                condition=Q(status__in=["queued", "running"]),
-                name="tenant_backup_one_active",
-                violation_error_message=_("A backup of this tenant is queued or running."),
-            ),
-            # Two rows with one file would let the deletion of one take the other's file.
-            models.UniqueConstraint(
-                fields=["tenant_id", "file_name"],
-                condition=~Q(file_name=""),
-                name="tenant_backup_one_row_a_file",
-            ),
-        ]
+        indexes = _INDEXES
+        constraints = _CONSTRAINTS
 
     def __str__(self) -> str:
         return self.file_name or f"{self.tenant_id}: {self.get_status_display()}"

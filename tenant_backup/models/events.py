@@ -43,7 +43,7 @@ class EventKind(models.TextChoices):
 
 
 ALARMING = {EventKind.FAILED, EventKind.OVERDUE, EventKind.MISSING, EventKind.DAMAGED}
-"""What the log says as errors; the rest is information."""
+"""What the log reports as errors. Everything else is information."""
 
 
 class EventQuerySet(models.QuerySet["Event"]):
@@ -55,7 +55,7 @@ class EventQuerySet(models.QuerySet["Event"]):
 
 
 class Event(models.Model):
-    """One line of the history: who did what, and when. It outlives the backup that it is about.
+    """One line of the history: who did what, and when. It stays when its backup is deleted.
 
     Without a tenant it is about all of them.
     """
@@ -98,9 +98,10 @@ class Event(models.Model):
         actor: str = "",
         detail: Text | str = "",
     ) -> None:
-        """Add a line about a backup, or a tenant's id, to the history, and then to the log.
+        """Add a line about a backup, or about the tenant of this id, to the history and to the log.
 
-        The log's record has `action`, `tenant_id`, `backup_id`, `actor` and `detail`, too.
+        The log's record also has the attributes `action`, `tenant_id`, `backup_id`, `actor` and
+        `detail`. It is written when the transaction is committed.
         """
         backup = about if isinstance(about, Backup) else None
         facts = {

@@ -73,40 +73,20 @@ def judge_all(
     settings_by_id = {row.tenant_id: row for row in rows}
     states = _states(ids)
     active_by_id = {backup.tenant_id: backup for backup in Backup.objects.active()}
-    judgements = []
-    for tenant in tenants:
-        if not (settings := settings_by_id.get(tenant.id)):
-            continue
-        state, active = states[tenant.id], active_by_id.get(tenant.id)
-        try:
-            is_under_way = active is not None and _is_under_way(tenant, active, now)
-            stands_still = active and active.status == Status.RUNNING and not is_under_way
-            facts = Facts(
-                tenant_id=tenant.id,
-                tenant=tenant,
-                settings=settings,
-                state=state,
-                now=now,
-                automation_runs=automation_runs,
-                is_under_way=is_under_way,
-                interrupted_at=active.created_at
-                if active and stands_still and not is_patient
-                else None,
-                unreachable_directory=unreachable,
-            )
-            judgements.append(judge(facts))
-        except Exception as error:
-            # Nonsense in one row must not keep other tenants from being judged.
-            logger.exception("The backups of tenant %r cannot be judged.", tenant.id)
-            text, reason = (
-                gettext("Its backups cannot be judged:"),
-                f"{type(error).__name__}: {error}",
-            )
-            finding = Finding(Verdict.INVALID, text, reason)
-            judgements.append(
-                Judgement(tenant.id, tenant, settings, state, Verdict.INVALID, (finding,))
-            )
-    return judgements
+    return [
+        _judge_valid(
+            tenant,
+            settings_by_id[tenant.id],
+            states[tenant.id],
+            active_by_id.get(tenant.id),
+            now,
+            automation_runs=automation_runs,
+            is_patient=is_patient,
+            unreachable=unreachable,
+        )
+        for tenant in tenants
+        if tenant.id in settings_by_id
+    ]
 
 
 def judge_others(listing: Listing, now: datetime) -> list[Judgement]:
@@ -167,6 +147,43 @@ def wrong_since(judgement: Judgement) -> datetime | None:
         case Verdict.NO_ROOM:
             return state.no_room_since
     return None
+
+
+def _judge_valid(
+    tenant: Tenant,
+    settings: BackupSettings,
+    state: TenantState,
+    active: Backup | None,
+    now: datetime,
+    *,
+    automation_runs: bool,
+    is_patient: bool,
+    unreachable: str,
+) -> Judgement:
+    try:
+        is_under_way = active is not None and _is_under_way(tenant, active, now)
+        interrupted_at = None
+        if active and active.status == Status.RUNNING and not is_under_way and not is_patient:
+            interrupted_at = active.created_at
+        return judge(
+            Facts(
+                tenant_id=tenant.id,
+                tenant=tenant,
+                settings=settings,
+                state=state,
+                now=now,
+                automation_runs=automation_runs,
+                is_under_way=is_under_way,
+                interrupted_at=interrupted_at,
+                unreachable_directory=unreachable,
+            )
+        )
+    except Exception as error:
+        # Nonsense in one row must not keep other tenants from being judged.
+        logger.exception("The backups of tenant %r cannot be judged.", tenant.id)
+        text = gettext("Its backups cannot be judged:")
+        finding = Finding(Verdict.INVALID, text, f"{type(error).__name__}: {error}")
+        return Judgement(tenant.id, tenant, settings, state, Verdict.INVALID, (finding,))
 
 
 def _judge_without_files(

@@ -95,7 +95,7 @@ def next_attempt(judgement: Judgement, now: datetime, *, is_paused: bool) -> str
     if not judgement.findings or not judgement.tenant or not settings.automatic:
         return ""
     if is_paused:
-        return gettext("Automation is paused, so nothing automatic is tried.")
+        return gettext("Automation is paused, so no automatic backup is made.")
     if settings.next_run_at is None or settings.next_run_at <= now:
         return ""
     text = gettext("The next attempt is at %(time)s.")

@@ -92,7 +92,7 @@ class Judgement:
             return ""
         if not self.settings.last_good_at:
             return gettext("There is no good backup.")
-        text = gettext("The last good backup is of %(time)s.")
+        text = gettext("The last good backup is from %(time)s.")
         return text % {"time": in_words(self.settings.last_good_at, self.tenant)}
 
     def finding(self, verdict: Verdict) -> Finding | None:
