@@ -491,7 +491,7 @@ class TestNotify:
         fail(tenant)
         Answer()
         assert mailoutbox == []
-        assert TenantState.objects.get().noted == Verdict.WELL
+        assert TenantState.objects.of(tenant.id).noted == Verdict.WELL
 
     def test_of_all_tenants_whoever_is_named(self, add_tenant, mailoutbox):
         add_tenant("acme")

@@ -109,7 +109,7 @@ class TestDatabase:
             connection.execute("PRAGMA journal_mode=DELETE")
         answer = diagnose(tenant, "database")
         assert answer.is_well
-        assert "saving waits" in answer.found
+        assert "nothing can be saved" in answer.found
         assert "WAL" in answer.advice
 
     def test_missing(self, add_tenant):
@@ -149,7 +149,7 @@ class TestWork:
         Backup.objects.update(started_at=long_ago)
         answer = diagnose(tenant, "being made")
         assert answer.is_well is False
-        assert "has not moved since" in answer.found
+        assert "has made no progress since" in answer.found
 
 
 class TestFiles:
