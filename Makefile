@@ -5,14 +5,15 @@ VENV ?= .venv
 PORT ?= 8000
 BIN := $(VENV)/bin
 
-.PHONY: help demo test torture check format messages screenshots clean
+.PHONY: help demo test year torture check format messages screenshots clean
 
 help:
 	@echo "make demo    set up the example project, back up its three tenants, serve their pages (PORT=$(PORT))"
 	@echo "make test    run the tests"
+	@echo "make year    a simulated year of fifty tenants (some three minutes); make test has one of eight"
 	@echo "make torture  kill, fill, damage, attack; ends with a table of what was survived (some ten minutes)"
-	@echo "make check   lint, formatting, types, migrations"
-	@echo "make format  mend what the linter can mend"
+	@echo "make check   lint, formatting, types, the layers of imports, migrations"
+	@echo "make format  fix what the linter can fix"
 	@echo "make messages  bring the translations in line with the code, and say what is left to translate"
 	@echo "make screenshots  make the screenshots of the documentation (needs Chromium)"
 	@echo "make clean   remove the virtual environment and the example's data"
@@ -36,6 +37,10 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
+# Its short form is part of the tests. YEAR_SEED=7 for another year.
+year: $(VENV)/installed-dev
+	YEAR_TENANTS=50 $(BIN)/python -m pytest tests/test_year.py $(ARGS)
+
 # Its short form is part of the tests. ARGS="--only kills --seed 7" for one kind, and once more the same.
 torture: $(VENV)/installed-dev
 	$(BIN)/python -m tests.torture $(ARGS)
@@ -44,6 +49,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check --fail-level WARNING
 

@@ -1,1 +1,1 @@
-"""Measurements on real databases with real processes, see docs/benchmarks.md."""
+"""Measurements on real databases with real processes: see docs/benchmarks.md."""

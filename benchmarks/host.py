@@ -37,7 +37,7 @@ WORDS = (
 
 
 class Host:
-    """Its commands run as real processes, with the settings of the tests' hosts."""
+    """A host whose commands run as real processes, with the settings of the tests' hosts."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -52,7 +52,7 @@ class Host:
         return make_database(root / "db.sqlite3", megabytes)
 
     def run(self, command: str, *arguments: str) -> struct_rusage:
-        """Run a management command in a process of its own, and return what that has used."""
+        """Run a management command in a process of its own, and return its resource usage."""
         environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.host_settings",
@@ -87,7 +87,7 @@ def make_database(path: Path, megabytes: int) -> Path:
         return f"T-{number:08}", random.randint(1, 20_000), status, day, piece(40), body
 
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        # No journal while the rows come: a crash now costs nothing.
+        # No journal while the rows are written: a crash now costs nothing.
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
         connection.executescript(SCHEMA)

@@ -1,4 +1,4 @@
-"""What it costs a backup that others write, and what it costs those others.
+"""How much other processes' writes slow a backup down, and how much the backup slows them down.
 
 Run it from the top of the checkout: `python -m benchmarks.load`. It takes less than a minute.
 """
@@ -24,7 +24,7 @@ from benchmarks.host import Host
 from tenant_backup import sqlite
 
 PATIENCE = 30
-"""Seconds to wait for another's lock."""
+"""Seconds to wait for another process's lock."""
 
 Interval = tuple[float, float]
 """Two times of `time.monotonic()`, a clock that all processes share."""
@@ -97,7 +97,7 @@ def timed_copy(copy: Copy, database: Path) -> Interval:
 
 
 def repeat(seconds: float, *measurements: Callable[[], Interval]) -> list[list[Interval]]:
-    """Measure in turns until the time is over; the results of each measurement."""
+    """Repeat the measurements in turns until the time is over, and return the results of each."""
     end = time.monotonic() + seconds
     rounds: list[list[Interval]] = []
     while not rounds or time.monotonic() < end:
@@ -112,13 +112,13 @@ def in_chunks_of_a_snapshot(database: Path, target: sqlite3.Connection) -> None:
 
 
 def in_one_step(database: Path, target: sqlite3.Connection) -> None:
-    """The copy in one call of SQLite, which nothing can interrupt and which shows no progress."""
+    """The copy in one call of SQLite: it shows no progress, and nothing can interrupt it."""
     with closing(sqlite3.connect(database)) as source:
         source.backup(target)
 
 
 def naive_copy(database: Path, give_up: float) -> str:
-    """What becomes of a copy in chunks without a read transaction that holds the snapshot."""
+    """How far a copy in chunks gets if no read transaction holds the snapshot."""
     end = time.monotonic() + give_up
     copied = furthest = restarts = 0
     total = 1
@@ -144,7 +144,7 @@ def naive_copy(database: Path, give_up: float) -> str:
 
 @contextmanager
 def empty_copy(database: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to an empty database, which is removed in the end."""
+    """A connection to an empty database, which is removed at the end."""
     target = database.with_name("copy.sqlite3")
     target.touch(exist_ok=False)
     try:
@@ -156,7 +156,7 @@ def empty_copy(database: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def writing(database: Path, writers: int, pause: float) -> Iterator[list[Interval]]:
-    """Let processes write meanwhile. When they have ended, the list holds each of their writes."""
+    """Let processes write meanwhile. At the end the list holds all of their writes."""
     context = get_context("spawn")
     writes: list[Interval] = []
     processes = []
@@ -170,7 +170,7 @@ def writing(database: Path, writers: int, pause: float) -> Iterator[list[Interva
             processes.append(process)
             connections.append(connection)
         for connection in connections:
-            connection.recv()  # it has begun
+            connection.recv()  # it has started
         yield writes
         for connection in connections:
             connection.send("end")
@@ -183,7 +183,7 @@ def writing(database: Path, writers: int, pause: float) -> Iterator[list[Interva
 
 
 def write(database: Path, number: int, pause: float, parent: Connection) -> None:
-    """Change two tickets in one transaction, again and again until told to end."""
+    """Change two tickets in one transaction, again and again until told to stop."""
     random = Random(number)
     writes: list[Interval] = []
     with closing(sqlite3.connect(database, timeout=PATIENCE, isolation_level=None)) as connection:

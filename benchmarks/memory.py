@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.host import MB, Host
 
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
-"""In how many bytes `ru_maxrss` counts."""
+"""The unit of `ru_maxrss`, in bytes."""
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def peak_of_backup(host: Host, tenant: str, megabytes: int) -> float:
-    """The most memory, in MB, that one `runbackup` process had at any time."""
+    """The peak memory of one `runbackup` process, in MB."""
     print(f"{tenant}: making a database of {megabytes} MB ...", flush=True)
     database = host.add_tenant(tenant, megabytes)
     started = time.monotonic()

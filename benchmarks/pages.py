@@ -1,7 +1,7 @@
 """How long the server takes for the page and for the operator's list, with few rows and with many.
 
-Of the example project, by a server of Python's own: middleware, session and permissions included,
-the network and the browser not.
+It measures the example project behind Python's own server: middleware, sessions and permissions are
+included, the network and the browser are not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import django
 
 PAGE = "/settings/admin/backup"
-FLEET = "/admin/tenant_backup/backupsettings/"
+ALL_TENANTS = "/admin/tenant_backup/backupsettings/"
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
         os.environ["DJANGO_SETTINGS_MODULE"] = "example_project.settings"
         from example_project import settings
 
-        # As in production: Django's templates are slower while they are debugged.
+        # As in production: DEBUG makes Django's templates slower.
         settings.DEBUG = False
         django.setup()
         measure(options.backups, options.tenants, options.requests)
@@ -54,20 +54,20 @@ def measure(backups: int, tenants: int, requests: int) -> None:
     call_command("setup_example", scale=0.02, stdout=io.StringIO())
     with served() as server:
         page = server.visit("anna", "acme.localhost", PAGE)
-        fleet = server.visit("operator", "localhost", FLEET)
+        listed = server.visit("operator", "localhost", ALL_TENANTS)
         make_backups(5)
         few = server.report("page, 5 backups", page, requests)
         make_backups(backups)
         server.report(f"page, {backups} backups", page, requests, few)
-        few = server.report("list, 3 tenants", fleet, requests)
+        few = server.report("list, 3 tenants", listed, requests)
         make_tenants(tenants)
         name = f"list, {tenants} tenants with 20 backups each"
-        server.report(name, fleet, requests, few)
+        server.report(name, listed, requests, few)
 
 
 @dataclass
 class Served:
-    """The example, and how long the application took for each request, in milliseconds."""
+    """The running example, and how long each request took, in milliseconds."""
 
     port: int
     times: list[float]
@@ -108,7 +108,7 @@ class Served:
 
 @contextmanager
 def served() -> Iterator[Served]:
-    """The example by a server in a thread, as deep in the stack as requests are answered."""
+    """Serve the example in a thread, and time each request in the WSGI application."""
     from django.core.wsgi import get_wsgi_application
 
     application = get_wsgi_application()
@@ -135,7 +135,7 @@ def served() -> Iterator[Served]:
 
 
 def make_backups(number: int) -> None:
-    """The rows, and a file of that size for each, of acme: about one in sixteen has failed."""
+    """Make so many backups of acme, each with a file; about one in sixteen has failed."""
     from django.utils import timezone
 
     from example_project.tenancy import Tenants

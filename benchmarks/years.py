@@ -1,9 +1,11 @@
-"""What years of hourly backups leave behind: rows, bytes, and how long those wait who ask.
+"""What years of hourly backups leave behind: rows, bytes, and slower queries.
 
-The catalog of a host whose history was never pruned is made row by row in SQL, without any backup.
-Then the operator's list is asked for as the operator asks for it, and ticks remove what is old.
+It writes the catalog of a host whose history was never pruned, row by row in SQL, without making
+any backup. Then it requests the operator's list as an operator does, and lets ticks remove what is
+old.
+
 Run it from the top of the checkout: `python -m benchmarks.years`. It takes some minutes, and about
-3 GB of disk for each five years of 100 tenants.
+3 GB of disk for every five years of 100 tenants.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from benchmarks.host import MB, Host
 
 HOURS = 365 * 24
 KEPT = 100
-"""Good backups that retention has left of each tenant."""
+"""Good backups of each tenant that retention has kept."""
 FAILS = 100
-"""One attempt of so many fails."""
+"""One in so many attempts fails."""
 
 EVENT = """
 INSERT INTO tenant_backup_event
@@ -182,7 +184,7 @@ def forget(automation: object) -> Callable[[], object]:
 
 
 def median(do: Callable[[], object], times: int) -> float:
-    """How many seconds of the processor it takes, in the middle. All is in memory by then."""
+    """The median of the processor time in seconds. By then all data are in memory."""
 
     def timed() -> float:
         begun = time.process_time()

@@ -1,4 +1,4 @@
-"""What browsers may load and run on the example's pages: nothing inline, nothing from elsewhere."""
+"""The content security policy of the example's pages: nothing inline, nothing from other sites."""
 
 from collections.abc import Callable
 

@@ -9,7 +9,7 @@ BASE = Path(__file__).resolve().parent
 
 # Everything that the project writes: the control database and a directory for each tenant.
 DATA = Path(os.environ.get("EXAMPLE_DATA") or BASE.parent / "var").absolute()
-# SQLite makes files but no directories, and any command may be the first to open the database.
+# SQLite creates files but no directories, and any command may be the first to open the database.
 DATA.mkdir(parents=True, exist_ok=True)
 
 DEBUG = True
@@ -65,7 +65,7 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": DATA / "control.sqlite3",
-        # Without these, a web server and a cluster that write at the same time lose rows.
+        # Without these, rows are lost when a web server and a cluster write at the same time.
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
@@ -78,7 +78,7 @@ DATABASE_ROUTERS = [
     "example_project.tenancy.TenantRouter",
 ]
 
-# What the page of backups is translated into; the example's own pages are English.
+# The languages of the backup page; the example's own pages are English.
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("de", "Deutsch")]
 
@@ -100,20 +100,20 @@ Q_CLUSTER = {
     "retry": 200,
     "max_attempts": 3,
     "catch_up": False,
-    # Backups may take long, so they have a cluster of their own and keep no other task waiting:
+    # Backups may take long, so they have a cluster of their own and no other task has to wait:
     # Q_CLUSTER_NAME=backups python manage.py qcluster
     "ALT_CLUSTERS": {
         "backups": {
             "workers": 1,
             "timeout": 3600,
-            # A worker claims tasks ahead of time, so a task must not be handed out again before
-            # three others can have run into their timeout.
+            # A worker claims tasks ahead of time. So a task must not be handed out again before
+            # three other tasks have had time to run into their timeouts.
             "retry": 12_000,
         },
     },
 }
 
-# The notices of failed and overdue backups are printed, not mailed.
+# Notices of failed and overdue backups are printed, not mailed.
 if django.VERSION >= (6, 1):
     MAILERS = {"default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}}
 else:

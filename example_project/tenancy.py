@@ -1,7 +1,7 @@
 """Tenants by subdomain, each with a SQLite database of its own.
 
-Any project that uses `tenant_backup` brings something like this; only the class `Tenants`, at the
-end, is there for backups.
+Every multi-tenant project has something like this. Only the class `Tenants`, at the end, is for the
+backups.
 """
 
 import copy
@@ -26,14 +26,14 @@ DOMAIN = "localhost"
 ALIAS_PREFIX = "tenant_"
 
 IN_THEIR_OWN_LOOK = {"globex"}
-"""Tenants whose page of backups looks like their site; the others' looks like Django's admin."""
+"""Tenants whose backup page looks like their site. The others' looks like Django's admin."""
 
 _current: ContextVar[Tenant | None] = ContextVar("current_tenant", default=None)
 _registering = Lock()
 
 
 class NoTenantError(RuntimeError):
-    """A tenant's data was asked for where no tenant is set."""
+    """A tenant's data was requested while no tenant is set."""
 
 
 def current_tenant() -> Tenant | None:
@@ -43,7 +43,7 @@ def current_tenant() -> Tenant | None:
 
 @contextmanager
 def tenant_context(tenant: Tenant) -> Iterator[None]:
-    """Within this block the models of `business` are the tenant's."""
+    """Inside this block the models of `business` use the tenant's database."""
     token = _current.set(tenant)
     try:
         yield
@@ -52,7 +52,7 @@ def tenant_context(tenant: Tenant) -> Iterator[None]:
 
 
 def tenant_in_templates(request: HttpRequest) -> dict[str, Any]:
-    """A context processor: for the name at the top of each page, and the frame of the backups."""
+    """A context processor: the name at the top of each page, and the frame of the backup page."""
     tenant = current_tenant()
     is_in_own_look = tenant is not None and tenant.id in IN_THEIR_OWN_LOOK
     frame = "example/backup_frame.html" if is_in_own_look else "tenant_backup/base.html"
@@ -60,19 +60,19 @@ def tenant_in_templates(request: HttpRequest) -> dict[str, Any]:
 
 
 def database_alias(tenant: Tenant) -> str:
-    """The alias of the tenant's database, registered when it is first asked for."""
+    """The alias of the tenant's database, registered on first use."""
     alias = f"{ALIAS_PREFIX}{tenant.id}"
     with _registering:
         if alias not in connections.settings:
             database = copy.deepcopy(connections.settings[DEFAULT_DB_ALIAS])
             database["NAME"] = tenant.database
-            # A new dict: other threads walk over this one at the end of each request.
+            # A new dict, because other threads iterate over this one at the end of each request.
             connections.settings = {**connections.settings, alias: database}
     return alias
 
 
 class TenantRouter:
-    """Sends the models of `business` to the current tenant's database, and no others anywhere."""
+    """Sends the models of `business` to the current tenant's database, and decides nothing else."""
 
     app_label = "business"
 
@@ -94,7 +94,7 @@ class TenantRouter:
 
 
 class TenantMiddleware:
-    """Sets the tenant that the host name's subdomain names, and its time zone, for the request."""
+    """Sets the tenant of the request, by the subdomain, and the tenant's time zone."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -113,7 +113,7 @@ class TenantMiddleware:
 
 
 class Tenants(TenantProvider):
-    """What `tenant_backup` asks of this project."""
+    """The tenants and permissions that `tenant_backup` asks for."""
 
     def all_tenants(self) -> Iterable[Tenant]:
         return [customer.tenant for customer in Customer.objects.all()]

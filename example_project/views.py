@@ -1,4 +1,4 @@
-"""The pages of the example: a tenant's home page, and the bare host's list of tenants."""
+"""The pages of the example: each tenant's home page, and the list of tenants on the bare host."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -16,7 +16,7 @@ from example_project.tenancy import DOMAIN, current_tenant
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """A tenant's home page; without a tenant, the way to each."""
+    """The tenant's home page; without a tenant, the list of tenants."""
     return tenants(request) if current_tenant() is None else tenant_home(request)
 
 
@@ -51,7 +51,7 @@ def tenant_home(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def accident(request: HttpRequest) -> HttpResponse:
-    """Delete all contracts of the tenant: what backups are for."""
+    """Delete all contracts of the tenant: the accident that backups are for."""
     tenant = current_tenant()
     if tenant is None:
         raise Http404("There is no tenant at this address.")

@@ -9,23 +9,23 @@ class TenantBackupConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from tenant_backup import before_migrate, checks, signals
+        # Not before now: these modules import models.
+        from tenant_backup import automation, before_migrate, checks, signals
         from tenant_backup.monitoring import room
 
         checks.register_all()
+        if not apps.is_installed("django_q"):
+            return  # One of the checks says so, and nothing runs before it is installed.
         pre_migrate.connect(
             before_migrate.back_up_before_migrate,
             sender=self,
             dispatch_uid="tenant_backup.before_migrate",
         )
+        post_migrate.connect(
+            automation.set_up_after_migrate, sender=self, dispatch_uid="tenant_backup.set_up"
+        )
+        signals.backup_failed.connect(
+            automation.retry_after_failure, dispatch_uid="tenant_backup.retry"
+        )
         for attempt_ended in (signals.backup_completed, signals.backup_failed):
             attempt_ended.connect(room.note_after_attempt, dispatch_uid="tenant_backup.room")
-        if apps.is_installed("django_q"):
-            from tenant_backup import automation
-
-            post_migrate.connect(
-                automation.set_up_after_migrate, sender=self, dispatch_uid="tenant_backup.set_up"
-            )
-            signals.backup_failed.connect(
-                automation.retry_after_failure, dispatch_uid="tenant_backup.retry"
-            )

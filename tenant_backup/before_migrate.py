@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TextIO
 
 from django.conf import settings
@@ -20,7 +19,7 @@ from tenant_backup import backups
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import LABEL_LENGTH, Trigger
-from tenant_backup.tenants import Tenant, list_tenants, sqlite_file
+from tenant_backup.tenants import InvalidTenant, find_tenant, sqlite_file
 
 logger = logging.getLogger("tenant_backup")
 
@@ -37,8 +36,8 @@ def back_up_before_migrate(
 ) -> None:
     """Receiver of our `pre_migrate`, which comes for the alias before every `migrate`.
 
-    Raises `CommandError`, so that the migration does not start, where the backup fails. While the
-    catalog itself waits for migrations there can be none: that is said, and `migrate` goes on.
+    If the backup fails it raises `CommandError`, so that the migration does not start. While our
+    own migrations are pending there can be no backup: it says so, and `migrate` goes on.
     """
     if not conf.BACK_UP_BEFORE_MIGRATE or not plan:
         return
@@ -48,48 +47,43 @@ def back_up_before_migrate(
         return
     output = stdout or sys.stdout
     try:
-        tenants = _tenants_in(database)
+        tenant = find_tenant(database)
+    except InvalidTenant as error:
+        raise _not_started(using, str(error)) from error
     except Exception as error:
         reason = f"The tenant provider failed: {type(error).__name__}: {error}"
         if using == conf.CATALOG_DATABASE:
-            # Perhaps for want of the very migration that is about to be applied.
+            # Perhaps it needs the very migration that is about to be applied.
             output.write(f"No backup before the migration of {using!r}: {reason}\n")
             return
         raise _not_started(using, reason) from error
-    if not tenants:
+    if tenant is None:
         return
     if _catalog_is_pending():
         output.write(
-            f"No backup before the migration of {using!r}: the catalog of backups waits for "
-            f"migrations itself. Run first: manage.py migrate {OURS}\n"
+            f"No backup before the migration of {using!r}: the catalog of backups has pending "
+            f"migrations itself. Run this first: manage.py migrate {OURS}\n"
         )
         return
-    for tenant in tenants:
-        try:
-            # `migrate` speaks English, but what is stored is read by the tenant's people.
-            with translation.override(settings.LANGUAGE_CODE):
-                made = backups.create(
-                    tenant,
-                    backups.BackupRequest(trigger=Trigger.MIGRATE, label=_label(plan)),
-                    limits=backups.Limits(lock_wait=conf.BUSY_TIMEOUT),
-                )
-        except BackupError as error:
-            raise _not_started(using, str(error)) from error
-        if verbosity:
-            output.write(f"Backed up {tenant.id!r} before its migration: {made.backup}\n")
+    try:
+        # `migrate` speaks English, but the tenant's people read what is stored.
+        with translation.override(settings.LANGUAGE_CODE):
+            result = backups.create(
+                tenant,
+                backups.BackupRequest(trigger=Trigger.MIGRATE, label=_label(plan)),
+                limits=backups.Limits(lock_wait=conf.BUSY_TIMEOUT),
+            )
+    except BackupError as error:
+        raise _not_started(using, str(error)) from error
+    if verbosity:
+        output.write(f"Backed up {tenant.id!r} before its migration: {result.backup}\n")
 
 
 def _not_started(using: str, reason: str) -> CommandError:
     return CommandError(
-        f"The migration of {using!r} was not started, since the backup before it failed: {reason} "
+        f"The migration of {using!r} was not started because the backup before it failed: {reason} "
         "To migrate without one, set TENANT_BACKUP['BACK_UP_BEFORE_MIGRATE'] to False."
     )
-
-
-def _tenants_in(database: Path) -> list[Tenant]:
-    """The tenants whose data lies in this file: one, or none."""
-    path = database.resolve()
-    return [tenant for tenant in list_tenants().tenants if tenant.database.resolve() == path]
 
 
 def _catalog_is_pending() -> bool:
@@ -99,7 +93,7 @@ def _catalog_is_pending() -> bool:
 
 
 def _label(plan: Sequence[tuple[Migration, bool]]) -> str:
-    """What the backup is made before: `shop.0002_prices and 3 more`."""
+    """What the backup comes before: `before shop.0002_prices and 3 more`."""
     first, more = plan[0][0], len(plan) - 1
     text = gettext("before %(migration)s")
     if more:

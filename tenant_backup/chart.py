@@ -1,6 +1,6 @@
-"""The chart of the last days: one bar a day, as high as that day's largest backup.
+"""The chart of the last days: each bar is the largest backup of that day.
 
-Pure functions: what happened goes in, lengths of an SVG come out, as whole numbers.
+Pure functions: attempts go in, positions and lengths of an SVG come out, as whole numbers.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from datetime import date, datetime, timedelta, tzinfo
 
 DAYS = 30
 WIDTH, HEIGHT = 10, 60
-"""Of the place of one bar, in the SVG's units."""
+"""The room for one bar, in the SVG's units."""
 
-GAP = 2
+BAR_WIDTH = 8
 LOWEST = 6
-"""Of a bar, however small its backup: a good one that nobody sees would look like none."""
+"""The height of the smallest bar: a good backup that nobody sees would look like none."""
 
 FAILED_HEIGHT = 16
-"""Of a bar that stands for no file."""
+"""The height of a bar that stands for no file."""
 
 NONE_HEIGHT = 2
-"""Of the mark for a day without any attempt: a gap alone looks like a fault."""
+"""The height of the mark for a day without any attempt: a gap alone looks like a fault."""
 
 
 class Outcome(enum.Enum):
-    """What came of a day, the best first."""
+    """How a day went, the best first."""
 
     GOOD = "good"
     REMOVED = "removed"
-    """A backup was made, and has been deleted or pruned since."""
+    """A backup was made, and has since been deleted or pruned."""
     FAILED = "failed"
-    """An attempt failed, or the backup has been lost."""
+    """An attempt failed, or the backup is missing or damaged."""
     NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One backup or attempt of the past: never `Outcome.NONE`. The size is in bytes."""
+    """One backup or failed attempt, never `Outcome.NONE`. The size is in bytes."""
 
     at: datetime
     outcome: Outcome
@@ -53,7 +53,7 @@ class Day:
     date: date
     counts: dict[Outcome, int] = field(default_factory=lambda: defaultdict(int))
     size: int | None = None
-    """Of the day's largest backup, in bytes."""
+    """The size of the day's largest backup, in bytes."""
     x: int = 0
     y: int = HEIGHT
     height: int = 0
@@ -61,6 +61,10 @@ class Day:
     @property
     def outcome(self) -> Outcome:
         return next((each for each in Outcome if self.counts.get(each)), Outcome.NONE)
+
+    @property
+    def is_failed(self) -> bool:
+        return self.outcome is Outcome.FAILED
 
     @property
     def good(self) -> int:
@@ -81,16 +85,16 @@ def first_day(now: datetime, zone: tzinfo) -> datetime:
     return datetime.combine(today.date() - timedelta(days=DAYS - 1), datetime.min.time(), zone)
 
 
-def days(attempts_since: Iterable[Attempt], now: datetime, zone: tzinfo) -> Sequence[Day]:
-    """The last days, today's last, each with its bar. What is of other days is left out."""
+def days(attempts: Iterable[Attempt], now: datetime, zone: tzinfo) -> Sequence[Day]:
+    """The last `DAYS` days, today last, each with its bar. Attempts of other days are ignored."""
     start = first_day(now, zone).date()
     chart = [Day(start + timedelta(days=number)) for number in range(DAYS)]
     by_date = {day.date: day for day in chart}
-    for happening in attempts_since:
-        if day := by_date.get(happening.at.astimezone(zone).date()):
-            day.counts[happening.outcome] += 1
-            if happening.size and happening.outcome in (Outcome.GOOD, Outcome.REMOVED):
-                day.size = max(day.size or 0, happening.size)
+    for attempt in attempts:
+        if day := by_date.get(attempt.at.astimezone(zone).date()):
+            day.counts[attempt.outcome] += 1
+            if attempt.size and attempt.outcome in (Outcome.GOOD, Outcome.REMOVED):
+                day.size = max(day.size or 0, attempt.size)
     largest = max((day.size or 0 for day in chart), default=0)
     for number, day in enumerate(chart):
         day.x = number * WIDTH

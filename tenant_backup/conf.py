@@ -1,4 +1,4 @@
-"""The app's settings: the dict `TENANT_BACKUP` of the Django settings, read when it is needed.
+"""The app's settings: the dict `TENANT_BACKUP` in the Django settings, read each time.
 
 Nothing is cached, so `override_settings` works. A wrong value raises `ImproperlyConfigured` with
 the sentence that the system check E002 prints.
@@ -21,14 +21,15 @@ OPERATOR_KEYS = {"NOT_INCLUDED"}
 
 @dataclass
 class Setting(Generic[T]):
-    """One key of `TENANT_BACKUP`: its default, which values are valid, and how to say so."""
+    """One key of `TENANT_BACKUP`: its default, and which values are valid."""
 
     default: T
     expected: str
+    """What a valid value is, in words that complete "must be"."""
     is_valid: Callable[[Any], bool]
     key: str = ""
     is_secret: bool = False
-    """A wrong value is not repeated in the sentence that says so."""
+    """Error messages do not repeat a wrong value."""
 
     def __set_name__(self, owner: type[Conf], name: str) -> None:
         self.key = name
@@ -142,7 +143,7 @@ class Conf:
 
     @staticmethod
     def raw() -> Mapping[str, Any]:
-        """The dict as the host wrote it; empty when there is none."""
+        """The dict as the host wrote it; empty where there is none."""
         value = getattr(settings, "TENANT_BACKUP", {})
         if not isinstance(value, Mapping):
             raise ImproperlyConfigured(f"TENANT_BACKUP must be a dict, not {value!r}.")
@@ -150,7 +151,7 @@ class Conf:
 
     @classmethod
     def known(cls) -> Iterator[Setting[Any]]:
-        """Every setting that there is, in the order of this file."""
+        """Every setting, in the order of this file."""
         return (value for value in vars(cls).values() if isinstance(value, Setting))
 
 

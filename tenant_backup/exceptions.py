@@ -1,118 +1,33 @@
-"""What can go wrong. The text of every error is a sentence that a person can act on.
+"""What can go wrong. The text of each error is a sentence that tells a person what to do.
 
-The doors turn these errors into what their callers expect: commands into a `CommandError`, views
-into a message on the page, tasks into a row with the status `failed`.
+Commands turn these errors into a `CommandError`, views into a message on the page, and tasks into
+a row with the status `failed`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from types import MappingProxyType
+import sqlite3
+from pathlib import Path
 from typing import Any
 
-
-class Text:
-    """A text for a person, in which named values have their places: `Text("%(n)d left", n=3)`.
-
-    `str` says it in the language that is active then; in English where Django is not set up, for
-    `sqlite.py` is used without. A text that comes without values may hold any percent sign.
-    """
-
-    text: object = ""
-    values: Mapping[str, object] = MappingProxyType({})
-
-    def __init__(self, text: object = "", /, *more: object, **values: object) -> None:
-        # A host may raise ours with whatever it raises its own with.
-        self.text, self.values = text, values
-
-    def __str__(self) -> str:
-        text = _translated(str(self.text))
-        return text % self.values if self.values else text
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.as_data() == self.as_data()
-
-    def __hash__(self) -> int:
-        return hash(str(self.text))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self)!r})"
-
-    def as_data(self) -> dict[str, Any]:
-        """What JSON can hold, so that it can be said in another language later: see `said`."""
-        return {
-            "text": str(self.text),
-            "values": {name: _as_data(value) for name, value in self.values.items()},
-        }
-
-    @staticmethod
-    def from_data(data: Mapping[str, Any]) -> Text:
-        values: dict[str, Any] = {
-            name: Text.from_data(value) if isinstance(value, dict) else value
-            for name, value in data["values"].items()
-        }
-        if "plural" in data:
-            return Counted(data["text"], data["plural"], **values)
-        return Text(data["text"], **values)
-
-
-class Counted(Text):
-    """A text in two forms, of which a number decides: `Counted("One", "%(number)d", number=2)`."""
-
-    def __init__(self, singular: str, plural: str, /, *, number: int, **values: object) -> None:
-        super().__init__(singular, number=number, **values)
-        self.plural, self.number = plural, number
-
-    def __str__(self) -> str:
-        return _translated(str(self.text), self.plural, self.number) % self.values
-
-    def as_data(self) -> dict[str, Any]:
-        return {**super().as_data(), "plural": self.plural}
-
-
-def said(text: str, data: str) -> str:
-    """What was stored as this text, in the language that is active now where its data tell.
-
-    The data are those of `Text.as_data`, as JSON, or nothing.
-    """
-    return str(Text.from_data(json.loads(data))) if data else text
-
-
-def joined(first: Text, *more: Text) -> Text:
-    """Several sentences as one text."""
-    if not more:
-        return first
-    return Text("%(error)s %(more)s", error=first, more=joined(*more))
-
-
-def _as_data(value: object) -> object:
-    if isinstance(value, Text):
-        return value.as_data()
-    return value if isinstance(value, str | int | float) else str(value)
+from tenant_backup.texts import Text
 
 
 class BackupError(Text, Exception):
-    """Something about a tenant's backups could not be done; `str(error)` says what and why.
+    """Something went wrong with a tenant's backups; `str(error)` says what and why.
 
-    Where that is stored, in a backup's row or in the history, what it is made of is stored, too.
+    A row or the history stores the text and its values, so that it can be read in any language.
 
-    `backup` is the failed catalog row that records it, where there is one.
+    `backup` is the failed row of the catalog that records it, where there is one.
     """
 
     backup: Any = None
 
 
-def _translated(text: str, plural: str = "", number: int = 1) -> str:
-    from django.apps import apps
-    from django.utils.translation import gettext, ngettext
-
-    if not apps.apps_ready:
-        return plural if plural and number != 1 else text
-    if plural:
-        return ngettext(text, plural, number)
-    # Of an empty text gettext answers with the catalog's header.
-    return gettext(text) if text else text
+def cannot_be_read(path: Path, error: OSError | sqlite3.Error) -> BackupError:
+    """The error to raise where the operating system or SQLite refuses to read a file."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    return BackupError("%(path)s cannot be read: %(reason)s.", path=path, reason=reason)
 
 
 class TenantNotFound(BackupError):
@@ -120,7 +35,7 @@ class TenantNotFound(BackupError):
 
 
 class InvalidTenant(BackupError):
-    """What the tenant provider gave cannot be backed up; `tenant_id` is empty if not valid."""
+    """A tenant cannot be backed up as the provider describes it; `tenant_id` may be empty."""
 
     def __init__(self, text: object = "", /, *more: object, tenant_id: str = "", **values: object):
         super().__init__(text, *more, **values)
@@ -131,12 +46,16 @@ class BackupNotFound(BackupError):
     """The tenant has no such backup, or none that has a file."""
 
 
+class BackupMissing(BackupError):
+    """The file of a complete backup is certainly not there."""
+
+
 class BackupInProgress(BackupError):
-    """Another process is at work on this tenant's backups; asking again later will do."""
+    """Another process is working on this tenant's backups; try again later."""
 
 
 class RowChanged(BackupError):
-    """Another process moved a backup's row on, or removed it, since it was read."""
+    """Another process changed or removed a backup's row since it was read."""
 
 
 class DatabaseLocked(BackupError):
@@ -144,7 +63,7 @@ class DatabaseLocked(BackupError):
 
 
 class DatabaseInUse(BackupError):
-    """Another process uses the tenant's database, which must be stopped before a restore."""
+    """Another process uses the tenant's database, and must be stopped before a restore."""
 
 
 class DatabaseDamaged(BackupError):
@@ -152,7 +71,7 @@ class DatabaseDamaged(BackupError):
 
 
 class UnfinishedWrite(BackupError):
-    """A killed process left a journal that has to be played back before the database is read."""
+    """A killed process left a journal that must be played back before the database is read."""
 
 
 class NotEnoughSpace(BackupError):
@@ -160,11 +79,11 @@ class NotEnoughSpace(BackupError):
 
 
 class LimitReached(BackupError):
-    """A tenant has as many backups made by hand, or as many bytes of backups, as it may have."""
+    """A tenant has reached its limit of backups made by hand, or of bytes."""
 
 
 class NotWritable(BackupError):
-    """A backup's file or directory cannot be made, changed or removed with our permissions."""
+    """A backup's file or directory cannot be created, changed or removed."""
 
 
 class DeadlineExceeded(BackupError):

@@ -1,4 +1,4 @@
-"""What a tenant's administrator can fill in: the settings, and the label of a new backup."""
+"""What a tenant's administrator fills in: the settings, and the label of a new backup."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tenant_backup.models import LABEL_LENGTH, BackupSettings, Interval
 
 
 def _form_field(field: Field[Any, Any], **options: Any) -> forms.Field | None:
-    """The form's field for a model's, with the limits of that one's validators.
+    """The form field for a model field, with the limits of the model field's validators.
 
-    Django itself takes only the column's: a number of 0 or more.
+    Django itself takes only the limits of the column: a number of 0 or more.
     """
     for kind, limit in ((MinValueValidator, "min_value"), (MaxValueValidator, "max_value")):
         for validator in field.validators:
@@ -31,13 +31,13 @@ else:
 
 
 class LabelForm(forms.Form):
-    """What a backup is made with."""
+    """The label of a new backup."""
 
     label = forms.CharField(
         label=_("Label"),
         required=False,
         max_length=LABEL_LENGTH,
-        help_text=_("Optional: a few words by which you will know this backup again."),
+        help_text=_("Optional: a few words that help you recognize this backup."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
@@ -46,10 +46,10 @@ class SettingsForm(BackupSettingsForm):
     """When a tenant is backed up automatically, and how many backups are kept."""
 
     APPLIES = {"weekday": Interval.WEEKLY, "day_of_month": Interval.MONTHLY}
-    """Fields that matter for one interval only; for any other their saved value is left alone."""
+    """Fields that apply to one interval only. For any other their saved value stays."""
 
     ADVANCED = ("keep_daily", "keep_weekly", "keep_monthly")
-    """Fields that few tenants need, so they are folded away while they are empty."""
+    """Fields that few tenants need. They are folded away while they are empty."""
 
     class Meta:
         model = BackupSettings
@@ -71,8 +71,8 @@ class SettingsForm(BackupSettingsForm):
             "automatic": _("Make backups automatically"),
             "interval": _("How often"),
             "time_of_day": _("Time of day"),
-            "weekday": _("Weekday, for weekly"),
-            "day_of_month": _("Day of the month, for monthly"),
+            "weekday": _("Weekday (for weekly backups)"),
+            "day_of_month": _("Day of the month (for monthly backups)"),
             "keep_last": _("Maximum number"),
             "keep_days": _("Retention period in days"),
             "keep_daily": _("Daily"),
@@ -82,24 +82,24 @@ class SettingsForm(BackupSettingsForm):
         }
         help_texts = {
             "time_of_day": _(
-                "A backup starts up to half an hour later (an hourly one up to ten minutes), so "
-                "that not all start at the same moment. An interval of hours counts from this "
-                "time; every hour, only its minutes matter."
+                "Backups start up to half an hour later (hourly ones up to ten minutes), so that "
+                "they do not all start at once. If you choose several backups a day, this is the "
+                "time of one of them. For hourly backups, only the minutes count."
             ),
-            "day_of_month": _("From 1 to 31. In a shorter month it is the last day."),
-            "keep_last": _("The newest ones are kept. Empty: any number."),
+            "day_of_month": _("1 to 31. In a shorter month, the last day is used."),
+            "keep_last": _("Only the newest backups are kept. Empty: no limit."),
             "keep_days": _(
-                "Older ones go, counted back from the newest good backup. This is no deadline for "
-                "deletion: a long gap between two backups counts for at most a third of these "
-                "days, and the newest ones of three different days never go for their age. Empty: "
-                "any age."
+                "Older backups are deleted, counted back from the newest good one. Do not rely on "
+                "this to erase data by a deadline: a long gap between two backups counts as at "
+                "most a third of these days, and the newest backups of three different days are "
+                "never deleted for their age. Empty: no limit."
             ),
-            "keep_daily": _("For so many days the newest backup of the day."),
-            "keep_weekly": _("For so many weeks the newest backup of the week."),
-            "keep_monthly": _("For so many months the newest backup of the month."),
+            "keep_daily": _("The newest backup of each day, for this many days."),
+            "keep_weekly": _("The newest backup of each week, for this many weeks."),
+            "keep_monthly": _("The newest backup of each month, for this many months."),
             "notify_email": _(
-                "An address that is told when a backup fails or is overdue, and when all is well "
-                "again. Empty: nobody."
+                "The address that is notified when a backup fails or is overdue, and when all is "
+                "well again. Empty: nobody is notified."
             ),
         }
         widgets = {
@@ -113,11 +113,11 @@ class SettingsForm(BackupSettingsForm):
 
     @property
     def shows_advanced(self) -> bool:
-        """Whether something stands in an advanced field, or is wrong with it."""
+        """Whether an advanced field is filled in or has an error."""
         return any(self[name].value() or self[name].errors for name in self.ADVANCED)
 
     def focus_first_error(self) -> None:
-        """Let the browser show what is wrong, which may be far down the page."""
+        """Let the browser show the first error, which may be far down the page."""
         for name, field in self.fields.items():
             if name in self.errors:
                 field.widget.attrs["autofocus"] = True
@@ -128,12 +128,12 @@ class SettingsForm(BackupSettingsForm):
         for name in (*self.ADVANCED, "notify_email"):
             widget = self.fields[name].widget
             if widget.value_omitted_from_data(self.data, self.files, self.add_prefix(name)):
-                # A host's own template may not have it: what it cannot show it shall not clear.
+                # A host's own template may not show this field, and then must not clear it.
                 cleaned[name] = self.initial[name]
         for name, interval in self.APPLIES.items():
             applies = cleaned.get("interval") == interval
             if not applies:
-                # What was typed into a field that does not apply is no reason to refuse the rest.
+                # An error in a field that does not apply is no reason to refuse the others.
                 self.errors.pop(name, None)
                 cleaned[name] = self.initial[name]
             elif name not in self.errors and cleaned.get(name) in (None, ""):

@@ -1,7 +1,7 @@
-"""In which language the app's part of a page is.
+"""The language of the app's part of a page.
 
-A host may speak languages that this app has no translation for. Then the app's part is in another
-one from its first word to its last date, and marked so; the frame around it keeps its own.
+A host may have languages that this app has no translation for. Then the whole part of the app,
+dates included, is in another language and marked so. The frame around it keeps its own.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ SOURCE = "en"
 """The language in which the texts are written."""
 
 PROBE = "About backups"
-"""A catalog that translates this translates the app."""
+"""A message catalog that translates this text translates the app."""
 
 _frame: ContextVar[str | None] = ContextVar("frame", default=None)
 
 
 def has_words(language: str) -> bool:
-    """Whether the app can be read in this language: by a catalog of ours, or of the host's."""
+    """Whether there is a translation of the app, ours or the host's."""
     if language.split("-")[0] == SOURCE:
         return True
     folders = [*settings.LOCALE_PATHS, *(f"{app.path}/locale" for app in apps.get_app_configs())]
@@ -46,7 +46,7 @@ def _translates(locale: str, folders: tuple[str, ...]) -> bool:
 
 
 def of_the_app() -> str:
-    """The language for a reader of the active one: that, or the site's own, or English."""
+    """The active language if the app has it, else the site's, else English."""
     active = translation.get_language() or SOURCE
     wanted = (active, settings.LANGUAGE_CODE)
     return next((language for language in wanted if has_words(language)), SOURCE)
@@ -54,7 +54,7 @@ def of_the_app() -> str:
 
 @contextmanager
 def speaking() -> Iterator[None]:
-    """Within this block every text is the app's own."""
+    """Within this block every text is in the language of the app."""
     token = _frame.set(translation.get_language())
     try:
         with translation.override(of_the_app()):
@@ -65,20 +65,20 @@ def speaking() -> Iterator[None]:
 
 @contextmanager
 def in_the_frame() -> Iterator[None]:
-    """Within this block, inside of the other, the host speaks again."""
+    """Within this block, inside `speaking`, every text is in the language of the host again."""
     with translation.override(_frame.get()):
         yield
 
 
 def marks() -> SafeString:
-    """What tells a browser which language an element of the app is in: its attributes."""
+    """The HTML attributes that give the language and direction of an element of the app."""
     language = of_the_app()
     direction = "rtl" if language.split("-")[0] in settings.LANGUAGES_BIDI else "ltr"
     return format_html(' lang="{}" dir="{}"', language, direction)
 
 
 class Messages:
-    """Django's messages, each marked with its language where the frame has another one."""
+    """Django's messages, each marked with its language if the frame has another one."""
 
     def info(self, request: HttpRequest, text: str) -> None:
         self._add(request, django_messages.INFO, text)

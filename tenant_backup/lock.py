@@ -1,8 +1,8 @@
-"""The tenant's lock: whoever holds it is the only one at work on that tenant's backups.
+"""The tenant's lock: only the process that holds it works on that tenant's backups.
 
-The operating system holds it, on a file in the backup directory, so it ends with the process that
-took it, however that ends. The file itself stays: to remove it would let two processes lock two
-different files.
+It is a lock of the operating system on a file in the backup directory. So it ends with the process
+that took it, however that ends. The file itself stays: if it were removed, two processes could lock
+two different files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from django.core.files import locks
 
 from tenant_backup.exceptions import BackupError, BackupInProgress, NotWritable
-from tenant_backup.files import BackupDirectory
+from tenant_backup.files import O_NOFOLLOW, BackupDirectory
 
 LOCK_NAME = ".lock"
 
@@ -26,16 +26,16 @@ POLL_SECONDS = 0.05
 def hold(directory: BackupDirectory, *, wait: float) -> Iterator[None]:
     """Hold the lock of the tenant whose backup directory this is.
 
-    Waits at most `wait` seconds for it, then raises `BackupInProgress`. Raises `NotWritable` where
-    the lock's file cannot be opened, `BackupError` where the system has no file locks.
+    Waits at most `wait` seconds, then raises `BackupInProgress`. Raises `NotWritable` where the
+    lock file cannot be opened, and `BackupError` where the system has no file locks.
     """
-    if locks.LOCK_EX == 0:  # Django's stand-in for platforms that have no file locks
-        raise BackupError("This platform has no file locks, without which no backup is safe.")
+    if locks.LOCK_EX == 0:  # This is how Django marks platforms without file locks.
+        raise BackupError("This platform has no file locks, and without them no backup is safe.")
     deadline = time.monotonic() + wait
     while (descriptor := _take(directory)) is None:
         if time.monotonic() >= deadline:
             raise BackupInProgress(
-                "Another process is at work on the backups in %(path)s. Try again when it has "
+                "Another process is working on the backups in %(path)s. Try again when it has "
                 "finished.",
                 path=directory.path,
             )
@@ -43,16 +43,16 @@ def hold(directory: BackupDirectory, *, wait: float) -> Iterator[None]:
     try:
         yield
     finally:
-        # Said aloud, since a child process that was forked meanwhile holds the lock with us.
+        # Unlock explicitly: a child process that was forked meanwhile holds the descriptor, too.
         locks.unlock(descriptor)
         os.close(descriptor)
 
 
 def _take(directory: BackupDirectory) -> int | None:
-    """The descriptor of the locked file, or None where somebody else has the lock."""
+    """The descriptor of the locked file, or None where another process has the lock."""
     descriptor = _open(directory)
     try:
-        if _try(descriptor, directory) and _is_still_there(descriptor, directory):
+        if _lock(descriptor, directory) and _is_still_there(descriptor, directory):
             taken, descriptor = descriptor, -1
             return taken
         return None
@@ -68,8 +68,8 @@ def _open(directory: BackupDirectory) -> int:
     except FileExistsError:
         pass
     try:
-        # Never through a symbolic link: root may run this in a directory of somebody else.
-        return os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        # Never through a symbolic link: root may run this in somebody else's directory.
+        return os.open(path, os.O_RDWR | O_NOFOLLOW)
     except OSError as error:
         raise NotWritable(
             "The lock %(path)s cannot be opened: %(reason)s.", path=path, reason=error.strerror
@@ -77,9 +77,9 @@ def _open(directory: BackupDirectory) -> int:
 
 
 def _is_still_there(descriptor: int, directory: BackupDirectory) -> bool:
-    """Whether the file that we locked is the one that the next one would open.
+    """Whether the next process would open the file that we locked.
 
-    It is not where somebody tidied it away meanwhile.
+    It would not if somebody removed the file meanwhile.
     """
     try:
         return os.path.samestat(os.fstat(descriptor), directory.file(LOCK_NAME).stat())
@@ -87,7 +87,7 @@ def _is_still_there(descriptor: int, directory: BackupDirectory) -> bool:
         return False
 
 
-def _try(descriptor: int, directory: BackupDirectory) -> bool:
+def _lock(descriptor: int, directory: BackupDirectory) -> bool:
     try:
         return bool(locks.lock(descriptor, locks.LOCK_EX | locks.LOCK_NB))
     except OSError as error:

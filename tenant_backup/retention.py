@@ -11,17 +11,17 @@ from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 from typing import Generic, Protocol, TypeVar
 
-from tenant_backup.exceptions import Counted, Text
 from tenant_backup.files import size_in_words
+from tenant_backup.texts import Counted, Text
 
 EXEMPT_TRIGGERS = frozenset({"manual", "adopted"})
-"""Backups that a person made or brought are that person's to delete."""
+"""What a person made by hand, or put into the folder, only people delete."""
 
 AHEAD = timedelta(minutes=5)
-"""So far the clocks of two machines may differ; what is dated further ahead, a wrong one dated."""
+"""The clocks of two machines may differ by this much; a later date comes from a wrong clock."""
 
 FLOOR_DAYS = 3
-"""The newest good backups of so many different days are the floor: what age and size never take."""
+"""The newest good backups of so many days are the floor: age and size never remove them."""
 
 GAP_SHARE = 3
 """A gap between two good backups counts as age for at most one part in so many of `keep_days`."""
@@ -68,11 +68,12 @@ def is_held(backup: Candidate, now: datetime) -> bool:
 class Policy:
     """A tenant's rules. None means that a rule is not set; no rule at all keeps everything.
 
-    `keep_last` (a number) and `keep_days` (an age) are limits, and a backup beyond either goes,
-    unless a thinning rule keeps it as the newest of its day, ISO week or month, as many of those as
-    the rule says. Thinning rules alone are a policy, too: what none of them keeps goes.
+    `keep_last` (a number) and `keep_days` (an age) are limits. A backup beyond either is removed,
+    unless a thinning rule keeps it: as the newest of its day, ISO week or month, for as many of
+    those as the rule says. Thinning rules alone are a policy, too: what none of them keeps is
+    removed.
 
-    `max_bytes` is the operator's: beyond it the oldest go, whatever the rules keep.
+    `max_bytes` is the operator's: beyond it the oldest are removed, whatever the rules keep.
     """
 
     keep_last: int | None = None
@@ -112,13 +113,13 @@ class Decision(Generic[T]):
         return tuple(map(str, self.why))
 
 
-# Said once for all: there may be thousands.
+# Made once: there may be thousands of decisions.
 IS_WITHIN = Text("It is within the limits.")
 IS_NEWEST = Text("It is the newest good backup.")
 IS_FLOOR = Text(
     "It is one of the newest good backups of three different days: age and size do not remove it."
 )
-IS_THINNED = Text("It is not among the newest of a day, week or month that the rules keep.")
+IS_THINNED = Text("It is not the newest of any day, week or month that the rules keep.")
 
 
 def decide(backups: Sequence[C], policy: Policy, now: datetime, zone: tzinfo) -> list[Decision[C]]:
@@ -126,10 +127,10 @@ def decide(backups: Sequence[C], policy: Policy, now: datetime, zone: tzinfo) ->
 
     Only good backups count. Exempt ones are always kept and do not count; the newest good one
     is always kept, too. Age is measured from the newest good backup, not from the clock, and a long
-    gap counts little: when backups stop, history does not erode. The floor, the newest good ones of
-    three different days, is taken neither for its age nor for its size. Backups dated in the
-    future, when the clock must have been wrong, are kept and ignored otherwise. Days, weeks and
-    months are those of `zone`.
+    gap counts little: when backups stop, the history does not erode. Neither age nor size removes
+    the floor, the newest good ones of three different days. Backups dated in the future, when the
+    clock must have been wrong, are kept but otherwise ignored. Days, weeks and months are those of
+    `zone`.
     """
     newest_first = sorted(backups, key=lambda backup: (backup.created_at, backup.pk), reverse=True)
     good = [backup for backup in newest_first if backup.is_good and not is_future(backup, now)]
@@ -171,7 +172,7 @@ def exemption_of(backup: Candidate, now: datetime) -> Text | None:
     if is_held(backup, now):
         return Text("It is held: %(reason)s", reason=backup.hold_reason)
     if backup.trigger in EXEMPT_TRIGGERS:
-        return Text("It was made on the page or found on disk, so it is yours to delete.")
+        return Text("It was made on the page or found on disk, so retention never removes it.")
     return None
 
 
@@ -189,7 +190,7 @@ def floor_of(good: Sequence[Candidate], zone: tzinfo) -> set[int]:
 
 
 def _beyond_last(counted: Sequence[Candidate], policy: Policy) -> dict[int, Text]:
-    """What is beyond `keep_last`, by key, and what is said of it."""
+    """What is beyond `keep_last`, by key, and the reason to remove it."""
     last = policy.keep_last
     if last is None:
         return {}
@@ -200,11 +201,11 @@ def _beyond_last(counted: Sequence[Candidate], policy: Policy) -> dict[int, Text
 
 
 def _beyond_days(good: Sequence[Candidate], policy: Policy) -> dict[int, Text]:
-    """What is beyond `keep_days`, by key, and what is said of it.
+    """What is beyond `keep_days`, by key, and the reason to remove it.
 
-    The age of a backup is the sum of the gaps between the good ones since, each of which counts for
-    a part of `keep_days` at most. Without the removed ones gaps only count less, so that to prune
-    again removes nothing more.
+    The age of a backup is the sum of the gaps between the good ones since, each of which counts at
+    most as a part of `keep_days`. Without the removed ones the sum only gets smaller, so that
+    pruning again removes nothing more.
     """
     days = policy.keep_days
     if days is None:
@@ -226,10 +227,11 @@ def _beyond_days(good: Sequence[Candidate], policy: Policy) -> dict[int, Text]:
 def _within_bytes(
     decisions: Sequence[Decision[C]], limit: int, removable: set[int], floor: set[int]
 ) -> list[Decision[C]]:
-    """Let the oldest go as well until what stays takes up no more than so many bytes."""
+    """Remove the oldest, too, until what stays takes up no more than so many bytes."""
     total = sum(decision.backup.stored_bytes for decision in decisions if decision.keep)
     goes = Text(
-        "All backups together would take up more than %(limit)s, which is all the operator allows.",
+        "All backups together would take up more than %(limit)s, the most that the operator "
+        "allows.",
         limit=size_in_words(limit),
     )
     oldest_first = []

@@ -10,10 +10,10 @@ from tenant_backup.conf import conf
 
 
 class CatalogRouter:
-    """Sends our models and django-q2's to `CATALOG_DATABASE`, and has no opinion on any other.
+    """Sends our models and django-q2's to `CATALOG_DATABASE`, and leaves all others alone.
 
-    It must be the first of `DATABASE_ROUTERS`: routers of tenancy packages send every model that
-    they do not know to the current tenant's database.
+    It must be the first of `DATABASE_ROUTERS`, because routers of tenancy packages send every model
+    that they do not know to the current tenant's database.
     """
 
     app_labels = frozenset({"django_q", "tenant_backup"})

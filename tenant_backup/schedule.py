@@ -1,8 +1,8 @@
 """Slots: the moments at which a tenant's settings ask for an automatic backup.
 
-Pure functions: the current time is an argument. Slots are local times of the tenant's zone. A local
-time that a change of the clocks skips runs once, as much later as the clocks jump; one that it
-doubles runs once, the first time.
+Pure functions: the current time is an argument. Slots are local times in the tenant's zone. When
+the clocks change, a local time that is skipped runs once, later by as much as the clocks jump; one
+that occurs twice runs once, the first time.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ PERIODS = {
     "weekly": timedelta(days=7),
     "monthly": timedelta(days=31),
 }
-"""The longest time between two local times of slots. A change of the clocks adds hours at most."""
+"""The longest time between two slots, in local time. A change of the clocks adds hours at most."""
 
 SPREAD = {"hourly": timedelta(minutes=10)}
 WIDEST_SPREAD = timedelta(minutes=30)
-"""Within this time after the local time that is set the tenants' slots are spread."""
+"""The tenants' slots are spread over this time after the local time that is set."""
 
 MARGINS = {
     "hourly": timedelta(hours=1),
@@ -40,7 +40,7 @@ MARGINS = {
     "weekly": timedelta(days=1),
     "monthly": timedelta(days=2),
 }
-"""How long after a slot without success a tenant is overdue: time enough for some more attempts."""
+"""How long after a slot without success a tenant is overdue: enough time for more attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Rule:
 def next_slot(rule: Rule, tenant_id: str, zone: ZoneInfo, after: datetime) -> datetime:
     """The first slot strictly later than `after`, in UTC."""
     delay = spread(rule.interval, tenant_id)
-    # A day earlier than need be: a slot of yesterday evening may be spread into today.
+    # Begins a day early: a slot of yesterday evening may be spread into today.
     first = (after - delay).astimezone(zone).date() - timedelta(days=1)
     return next(
         at + delay
@@ -68,15 +68,15 @@ def next_slot(rule: Rule, tenant_id: str, zone: ZoneInfo, after: datetime) -> da
 
 
 def overdue_at(rule: Rule, tenant_id: str, zone: ZoneInfo, since: datetime) -> datetime:
-    """From when on a tenant is overdue that has had no success later than `since`, in UTC."""
+    """When a tenant without a success later than `since` becomes overdue, in UTC."""
     return next_slot(rule, tenant_id, zone, since) + MARGINS[rule.interval]
 
 
 def spread(interval: str, tenant_id: str) -> timedelta:
     """How much later than its local time this tenant's slot is, in whole minutes.
 
-    By a hash of the id, so that it is the same every time and in every process, and hundreds of
-    tenants that all chose 02:00 do not start in the same minute.
+    It comes from a hash of the id, so it is the same every time and in every process, and hundreds
+    of tenants that all chose 02:00 do not start in the same minute.
     """
     minutes = SPREAD.get(interval, WIDEST_SPREAD) // timedelta(minutes=1)
     digest = hashlib.sha256(tenant_id.encode(errors="surrogatepass")).digest()
@@ -100,7 +100,7 @@ def _moments(rule: Rule, day: date, zone: ZoneInfo) -> Iterator[datetime]:
     """The moments of this day's local times, in order, in UTC."""
     step = HOURS_BETWEEN.get(rule.interval, 24)
     for hour in range(rule.time_of_day.hour % step, 24, step):
-        # fold=0 is the first of two equal local times; for a skipped one it is the offset of before
-        # the change, which makes it as much later as the clocks jump.
+        # fold=0 is the first of two equal local times. For a skipped one it is the offset before
+        # the change, which makes it later by as much as the clocks jump.
         local = datetime.combine(day, rule.time_of_day.replace(hour=hour, fold=0), zone)
         yield local.astimezone(UTC)

@@ -1,8 +1,9 @@
 """Signals for the host project. The sender is always the model `Backup`.
 
-Receivers get `tenant` (a `Tenant`) and, if nothing else is said, `backup` (a `Backup`; after
-`backup_deleted` its row is gone). They run when the tenant's lock is free again. One that raises is
-logged and breaks nothing.
+Receivers get `tenant` (a `Tenant`) and, unless something else is said, `backup` (a `Backup`). An
+exception in a receiver is logged and breaks nothing. No signal is sent inside a transaction of
+ours. All but `backup_started` are sent when the tenant's lock is free again, so that a receiver may
+ask for another backup.
 """
 
 from django.dispatch import Signal
@@ -12,27 +13,51 @@ __all__ = [
     "backup_deleted",
     "backup_failed",
     "backup_restored",
+    "backup_started",
     "backups_missing",
     "tenant_overdue",
     "tenant_recovered",
 ]
 
-backup_completed = Signal()
-backup_failed = Signal()
-backup_deleted = Signal()
-backup_restored = Signal()
+backup_started = Signal()
+"""A backup has become `running`, and nothing is copied yet.
 
-# What monitoring finds. Each is sent once, when the tick (or `checkbackups --notify`, or the end of
-# `runbackup`) notes the change: after that it is in the history and in the tenant's state.
+The copy waits for the receivers, and the tenant's lock is held: keep them short, and ask for no
+other backup of this tenant. Every backup that has started ends in `backup_completed` or
+`backup_failed`, after a crash as soon as it is recovered; except the safety copy of a restore that
+is refused before anything is copied.
+"""
+
+backup_completed = Signal()
+"""A backup is complete: verified, with its final name."""
+
+backup_failed = Signal()
+"""A backup failed; `backup.reason` says why. One that could not even begin never started."""
+
+backup_deleted = Signal()
+"""A backup was deleted or pruned. Its file and its row are gone."""
+
+backup_restored = Signal()
+"""This backup is the tenant's database now."""
+
+# What monitoring finds. Each is sent once, when the change is noted: by the tick, at the end of
+# `runbackup`, or by `checkbackups --notify`.
 
 tenant_overdue = Signal()
-"""A backup was due, and none has succeeded since. Receivers get `tenant` and `finding`: its
-`verdict` is `Verdict.OVERDUE`, and `str(finding)` is a sentence for people."""
+"""A backup was due, and none has succeeded since.
+
+Receivers get `tenant` and `finding`: `finding.verdict` is `Verdict.OVERDUE`, and `str(finding)` is
+a sentence for people.
+"""
 
 backups_missing = Signal()
-"""More backups than before are missing or damaged. Receivers get `tenant` and `finding`, as above,
-with `Verdict.MISSING`."""
+"""More backups than before are missing or damaged.
+
+Receivers get `tenant` and `finding`, as for `tenant_overdue`, with `Verdict.MISSING`.
+"""
 
 tenant_recovered = Signal()
-"""A backup has succeeded after a failure. Receivers get `tenant` and `verdict`: what the tenant has
-recovered from, such as `Verdict.OVERDUE`."""
+"""A backup has succeeded after a failure.
+
+Receivers get `tenant` and `verdict`: what the tenant has recovered from, such as `Verdict.OVERDUE`.
+"""

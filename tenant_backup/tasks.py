@@ -1,4 +1,4 @@
-"""The tasks that django-q2 runs, by these names. They hold no logic."""
+"""The tasks, by the names that queued messages carry. They hold no logic."""
 
 from tenant_backup import automation
 

@@ -1,7 +1,7 @@
-"""Taking the app out of a project: what `migrate tenant_backup zero` removes besides our tables.
+"""Removing the app from a project: what `migrate tenant_backup zero` removes besides our tables.
 
-Whatever is left behind in the tables of others would still name our code when that is gone. The
-backups themselves are the tenants' and stay.
+Whatever is left in other apps' tables would still name our code when that is gone. The backups
+themselves belong to the tenants and stay.
 """
 
 from __future__ import annotations
@@ -11,33 +11,31 @@ from typing import Any
 
 from django.apps import apps
 from django.db import DatabaseError, connections, router, transaction
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.state import StateApps
 from django.db.models import Model
 from django.db.models.deletion import Collector
+
+from tenant_backup import automation
 
 logger = logging.getLogger("tenant_backup")
 
 OURS = "tenant_backup"
 
 
-def clean_up(state: Any, schema_editor: Any) -> None:
-    """Undo what we have written into others' tables; the reverse of our first migration."""
+def clean_up(state: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Remove what we have written into other apps' tables; the reverse of our first migration."""
     alias = schema_editor.connection.alias
-    if apps.is_installed("django_q"):
-        from tenant_backup import automation
-
-        automation.take_down(alias)
+    automation.take_down(alias)
     if apps.is_installed("django.contrib.auth"):
-        from django.contrib.auth.models import Permission
-
         # The users may have a database of their own.
-        for users in {alias, router.db_for_write(Permission)}:
+        for users in {alias, router.db_for_write(apps.get_model("auth", "Permission"))}:
             _remove_permissions(users)
 
 
 def _remove_permissions(alias: str) -> None:
-    from django.contrib.auth.models import Permission
-    from django.contrib.contenttypes.models import ContentType
-
+    Permission = apps.get_model("auth", "Permission")
+    ContentType = apps.get_model("contenttypes", "ContentType")
     if not {Permission._meta.db_table, ContentType._meta.db_table} <= _tables(alias):
         return
     types = ContentType.objects.using(alias).filter(app_label=OURS)
@@ -45,14 +43,14 @@ def _remove_permissions(alias: str) -> None:
     try:
         with transaction.atomic(using=alias):
             # An app that keeps a record of changes may refer to them, and its rows are not ours.
-            if _nothing_else_goes_with(list(types), alias):
+            if _nothing_else_is_deleted_with(list(types), alias):
                 types.delete()
     except DatabaseError:
         logger.warning("The content types of the backups stay in %r.", alias, exc_info=True)
     ContentType.objects.clear_cache()
 
 
-def _nothing_else_goes_with(rows: list[Any], alias: str) -> bool:
+def _nothing_else_is_deleted_with(rows: list[Any], alias: str) -> bool:
     if not rows:
         return False
     collector = Collector(using=alias)

@@ -1,10 +1,12 @@
-"""Moments, outcomes and settings in words: "tomorrow at 02:04", "Every day at about 02:00"."""
+"""Moments, outcomes, backups and settings in words: "tomorrow at 02:04", "every day at 02:00"."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.formats import date_format, time_format
 from django.utils.text import capfirst, get_text_list
@@ -12,13 +14,12 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext, npgettext_lazy
 
 from tenant_backup.chart import Outcome
-from tenant_backup.models import BackupSettings, Interval
+from tenant_backup.models import Backup, BackupSettings, Interval, Status
 from tenant_backup.schedule import HOURS_BETWEEN
 
 A_WEEK = timedelta(days=7)
 SKEW = timedelta(minutes=5)
-"""So far the clocks of two computers may differ; what is further ahead, a wrong one has written."""
-
+"""How far two computers' clocks may differ. What is further ahead comes from a wrong clock."""
 
 PAST: dict[str, Any] = {
     "year": npgettext_lazy("ago", "%(num)d year", "%(num)d years", "num"),
@@ -32,7 +33,7 @@ PAST: dict[str, Any] = {
 
 
 def when(at: datetime, now: datetime | None = None) -> str:
-    """A moment as somebody would say it today, in the active time zone."""
+    """A moment as somebody would say it today, in the active time zone: "yesterday at 14:05"."""
     local, today = timezone.localtime(at), timezone.localtime(now)
     days = (local.date() - today.date()).days
     time = time_format(local.time(), "TIME_FORMAT")
@@ -49,7 +50,7 @@ def when(at: datetime, now: datetime | None = None) -> str:
 
 
 def ago(at: datetime | None, now: datetime | None = None) -> str:
-    """How long a moment is past; nothing where it is unset, or still to come."""
+    """How long ago a moment was; empty where it is unset or in the future."""
     now = now or timezone.now()
     if at is None or at > now + SKEW:
         return ""
@@ -61,13 +62,51 @@ def ago(at: datetime | None, now: datetime | None = None) -> str:
 
 
 def outcome_in_words(outcome: Outcome) -> str:
-    """What came of a day."""
+    """How a day of the chart went."""
     return {
         Outcome.GOOD: gettext("good"),
-        Outcome.REMOVED: gettext("made, and removed since"),
-        Outcome.FAILED: gettext("failed or lost"),
+        Outcome.REMOVED: gettext("made, since removed"),
+        Outcome.FAILED: gettext("failed, missing or damaged"),
         Outcome.NONE: gettext("none"),
     }[outcome]
+
+
+def time_in_words(backup: Backup) -> str:
+    """When a backup was made, in the active time zone."""
+    return date_format(timezone.localtime(backup.created_at), "DATETIME_FORMAT")
+
+
+def end_in_words(backup: Backup, read: Callable[[str], str]) -> str:
+    """How a backup ended. `read` leaves of an error's text what the user may see."""
+    if backup.status == Status.FAILED:
+        return gettext("The backup failed. %(reason)s") % {"reason": read(backup.reason)}
+    values = {"file": backup.file_name, "size": filesizeformat(backup.size or 0)}
+    return gettext("The backup is complete: %(file)s, %(size)s.") % values
+
+
+def why_not_deletable(backup: Backup) -> str:
+    """Why a pinned, queued or running backup is not deleted."""
+    if backup.pinned:
+        text = gettext("The backup of %(time)s is pinned, so it is not deleted. Unpin it first.")
+    elif backup.status == Status.RUNNING:
+        text = gettext("The backup of %(time)s is being made, so it cannot be deleted now.")
+    else:
+        text = gettext("The backup of %(time)s is queued, so it cannot be deleted now.")
+    return text % {"time": time_in_words(backup)}
+
+
+def why_it_stays(backup: Backup, now: datetime) -> str:
+    """Why retention keeps a backup, where its line in the list does not show it; else empty."""
+    if not backup.is_good:
+        return ""
+    if backup.is_future(now):
+        return gettext(
+            "It is dated in the future, because the clock was wrong. It is always kept and does "
+            "not count towards the limits."
+        )
+    if backup.is_held(now):
+        return gettext("It is held: %(reason)s") % {"reason": backup.hold_reason}
+    return ""
 
 
 def going_in_words(number: int) -> str:
@@ -107,7 +146,7 @@ def schedule_in_words(settings: BackupSettings) -> str:
 
 
 def retention_in_words(settings: BackupSettings) -> str:
-    """Which backups a tenant's settings keep; pinned ones and those made by hand stay anyway."""
+    """Which backups a tenant's settings keep. Pinned ones and those made by hand always stay."""
     thinned = get_text_list(_thinning_in_words(settings), gettext("and"))
     if not settings.policy.has_limits:
         return gettext("keep only %(more)s") % {"more": thinned} if thinned else gettext("keep all")
@@ -134,26 +173,14 @@ def retention_in_words(settings: BackupSettings) -> str:
 def _thinning_in_words(settings: BackupSettings) -> list[str]:
     daily, weekly = settings.keep_daily or 0, settings.keep_weekly or 0
     monthly = settings.keep_monthly or 0
-    return [
-        text % {"count": count}
-        for count, text in (
-            (daily, ngettext("one a day for %(count)d day", "one a day for %(count)d days", daily)),
-            (
-                weekly,
-                ngettext("one a week for %(count)d week", "one a week for %(count)d weeks", weekly),
-            ),
-            (
-                monthly,
-                ngettext(
-                    "one a month for %(count)d month", "one a month for %(count)d months", monthly
-                ),
-            ),
-        )
-        if count
-    ]
+    day = ngettext("one a day for %(count)d day", "one a day for %(count)d days", daily)
+    week = ngettext("one a week for %(count)d week", "one a week for %(count)d weeks", weekly)
+    month = ngettext("one a month for %(count)d month", "one a month for %(count)d months", monthly)
+    rules = ((daily, day), (weekly, week), (monthly, month))
+    return [text % {"count": count} for count, text in rules if count]
 
 
 def settings_in_words(settings: BackupSettings) -> str:
-    """All of a tenant's settings in a sentence."""
+    """All of a tenant's settings in one sentence."""
     parts = {"when": capfirst(schedule_in_words(settings)), "kept": retention_in_words(settings)}
     return gettext("%(when)s; %(kept)s.") % parts

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -17,13 +18,24 @@ from pathlib import Path
 from uuid import uuid4
 
 import django
+import hypothesis
 import pytest
+from django.db import connection
+from django.test import TransactionTestCase
 
 from tenant_backup.tenants import Tenant
-from tests import postgres, temporary
+from tests import postgres, temporary, warm
 from tests.tenancy import Tenants
 
 temporary.use_memory()
+# The same examples every time, however long each takes on a busy machine.
+hypothesis.settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("tests")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOBODY = 65534
@@ -231,6 +243,8 @@ class Host:
     Its control database is a file there, or the one of this name on the PostgreSQL server.
     """
 
+    runner: warm.Runner | None = None
+
     def __init__(self, directory, database=None):
         self.directory = directory
         self.database = database
@@ -265,15 +279,26 @@ class Host:
         self.processes.append(process)
         return process
 
-    def run(self, *arguments, **environment):
-        """Run a management command to its end."""
+    def run(self, *arguments, answers="", **environment):
+        """Run a management command to its end, as a process of its own."""
+        arguments = list(map(str, arguments))
+        environment = self.environment | environment
+        if self.runner and self.runner.can_run(environment):
+            return self.runner.run(arguments, environment, answers)
         return subprocess.run(
-            [sys.executable, "-m", "django", *map(str, arguments)],
-            env=self.environment | environment,
+            [sys.executable, "-m", "django", *arguments],
+            env=environment,
+            input=answers,
             capture_output=True,
             text=True,
             timeout=120,
         )
+
+    def succeed(self, *commands):
+        """Run management commands to their end, one after another; none may fail."""
+        for command in commands:
+            done = self.run(*command.split())
+            assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
 
     def start_cluster(self, *options, before="", **environment):
         """Start a real `qcluster`, with all its children in a process group of its own.
@@ -320,7 +345,7 @@ class Host:
         """Of `query`: to connect takes PostgreSQL too long for every look."""
         return self.open.enter_context(postgres.connect(self.database))
 
-    def wait_for(self, sql, *parameters, seconds=60):
+    def wait_for(self, sql, *parameters, seconds=120):
         """Poll the control database, which no process of ours can wait on, for a first row."""
         give_up_at = time.monotonic() + seconds
         while not (rows := self.query(sql, *parameters)):
@@ -409,7 +434,51 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def migrated_catalog(tmp_path_factory):
+def django_db_setup(django_db_setup, django_db_blocker):
+    """After a test with transactions put the fresh tables back, as a copy of the whole database.
+
+    To empty them and to make the permissions anew, as Django does, takes ten times as long.
+    """
+    with django_db_blocker.unblock():
+        connection.ensure_connection()
+    if connection.vendor != "sqlite":
+        yield
+        return
+    flush = TransactionTestCase._fixture_teardown
+
+    def give_up(status, *_):
+        if status not in (sqlite3.SQLITE_OK, sqlite3.SQLITE_DONE):
+            raise sqlite3.OperationalError("Somebody else reads or writes the tables.")
+
+    def put_back(test):
+        if set(test._databases_names(include_mirrors=False)) == {"default"}:
+            with suppress(sqlite3.OperationalError):
+                connection.ensure_connection()
+                fresh.backup(connection.connection, progress=give_up)
+                return
+        flush(test)
+
+    with closing(sqlite3.connect(":memory:")) as fresh, pytest.MonkeyPatch.context() as patch:
+        connection.connection.backup(fresh)
+        patch.setattr(TransactionTestCase, "_fixture_teardown", put_back)
+        yield
+
+
+@pytest.fixture(scope="session")
+def runner(tmp_path_factory):
+    """What runs the commands of all hosts, unless each is to begin afresh."""
+    if "TEST_FRESH" in os.environ or sys.platform != "linux":
+        yield
+        return
+    runner = warm.Runner(Host(tmp_path_factory.mktemp("runner")).environment)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Host, "runner", runner)
+        yield runner
+    runner.end()
+
+
+@pytest.fixture(scope="session")
+def migrated_catalog(tmp_path_factory, runner):
     """A control database with all tables, to be copied: migrations take most of a second."""
     host = Host(tmp_path_factory.mktemp("catalog"))
     migrate(host)
@@ -417,7 +486,7 @@ def migrated_catalog(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def migrated_on_postgresql(tmp_path_factory):
+def migrated_on_postgresql(tmp_path_factory, runner):
     """The same on the PostgreSQL server: the name of a database, to be copied."""
     if not postgres.is_there():
         pytest.skip("There is no PostgreSQL server; `python -m tests.postgres` starts one.")
@@ -443,6 +512,14 @@ def new_database(template="template1"):
     finally:
         with postgres.connect() as server:
             server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def chance():
+    """Random numbers. A test that fails shows their seed, which TEST_SEED sets."""
+    seed = int(os.environ.get("TEST_SEED", random.randrange(10**6)))
+    print(f"TEST_SEED={seed}")
+    return random.Random(seed)
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def free_port() -> int:
 
 
 def wait_until_served(port: int, server: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert server.poll() is None, "the server has ended"
         with socket.socket() as client:

@@ -17,6 +17,7 @@ from django.utils.translation.template import templatize
 
 import tenant_backup
 from tenant_backup import exceptions
+from tenant_backup.texts import Text
 
 APP = Path(tenant_backup.__file__).parent
 PO = APP / "locale" / "de" / "LC_MESSAGES" / "django.po"
@@ -25,7 +26,7 @@ MO = PO.with_suffix(".mo")
 ERRORS = {
     name
     for name, value in vars(exceptions).items()
-    if isinstance(value, type) and issubclass(value, exceptions.Text)
+    if isinstance(value, type) and issubclass(value, Text)
 }
 KEYWORDS = {
     **dict.fromkeys(["_", "gettext", "gettext_lazy", "gettext_noop", *ERRORS], (1,)),

@@ -18,7 +18,7 @@ from tests.situations import NAMES, Situations
 from tests.test_browser import CHROMIUM, PAGE
 
 IMAGES = TOP / "docs" / "images"
-FLEET = "/admin/tenant_backup/backupsettings/"
+ALL_TENANTS = "/admin/tenant_backup/backupsettings/"
 
 Colours = Literal["light", "dark"]
 SEEN: list[tuple[Colours, str]] = [("light", "en-US"), ("dark", "de-DE")]
@@ -44,7 +44,7 @@ SHOWN = {
     "page-dark": Shot("well", PAGE, "dark", 1280, 900),
     "failed-phone": Shot("failed", PAGE, "light", 360, 740),
     "diagnosis": Shot("stalled", f"{PAGE}/diagnosis", "light", 900),
-    "fleet": Shot("failed", FLEET, "light", 1300, 560),
+    "fleet": Shot("failed", ALL_TENANTS, "light", 1300, 560),
 }
 
 
@@ -70,7 +70,7 @@ def every_situation() -> dict[str, Shot]:
         },
         "confirmation": ("well", PAGE, None, choose),
         "errors": ("well", PAGE, None, mistype),
-        "fleet": ("failed", FLEET, None, None),
+        "fleet": ("failed", ALL_TENANTS, None, None),
         "own-look": ("failed", PAGE, "globex", None),
         "own-look-diagnosis": ("failed", f"{PAGE}/diagnosis", "globex", None),
         "own-look-confirmation": ("well", PAGE, "globex", choose),
@@ -122,6 +122,7 @@ def main(folder: str | None = None) -> None:
                 page.context.close()
                 print(images / f"{name}.png")
         browser.close()
+        situations.end()
 
 
 def log_in(page: Page, user: str) -> None:

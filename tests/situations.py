@@ -1,19 +1,24 @@
 """Put the example's tenants into every situation that the page has words for.
 
-`python -m tests.situations NAME` with the example's settings, as a process of its own. The first to
-be called is `month`, which makes real backups and dates them back; each of the others begins there.
+`python -m tests.situations` with the example's settings is a process of its own, which is told the
+situation's name, line by line. The first is `month`, which makes real backups and dates them back;
+each of the others begins there.
 """
 
 import os
 import shutil
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import django
+from django.db import connections
 from django.utils import timezone
+
+from tests.example import TOP
 
 NAMES = [
     *("well", "failed", "none", "overdue", "lost", "paused", "stalled", "not_set_up", "off"),
@@ -21,11 +26,13 @@ NAMES = [
 ]
 
 
-def main(name: str) -> None:
-    django.setup()
+def enter(name: str) -> None:
+    from django_q.models import Schedule
+
     from example_project.business.models import InventoryItem
     from example_project.tenancy import tenant_context
     from tenant_backup import automation, backups, monitoring
+    from tenant_backup.exceptions import BackupError
     from tenant_backup.models import Automation, Backup, BackupSettings, Event, Trigger
     from tenant_backup.tenants import get_provider
 
@@ -34,10 +41,9 @@ def main(name: str) -> None:
     kept = directory.path.with_name("kept")
     now = timezone.now()
 
-    def create(tenant, **order):
-        return backups.create(
-            tenant, backups.BackupRequest(**{"trigger": Trigger.AUTOMATIC, **order})
-        )
+    def create(tenant, **values):
+        request = backups.BackupRequest(**{"trigger": Trigger.AUTOMATIC, **values})
+        return backups.create(tenant, request)
 
     def date_back(backup, at):
         after = timedelta(seconds=2)
@@ -50,7 +56,7 @@ def main(name: str) -> None:
         away = tenant.database.rename(tenant.database.with_name("away.sqlite3"))
         try:
             create(tenant)
-        except backups.BackupError as error:
+        except BackupError as error:
             if at:
                 date_back(error.backup, at)
         finally:
@@ -150,7 +156,7 @@ def main(name: str) -> None:
         "lost": lose,
         "paused": lambda: automation.pause("operator"),
         "stalled": lambda: Automation.objects.update(last_tick_at=now - timedelta(hours=30)),
-        "not_set_up": lambda: automation._schedules().delete(),
+        "not_set_up": lambda: Schedule.objects.all().delete(),
         "off": lambda: BackupSettings.objects.update(automatic=False),
         "queued": lambda: backups.request(acme, backups.BackupRequest(trigger=Trigger.MANUAL)),
         "running": lambda: running(0),
@@ -166,11 +172,28 @@ def main(name: str) -> None:
         monitoring.notify(timezone.now())
 
 
+def main() -> None:
+    django.setup()
+    for line in sys.stdin:
+        enter(line.strip())
+        # The next situation begins with another database.
+        connections.close_all()
+        print("done", flush=True)
+
+
 class Situations:
     """The example in each situation; the server that shows it may go on running."""
 
     def __init__(self, project):
         self.project = project
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.situations"],
+            cwd=TOP,
+            env=project.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         self.catalog = project.data / "control.sqlite3"
         self.saved = project.data / "control.saved"
         self._run("month")
@@ -182,9 +205,13 @@ class Situations:
         self._run(name)
         return "initech" if name == "none" else "acme"
 
+    def end(self) -> None:
+        self.process.communicate(timeout=30)
+
     def _run(self, name):
-        done = self.project.python("-m", "tests.situations", name)
-        assert done.returncode == 0, done.stderr
+        self.process.stdin.write(f"{name}\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n", "its errors are above"
 
     @staticmethod
     def _copy(source: Path, target: Path) -> None:
@@ -194,4 +221,4 @@ class Situations:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

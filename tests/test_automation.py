@@ -2,8 +2,10 @@
 
 import ast
 import re
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
@@ -16,7 +18,7 @@ from django_q.exceptions import TimeoutException
 from django_q.models import Failure, OrmQ, Schedule, Task
 
 from tenant_backup import automation, backups, lock
-from tenant_backup.automation import AutomationState
+from tenant_backup.automation import AutomationState, claims, handover, queue, ticks
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import (
     Automation,
@@ -50,13 +52,13 @@ from tenant_backup import automation, backups
 from tenant_backup.models import Trigger
 from tenant_backup.tenants import get_provider
 connections.settings["acme"] = {{**connections.settings["default"], "NAME": sys.argv[1]}}
-order = backups.BackupRequest(trigger=Trigger.MANUAL)
-backup = backups.request(get_provider().get_tenant("acme"), order)
+request = backups.BackupRequest(trigger=Trigger.MANUAL)
+backup = backups.request(get_provider().get_tenant("acme"), request)
 with transaction.atomic(using="acme"):
     connections["acme"].cursor().execute("INSERT INTO credits (amount) VALUES (0)")
     {hand_over}
 """
-NAIVELY = "automation.async_task(automation.MAKE, backup.pk)"
+NAIVELY = "automation.queue.async_task(automation.MAKE, backup.pk)"
 OURS = "automation.enqueue(backup)"
 
 
@@ -110,6 +112,15 @@ class TestSchedule:
         other.refresh_from_db()
         assert other.func == "x"
 
+    def test_to_ask_for_it_changes_nothing_and_to_repair_it_makes_none(self):
+        far = timezone.now() + timedelta(days=30)
+        Schedule.objects.update(next_run=far)
+        assert queue.is_scheduled()
+        assert Schedule.objects.get().next_run == far
+        Schedule.objects.all().delete()
+        queue.repair_schedule()
+        assert not queue.is_scheduled()
+
     def test_the_migration_of_another_database_makes_none(self):
         Schedule.objects.all().delete()
         automation.set_up_after_migrate(using="other")
@@ -146,9 +157,9 @@ class TestTick:
     def test_a_slot_claimed_by_another_process_meanwhile_is_not_claimed_again(self, tenant):
         row = make_due(tenant)
         seen_before = BackupSettings.objects.get(pk=row.pk)
-        automation._claim_slot(row, tenant, NOW)
+        claims.claim(row, tenant, NOW)
         Backup.objects.all().delete()
-        automation._claim_slot(seen_before, tenant, NOW)
+        claims.claim(seen_before, tenant, NOW)
         assert not Backup.objects.exists()
 
     def test_a_slot_waits_while_a_backup_of_the_tenant_is_queued(self, tenant):
@@ -222,14 +233,14 @@ class TestTick:
 
             monkeypatch.setattr(Tenants, "get_tenant", fail)
         else:
-            claim = automation._claim_slot
+            claim = claims.claim
 
             def fail_to_claim(row, tenant, now):
                 if tenant.id == "acme":
                     raise DatabaseError("database is locked")
                 claim(row, tenant, now)
 
-            monkeypatch.setattr(automation, "_claim_slot", fail_to_claim)
+            monkeypatch.setattr(claims, "claim", fail_to_claim)
         automation.tick(NOW)
         assert {backup.tenant_id for backup in Backup.objects.queued()} == {"globex", "initech"}
         assert "tenant 'acme'" in caplog.text
@@ -269,7 +280,7 @@ class TestTick:
         automation.set_up()
         assert Schedule.objects.get().next_run <= timezone.now()
 
-    def test_mends_what_a_killed_worker_left(self, tenant):
+    def test_recovers_what_a_killed_worker_left(self, tenant):
         make_due(tenant)
         backups.directory_of(tenant).make()
         killed = backups.request(tenant, backups.BackupRequest(trigger=Trigger.AUTOMATIC))
@@ -353,7 +364,7 @@ class TestEnqueue:
         def fail(*args, **kwargs):
             raise ConnectionError("no broker today")
 
-        monkeypatch.setattr(automation, "async_task", fail)
+        monkeypatch.setattr(queue, "async_task", fail)
         automation.enqueue(backups.request(tenant, MANUAL))
         row = Backup.objects.get()
         assert (row.status, row.enqueued_at) == (Status.QUEUED, None)
@@ -405,7 +416,7 @@ class TestEnqueue:
 
     def test_only_few_again_until_those_are_made_but_in_the_end_all(self, add_tenant):
         """Whatever lost their messages, a restart of the broker say, all are handed over again."""
-        number = 2 * automation.FEW + 1
+        number = 2 * handover.FEW + 1
         for name in range(number):
             tenant = add_tenant(f"t{name}", database=False)
             Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.MANUAL, created_at=NOW)
@@ -421,7 +432,7 @@ class TestEnqueue:
                 # At last the workers make what they were given.
                 lately = Backup.objects.queued().filter(enqueued_at__gte=minutes(30))
                 lately.update(status=Status.COMPLETE)
-        assert counts == [automation.FEW, 0, automation.FEW, 1]
+        assert counts == [handover.FEW, 0, handover.FEW, 1]
 
 
 class TestMake:
@@ -464,9 +475,7 @@ class TestMake:
     def test_a_failure_leaves_nothing_in_django_q2s_table(self, add_tenant):
         tenant = add_tenant(database=False)
         backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC)
-        automation.async_task(
-            automation.MAKE, backup.pk, q_options={**automation._options(), "sync": True}
-        )
+        queue.async_task(automation.MAKE, backup.pk, q_options={**queue.TASK_OPTIONS, "sync": True})
         assert Backup.objects.get().status == Status.FAILED
         assert not Task.objects.exists()
 
@@ -495,14 +504,13 @@ class TestMake:
         def time_out(*arguments, **options):
             raise TimeoutException
 
-        monkeypatch.setattr(backups, "copy_into", time_out)
+        monkeypatch.setattr(backups.creation, "copy_into", time_out)
         with pytest.raises(TimeoutException):
             automation.make(backup.pk)
         assert Backup.objects.get().status == Status.FAILED
 
     def test_gives_up_before_the_tasks_timeout(self):
-        deadline = automation._task_limits().deadline
-        assert 40 < deadline - automation.time.monotonic() <= 50  # of 60 seconds
+        assert 40 < queue.deadline() - time.monotonic() <= 50  # of 60 seconds
 
 
 class TestForgetting:
@@ -538,8 +546,8 @@ class TestForgetting:
 
     def test_trouble_with_it_keeps_nobody_from_being_told(self, tenant, monkeypatch, caplog):
         told = []
-        monkeypatch.setattr(automation, "notify", lambda now: told.append(now) or True)
-        monkeypatch.setattr(automation.history, "forget", lambda now: 1 / 0)
+        monkeypatch.setattr(ticks, "notify", lambda now: told.append(now) or True)
+        monkeypatch.setattr(ticks.history, "forget", lambda now: 1 / 0)
         automation.tick(NOW)
         assert told == [NOW]
         assert "Removing what is old from the history failed." in caplog.text
@@ -606,7 +614,7 @@ class TestRetry:
         assert row.next_run_at == later
 
 
-class TestStanding:
+class TestStatus:
     def test_not_set_up(self):
         Schedule.objects.all().delete()
         assert automation.get_status().state is AutomationState.NOT_SET_UP
@@ -683,7 +691,7 @@ class TestStanding:
         def fail(*arguments, **options):
             raise ConnectionError("no route to host")
 
-        monkeypatch.setattr(automation, "async_task", fail)
+        monkeypatch.setattr(queue, "async_task", fail)
         backup = backups.request(tenant, MANUAL)
         automation.tick()
         Backup.objects.update(created_at=timezone.now() - timedelta(minutes=11))
@@ -902,3 +910,10 @@ class TestNoBackupReachesAWorker:
         [answer] = [answer for answer in answers if "do not reach a worker" in answer.found]
         assert answer.is_well is False
         assert "automatebackups status" in answer.advice
+
+
+def test_one_file_alone_imports_django_q2():
+    package = Path(automation.__path__[0]).parent
+    importing = re.compile(r"^\s*(from|import) django_q\b", re.MULTILINE)
+    files = [path for path in package.rglob("*.py") if importing.search(path.read_text())]
+    assert files == [Path(queue.__file__)]

@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.db.transaction import atomic
 from django.utils import timezone
 
 from tenant_backup import automation, backups, files, lock, monitoring, restore, sqlite
+from tenant_backup.backups import pruning
 from tenant_backup.exceptions import (
     BackupError,
     BackupInProgress,
@@ -35,7 +36,12 @@ from tenant_backup.models import (
     Status,
     Trigger,
 )
-from tenant_backup.signals import backup_completed, backup_deleted, backup_failed
+from tenant_backup.signals import (
+    backup_completed,
+    backup_deleted,
+    backup_failed,
+    backup_started,
+)
 from tenant_backup.tenants import Tenant
 from tests.conftest import (
     AS_ROOT,
@@ -89,7 +95,7 @@ class TestCreate:
             for _ in range(2):
                 with writer:
                     writer.execute("UPDATE credits SET body = zeroblob(20000)")
-            with sqlite.snapshot(tenant.database, busy_timeout=5) as snapshot:
+            with sqlite.snapshot(tenant.database, busy_timeout=30) as snapshot:
                 copy, log = snapshot.size, snapshot.wal_bytes
             assert log > 1_000_000
             for free, fits in ((copy + log - 1, False), (copy + log, True)):
@@ -111,7 +117,7 @@ class TestCreate:
         assert row.verified_at == row.finished_at
         assert row.error == ""
 
-    def test_the_companion_is_what_sha256sum_reads(self, tenant, directory):
+    def test_the_checksum_file_is_what_sha256sum_reads(self, tenant, directory):
         backup = backups.create(tenant, COMMAND).backup
         subprocess.run(
             ["sha256sum", "--check", "--strict", f"{backup.file_name}.sha256"],
@@ -182,8 +188,8 @@ class TestCreate:
 
         backup_completed.connect(receive)
         try:
-            order = backups.BackupRequest(trigger=Trigger.COMMAND, requested_by="ada")
-            backup = backups.create(tenant, order).backup
+            request = backups.BackupRequest(trigger=Trigger.COMMAND, requested_by="ada")
+            backup = backups.create(tenant, request).backup
         finally:
             backup_completed.disconnect(receive)
         assert heard == [(tenant, backup), "free"]
@@ -191,15 +197,16 @@ class TestCreate:
         assert (event.kind, event.actor, event.backup_id) == ("completed", "ada", backup.pk)
         assert event.file_name == backup.file_name
 
-    def test_a_receiver_that_raises_is_logged_and_breaks_nothing(self, tenant, caplog):
+    @pytest.mark.parametrize("signal", [backup_started, backup_completed])
+    def test_a_receiver_that_raises_is_logged_and_breaks_nothing(self, tenant, caplog, signal):
         def receive(sender, **kwargs):
             raise ValueError("the receiver's own trouble")
 
-        backup_completed.connect(receive)
+        signal.connect(receive)
         try:
             assert backups.create(tenant, COMMAND).backup.status == Status.COMPLETE
         finally:
-            backup_completed.disconnect(receive)
+            signal.disconnect(receive)
         assert "the receiver's own trouble" in caplog.text
 
     def test_is_of_the_moment_when_it_was_made_not_asked_for(self, tenant):
@@ -216,8 +223,10 @@ class TestCreate:
             tenant,
             backups.BackupRequest(trigger=Trigger.MANUAL, label="before", requested_by="ada"),
         )
-        order = backups.BackupRequest(trigger=Trigger.COMMAND, label="nightly", requested_by="root")
-        made = backups.create(tenant, order).backup
+        request = backups.BackupRequest(
+            trigger=Trigger.COMMAND, label="nightly", requested_by="root"
+        )
+        made = backups.create(tenant, request).backup
         assert made.pk == queued.pk
         row = Backup.objects.get()
         assert row.status == Status.COMPLETE
@@ -237,12 +246,72 @@ class TestCreate:
         assert seen
 
 
+class TestStarted:
+    """The host is told that a backup has begun, before anything is copied."""
+
+    @pytest.fixture
+    def during(self):
+        """Have this done when a backup starts."""
+        connected = []
+
+        def during(receive):
+            connected.append(receive)
+            backup_started.connect(receive)
+
+        yield during
+        for receive in connected:
+            backup_started.disconnect(receive)
+
+    def test_when_the_row_is_running_outside_any_transaction(self, tenant, directory, during):
+        def look(sender, *, tenant, backup, **kwargs):
+            status = Backup.objects.get(pk=backup.pk).status
+            seen.append((sender, tenant, status, connection.in_atomic_block))
+            assert names_in(directory.path) == []
+
+        seen = []
+        during(look)
+        backups.create(tenant, COMMAND)
+        assert seen == [(Backup, tenant, Status.RUNNING, False)]
+
+    def test_a_request_starts_nothing_to_perform_it_does(self, tenant, hear):
+        heard = hear(backup_started)
+        queued = backups.request(tenant, MANUAL)
+        assert heard == []
+        backups.perform(tenant, queued.pk)
+        assert heard == [(tenant, queued)]
+
+    def test_the_safety_copy_of_a_restore_starts_too(self, tenant, directory, hear):
+        heard = hear(backup_started)
+        source = partial(sqlite.snapshot, tenant.database, busy_timeout=1)
+        directory.make()
+        with backups.tenant_lock(tenant, wait=0) as ended:
+            made = backups.make_from(source, tenant, COMMAND, ended)
+        assert heard == [(tenant, made)]
+
+    def test_what_cannot_even_begin_never_starts(self, tenant, directory, hear):
+        heard = hear(backup_started), hear(backup_failed)
+        tenant.root.joinpath(directory.name).write_text("in the way")
+        with pytest.raises(NotWritable):
+            backups.create(tenant, COMMAND)
+        assert [len(sent) for sent in heard] == [0, 1]
+
+    def test_a_time_limit_that_ends_a_receiver_leaves_a_failed_row(self, tenant, during):
+        def take_too_long(sender, **kwargs):
+            raise SystemExit("django-q2's timeout")
+
+        during(take_too_long)
+        with pytest.raises(SystemExit):
+            backups.create(tenant, COMMAND)
+        row = Backup.objects.get()
+        assert (row.status, row.error) == (Status.FAILED, backups.INTERRUPTED)
+
+
 class TestCreateFails:
     """Each failure: a sentence with the path, a failed row, nothing left behind."""
 
-    def assert_failed(self, tenant, kind, match, *, left=(), order=COMMAND):
+    def assert_failed(self, tenant, kind, match, *, left=(), request=COMMAND):
         with pytest.raises(kind, match=match) as caught:
-            backups.create(tenant, order, limits=backups.Limits(busy_timeout=0.1, deadline=None))
+            backups.create(tenant, request, limits=backups.Limits(busy_timeout=0.1, deadline=None))
         row = Backup.objects.newest_first()[0]
         assert row.status == Status.FAILED
         assert row.error == str(caught.value)
@@ -302,7 +371,7 @@ class TestCreateFails:
         self.assert_failed(
             tenant,
             DatabaseDamaged,
-            f"{tenant.database} is no sound database, so the database itself",
+            f"{tenant.database} is not a sound database, so the database itself",
             left=[older.file_name, f"{older.file_name}.sha256"],
         )
 
@@ -419,7 +488,7 @@ class TestCreateFails:
             link(source, target)
 
         monkeypatch.setattr(files.os, "link", be_faster)
-        with pytest.raises(NotWritable, match="nothing was overwritten"):
+        with pytest.raises(NotWritable, match="Nothing was overwritten"):
             backups.create(tenant, COMMAND)
         (name,) = names_in(directory.path)
         assert directory.file(name).read_text() == "not yours"
@@ -458,7 +527,7 @@ class TestInProgress:
         directory.make()
         with (
             lock.hold(directory, wait=0),
-            pytest.raises(BackupInProgress, match=f"at work on the backups in {directory.path}"),
+            pytest.raises(BackupInProgress, match=f"working on the backups in {directory.path}"),
         ):
             backups.create(tenant, COMMAND)
         assert not Backup.objects.exists()
@@ -517,7 +586,7 @@ class TestPerform:
         assert Backup.objects.get().trigger == Trigger.MANUAL
 
 
-class TestMend:
+class TestRecover:
     """What a crash left is made in the tests of the commands, by real crashes."""
 
     @pytest.fixture
@@ -555,7 +624,7 @@ class TestMend:
         assert running.status == Status.FAILED
         assert directory.file("acme-1.sqlite3").read_bytes() == b"abc"
 
-    def test_while_somebody_is_at_work_nothing_is_mended(self, tenant, directory, running):
+    def test_while_somebody_is_at_work_nothing_is_recovered(self, tenant, directory, running):
         with lock.hold(directory, wait=0):
             backups.recover(tenant)
         running.refresh_from_db()
@@ -593,7 +662,7 @@ class TestMend:
         assert running.error.endswith("the disk is dying")
         assert names_in(directory.path) == [made.name, f"{made.name}.sha256"]
 
-    def test_another_tenants_row_is_not_mended(self, add_tenant, running):
+    def test_another_tenants_row_is_not_recovered(self, add_tenant, running):
         backups.recover(add_tenant("other"))
         running.refresh_from_db()
         assert running.status == Status.RUNNING
@@ -641,7 +710,7 @@ class TestDelete:
             backups.delete(add_tenant("acme2"), backup)
         assert file.exists()
 
-    def test_file_row_and_companion_are_gone(self, tenant, directory, backup, hear):
+    def test_file_row_and_checksum_file_are_gone(self, tenant, directory, backup, hear):
         heard = hear(backup_deleted)
         backups.delete(tenant, backup, actor="ada")
         assert names_in(directory.path) == []
@@ -689,7 +758,7 @@ class TestDelete:
 
     def test_a_name_in_the_catalog_that_leads_elsewhere_is_refused(self, tenant, backup):
         Backup.objects.update(file_name="../db.sqlite3")
-        with pytest.raises(BackupError, match="not the name of a backup's file"):
+        with pytest.raises(BackupError, match="not the name of a backup file"):
             backups.delete(tenant, Backup.objects.get())
         assert tenant.database.exists()
 
@@ -748,7 +817,7 @@ class TestInsideATransaction:
 class TestPin:
     def test_only_a_complete_one(self, tenant):
         queued = backups.request(tenant, MANUAL)
-        with pytest.raises(BackupError, match="is not a good one"):
+        with pytest.raises(BackupError, match="so it cannot be pinned"):
             backups.pin(tenant, queued, pinned=True)
 
     def test_not_another_tenants(self, add_tenant, tenant):
@@ -944,10 +1013,10 @@ class TestNothingOnTrust:
 
     def test_the_backup_that_was_just_made_is_not_read_again(self, tenant, made, monkeypatch):
         read = []
-        difference = backups._difference
+        difference = pruning.difference
         monkeypatch.setattr(
-            backups,
-            "_difference",
+            pruning,
+            "difference",
             lambda *arguments: read.append(arguments) or difference(*arguments),
         )
         assert len(backups.create(tenant, COMMAND).pruned) == 4
@@ -955,7 +1024,7 @@ class TestNothingOnTrust:
 
     def test_where_nothing_is_to_remove_nothing_is_read(self, tenant, monkeypatch):
         backups.create(tenant, COMMAND)
-        monkeypatch.setattr(backups, "_difference", None)
+        monkeypatch.setattr(pruning, "difference", None)
         assert backups.prune(tenant) == []
 
     def test_a_dry_run_counts_on_nothing_that_stat_shows_to_be_lost(self, tenant, directory, made):
@@ -1056,7 +1125,7 @@ class TestDatedInTheFuture:
         clock.error = -timedelta(days=9999)
         backups.note_future()
         assert self.noted() == set()
-        assert "Is the clock of now behind?" in caplog.text
+        assert "Is today's clock behind?" in caplog.text
         clock.error = timedelta()
         backups.note_future()
         assert self.noted() == set()
@@ -1104,7 +1173,7 @@ class TestMaxBytes:
         removed = backups.prune(tenant)
         assert [decision.backup.pk for decision in removed] == [made[n].pk for n in (5, 6, 7, 8)]
         assert [(d.backup.pk, d.why) for d in dry] == [(d.backup.pk, d.why) for d in removed]
-        assert "which is all the operator allows" in str(removed[0].why[0])
+        assert "the most that the operator allows" in str(removed[0].why[0])
         assert backups.prune(tenant) == []
 
     def test_never_below_the_floor(self, tenant, made, settings):
@@ -1259,8 +1328,32 @@ def test_whoever_was_faster_is_taken_over_and_no_error(tenant, monkeypatch, aske
         return found
 
     monkeypatch.setattr(BackupQuerySet, "active", active)
-    order = backups.BackupRequest(trigger=Trigger.MANUAL, requested_by="ada")
-    done = getattr(backups, asked)(tenant, order)
+    request = backups.BackupRequest(trigger=Trigger.MANUAL, requested_by="ada")
+    done = getattr(backups, asked)(tenant, request)
     backup = done if asked == "request" else done.backup
     assert Backup.objects.get().pk == backup.pk
     assert (backup.trigger, backup.requested_by) == ("manual", "ada")
+
+
+@needs_sqlite_control
+def test_a_receiver_may_write_to_the_catalog_that_lies_in_the_database_in_rollback_mode(host):
+    """The snapshot would keep it waiting for ever, so it is told before that is taken."""
+    host.environment |= {
+        "TEST_PROVIDER": "tenant_backup.tenants.SingleTenant",
+        "TEST_JOURNAL_MODE": "delete",
+    }
+    with closing(sqlite3.connect(host.directory / "control.sqlite3")) as connection:
+        connection.execute("PRAGMA journal_mode = delete")
+    process = host.start(
+        "from tenant_backup.models import Event, EventKind\n"
+        "from tenant_backup.signals import backup_started\n"
+        "def note(sender, tenant, **more):\n"
+        "    Event.record(EventKind.CONFIGURED, tenant.id, detail='it starts')\n"
+        "backup_started.connect(note)\n"
+        "command('runbackup')"
+    )
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert [row["status"] for row in host.catalog()] == ["complete"]
+    sql = "SELECT kind FROM tenant_backup_event ORDER BY id"
+    assert host.query(sql) == [("configured",), ("completed",)]

@@ -133,7 +133,7 @@ def test_settings_are_changed_and_the_next_run_is_read(visit):
     page.get_by_label("Maximum number").fill("5")
     press(page.get_by_role("button", name="Save settings"))
     sync_api.expect(page.locator(".messagelist")).to_contain_text("The settings are saved")
-    summary = page.locator(".glance")
+    summary = page.locator(".headline")
     sync_api.expect(summary).to_contain_text("every week")
     next_run = summary.locator("dd").nth(1).locator("time").get_attribute("datetime")
     # 03:15 and at most half an hour, so that not all tenants start at once.
@@ -196,7 +196,7 @@ def test_a_failure_is_said_in_words_on_the_page(visit, project):
         press(page.get_by_role("button", name="Create backup"))
         # In the look of the tenant's own site.
         sync_api.expect(page.locator(".message")).to_contain_text("does not exist")
-        sync_api.expect(page.locator(".glance")).to_contain_text("There is no good backup at all")
+        sync_api.expect(page.locator(".headline")).to_contain_text("There is no good backup at all")
     finally:
         away.rename(database)
     press(page.get_by_role("button", name="Create backup"))

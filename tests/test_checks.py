@@ -32,7 +32,7 @@ from tenant_backup.tenants import HostNameTenants, Tenant, TenantProvider
 from tests.tenancy import Tenants
 from tests.test_conf import DEFAULTS, WRONG
 
-SOURCE = Path(tenant_backup.checks.__file__)
+SOURCE = Path(tenant_backup.checks.__path__[0])
 KEYS = [setting.key for setting in Conf.known()]
 
 
@@ -317,8 +317,8 @@ def test_e007_times_without_a_zone(settings):
     [
         ({}, "it has no timeout"),
         ({"timeout": 59, "retry": 3600}, "its timeout of 59 seconds ends"),
-        ({"timeout": 600}, "its retry of 60 seconds hands a task out again"),
-        ({"timeout": 600, "retry": 1800}, "its retry of 1800 seconds hands a task out again"),
+        ({"timeout": 600}, "its retry of 60 seconds hands out a task again"),
+        ({"timeout": 600, "retry": 1800}, "its retry of 1800 seconds hands out a task again"),
     ],
 )
 @pytest.mark.parametrize("cluster", [None, "long"])
@@ -838,25 +838,35 @@ Q_CLUSTER = {"orm": "default", "timeout": 60, "retry": 300}
 
 URLS = """
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+urlpatterns = [path("", include("tenant_backup.urls")), path("admin/", admin.site.urls)]
 """
 
 
+@pytest.fixture
+def run_host(tmp_path):
+    """Run a command of a real host with these settings; the result is its process, ended."""
+
+    def run_host(settings, *arguments):
+        (tmp_path / "host_settings.py").write_text(settings)
+        (tmp_path / "host_urls.py").write_text(URLS)
+        return subprocess.run(
+            [sys.executable, "-m", "django", *arguments, "--settings", "host_settings"],
+            env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{SOURCE.parent.parent}"},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run_host
+
+
 @pytest.mark.parametrize("configuration", [{}, {"DIRECTORY_NAMES": "backups"}], ids=repr)
-def test_a_real_hosts_check_exits_as_its_configuration_deserves(tmp_path, configuration):
-    (tmp_path / "host_settings.py").write_text(f"{HOST}TENANT_BACKUP = {configuration!r}\n")
-    (tmp_path / "host_urls.py").write_text(URLS)
-    arguments = ["check", "--database", "default", "--settings", "host_settings"]
-    result = subprocess.run(
-        [sys.executable, "-m", "django", *arguments],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{SOURCE.parent.parent}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def test_a_real_hosts_check_exits_as_its_configuration_deserves(run_host, configuration):
+    settings = f"{HOST}TENANT_BACKUP = {configuration!r}\n"
+    result = run_host(settings, "check", "--database", "default")
     if configuration:
         assert result.returncode == 1
         assert "(tenant_backup.E001)" in result.stderr
@@ -868,8 +878,19 @@ def test_a_real_hosts_check_exits_as_its_configuration_deserves(tmp_path, config
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("command", ["check", "migrate", "runbackup"])
+def test_e011_a_real_host_without_django_q2_is_told_so_and_sees_no_traceback(run_host, command):
+    """With our page and the admin, whose modules are imported before any check can run."""
+    result = run_host(HOST.replace('    "django_q",\n', ""), command)
+    assert result.returncode == 1
+    assert "(tenant_backup.E011) django_q is not in INSTALLED_APPS." in result.stderr
+    assert 'HINT: Add "django_q" to INSTALLED_APPS' in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_every_id_has_its_tests_here():
-    declared = set(re.findall(r'"tenant_backup\.([EW]\d{3})"', SOURCE.read_text()))
+    source = "".join(path.read_text() for path in SOURCE.glob("*.py"))
+    declared = set(re.findall(r'"tenant_backup\.([EW]\d{3})"', source))
     tests = Path(__file__).read_text()
     asserted = set(re.findall(r'"([EW]\d{3})"', tests))
     named = {id_.upper() for id_ in re.findall(r"^def test_([ew]\d{3})_", tests, re.MULTILINE)}

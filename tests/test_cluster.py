@@ -37,7 +37,7 @@ def hold(deadline, doing):
         print(round(deadline - monotonic()), round(signal.getitimer(signal.ITIMER_REAL)[0]))
         sys.stdout.flush()
         os.read(stdin, 1)
-sqlite._require_time = hold
+sqlite.snapshots.require_time = hold
 """
 
 # The first worker that is in the middle of a copy kills itself, and no other.
@@ -50,7 +50,7 @@ def die_once(*arguments):
     except FileExistsError:
         return
     die()
-sqlite._require_time = die_once
+sqlite.snapshots.require_time = die_once
 """
 
 # What a cluster does every 30 seconds.
@@ -78,7 +78,8 @@ Schedule.objects.create(func="math.sqrt", args="4", schedule_type=Schedule.DAILY
 EVERY_TICK_COUNTS = """
 from datetime import UTC, datetime, timedelta
 from tenant_backup import automation, models
-automation.TICKS_APART = timedelta(0)
+from tenant_backup.automation import claims, handover, queue, ticks
+ticks.TICKS_APART = timedelta(0)
 """
 
 # Slots come every second, and what waits is handed over again soon.
@@ -86,7 +87,7 @@ HURRY = f"""{EVERY_TICK_COUNTS}
 def next_slot(rule, tenant_id, zone, after):
     return after.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)
 models.next_slot = next_slot
-automation.ENQUEUE_AGAIN_AFTER = timedelta(seconds=1)
+handover.ENQUEUE_AGAIN_AFTER = timedelta(seconds=1)
 """
 
 # A scheduler that ticks until it is told to end and nothing is left to do. Between its look at what
@@ -97,17 +98,17 @@ from random import random
 from select import select
 from time import sleep
 from tenant_backup.models import Backup
-claim = automation._claim_slot
+claim = claims.claim
 def claim_late(*arguments):
     sleep(random() / 3)
     claim(*arguments)
-automation._claim_slot = claim_late
+claims.claim = claim_late
 delivered = set()
 told_to_end = False
 while not told_to_end or Backup.objects.active().exists():
     automation.tick()
     for backup in Backup.objects.exclude(pk__in=delivered):
-        automation.async_task(automation.MAKE, backup.pk, q_options=automation.TASK_OPTIONS)
+        queue.async_task(queue.MAKE, backup.pk, q_options=queue.TASK_OPTIONS)
         delivered.add(backup.pk)
     if select([sys.stdin], [], [], 0.05)[0]:
         sys.stdin.readline()
@@ -320,11 +321,11 @@ def test_stopped_it_says_stalled_and_cron_does_the_work_instead(due_host):
     assert_files_match(due_host, 2)
 
 
-def test_a_process_killed_in_the_middle_is_mended_by_the_clusters_first_tick(due_host):
+def test_a_process_killed_in_the_middle_is_recovered_by_the_clusters_first_tick(due_host):
     due_host.assert_killed(
         due_host.start(
             "from tenant_backup import sqlite\n"
-            "sqlite._require_time = die\n"
+            "sqlite.snapshots.require_time = die\n"
             "command('runbackup', '--due')\n"
         )
     )
@@ -356,7 +357,7 @@ def test_a_worker_killed_in_the_middle_harms_no_other_tenant_and_is_made_up_for(
     (partial,) = names_in(backups)
     assert partial.endswith(".partial")
 
-    # The next tick mends it, and then sets the next attempt: a quarter of an hour from that moment.
+    # The next tick recovers it, and sets the next attempt: a quarter of an hour from that moment.
     tick(host)
     ((error,),) = host.wait_for(
         "SELECT error FROM tenant_backup_backup WHERE tenant_id = ? AND status = 'failed'", victim
@@ -438,7 +439,7 @@ def test_a_named_cluster_does_the_work_and_no_other(host):
     )
     assert host.query(ours) == before
     assert host.query(ROWS) == [("queued", "manual")]
-    assert "Automation is stalled: never seen yet" in status_of(host)
+    assert "Automation is stalled: not seen yet" in status_of(host)
 
     named = host.start_cluster(before=HELD, Q_CLUSTER_NAME="backups")
     gives_up, is_ended = map(int, named.line().split())

@@ -12,6 +12,7 @@ from django.core.management import load_command_class
 from django.urls import reverse
 
 from tenant_backup import backups, sqlite
+from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, Event
 from tenant_backup.restore import manual
 from tests.conftest import Process, make_database, names_in
@@ -127,7 +128,7 @@ class TestUseCase:
         file = backups.directory_of(tenant).file(backup.file_name)
         file.rename(tmp_path / "elsewhere.sqlite3")
         file.symlink_to(tmp_path / "elsewhere.sqlite3")
-        with pytest.raises(backups.BackupError, match="cannot be read"):
+        with pytest.raises(BackupError, match="cannot be read"):
             backups.contents(tenant, backup)
 
 
@@ -169,7 +170,7 @@ class TestPage:
         backup = make(tenant)
         tenant.database.unlink()
         text = text_of(visit().get(address(backup)))
-        assert "Today's database is gone, or cannot be read." in text
+        assert "The current database is missing or cannot be read." in text
         assert "credits 100 -" in text
 
     def test_a_file_that_is_gone_is_said_on_the_page(self, tenant, visit):
@@ -177,7 +178,7 @@ class TestPage:
         backups.directory_of(tenant).file(backup.file_name).unlink()
         answer = visit().get(address(backup))
         assert is_page(answer)
-        assert "is not there any more" in said(answer)
+        assert "no longer exists" in said(answer)
 
     @pytest.mark.parametrize("text", ["0", "x", "9" * 30, "٣"])
     def test_no_backup_is_404(self, tenant, visit, text):
@@ -222,9 +223,7 @@ class TestCommand:
         (root / "backups" / newest).unlink()
         run = host.run("listbackups", "--contents")
         assert run.returncode == 1
-        assert (
-            f"acme: FAILED: The file {root}/backups/{newest} is not there any more." in run.stderr
-        )
+        assert f"acme: FAILED: The file {root}/backups/{newest} no longer exists." in run.stderr
         assert run.stdout.count("credits  100   100") == 1
 
 

@@ -8,10 +8,13 @@ import pytest
 from django.utils import timezone
 
 from tenant_backup import automation, backups, lock
-from tenant_backup.backups import deletion
+from tenant_backup.backups import recovery
+from tenant_backup.backups.deletion_steps import Deletion
 from tenant_backup.exceptions import BackupError, BackupInProgress, NotWritable
+from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Trigger
 from tenant_backup.signals import backup_deleted
+from tenant_backup.texts import Text, joined
 from tests.conftest import names_in, on_each_control
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,7 +52,7 @@ def impatient(settings):
 
 
 def mark(backup, kind=EventKind.PRUNED, actor="ada", why="It is pruned."):
-    Backup.objects.filter(pk=backup.pk).update(**deletion._mark(kind, actor, why))
+    Backup.objects.filter(pk=backup.pk).update(**Deletion(kind, actor, why).as_mark())
 
 
 class TestLock:
@@ -68,7 +71,7 @@ class TestLock:
         assert Backup.objects.good().count() == 2
 
     def test_the_lock_is_held_while_files_are_removed(self, tenant, directory, made, monkeypatch):
-        remove, refused = backups.BackupDirectory.remove, []
+        remove, refused = BackupDirectory.remove, []
 
         def look(self, name):
             with pytest.raises(BackupInProgress), lock.hold(directory, wait=0):
@@ -76,7 +79,7 @@ class TestLock:
             refused.append(name)
             remove(self, name)
 
-        monkeypatch.setattr(backups.BackupDirectory, "remove", look)
+        monkeypatch.setattr(BackupDirectory, "remove", look)
         BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
         newest = backups.create(tenant, COMMAND).backup
         backups.delete(tenant, newest)
@@ -107,28 +110,28 @@ class TestMark:
     def test_who_looks_when_the_file_is_gone_and_the_row_is_not_finds_no_loss(
         self, tenant, made, monkeypatch
     ):
-        remove = backups.BackupDirectory.remove
+        remove = BackupDirectory.remove
 
         def look(self, name):
             remove(self, name)
             assert "is missing" in backups.verify(tenant, made[0])
 
-        monkeypatch.setattr(backups.BackupDirectory, "remove", look)
+        monkeypatch.setattr(BackupDirectory, "remove", look)
         backups.delete(tenant, made[0])
         assert not Event.objects.filter(kind=EventKind.MISSING).exists()
 
     def test_while_it_is_deleted_it_is_no_good_backup(self, tenant, made, monkeypatch):
-        remove, seen = backups.BackupDirectory.remove, []
+        remove, seen = BackupDirectory.remove, []
 
         def look(self, name):
             row = Backup.objects.get(pk=made[0].pk)
             seen.append((row.is_good, row.deleting_as, row.deleting_by, row.missing_at))
-            with pytest.raises(BackupError, match="is not a good one"):
+            with pytest.raises(BackupError, match="so it cannot be pinned"):
                 backups.pin(tenant, row, pinned=True)
             assert backups.check_files(tenant) == []
             remove(self, name)
 
-        monkeypatch.setattr(backups.BackupDirectory, "remove", look)
+        monkeypatch.setattr(BackupDirectory, "remove", look)
         backups.delete(tenant, made[0], actor="ada")
         assert seen == [(False, "deleted", "ada", None)]
 
@@ -136,7 +139,7 @@ class TestMark:
         def fail(self, name):
             raise NotWritable("the disk is read-only")
 
-        monkeypatch.setattr(backups.BackupDirectory, "remove", fail)
+        monkeypatch.setattr(BackupDirectory, "remove", fail)
         before = Backup.objects.filter(pk=made[0].pk).values().get()
         with pytest.raises(NotWritable):
             backups.delete(tenant, made[0])
@@ -210,7 +213,7 @@ class TestRecover:
         }[request.param]
 
     def test_where_the_file_is_gone_the_rest_goes(self, tenant, directory, made, deleted, next_one):
-        mark(made[0], why=backups.joined(backups.Text("It is %(n)d.", n=7)))
+        mark(made[0], why=joined(Text("It is %(n)d.", n=7)))
         directory.file(made[0].file_name).unlink()
         next_one()
         assert not Backup.objects.filter(pk=made[0].pk).exists()
@@ -251,7 +254,7 @@ class TestRecover:
         with monkeypatch.context() as patch:
             patch.setattr(os.path, "lexists", lambda path: name not in str(path) and lexists(path))
             patch.setattr("pathlib.Path.lstat", fail)
-            assert deletion.recover(tenant.id, directory) == []
+            assert recovery.recover_deletions(tenant) == []
         assert Backup.objects.get(pk=made[0].pk).deleting_at is not None
 
     def test_the_tick_makes_no_folder_for_that(self, tenant, directory, made):
@@ -291,12 +294,16 @@ DEATHS = {
         "BackupDirectory._remove = lambda self, path: (\n"
         "    die() if path.name.endswith('.sha256') else remove(self, path))"
     ),
-    "between the files and the row": "deletion._remove_row = die",
+    "between the files and the row": "deletion_steps.remove_row = die",
     "before the history": "Event.record = die",
 }
 
 KILLED = """
-from tenant_backup.backups import deletion
+from tenant_backup.models import BackupSettings
+command('runbackup')
+command('runbackup')
+BackupSettings.objects.update(keep_last=1)
+from tenant_backup.backups import deletion_steps
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Event
 %s
@@ -308,21 +315,17 @@ command('prunebackups')
 @pytest.mark.parametrize("death", DEATHS)
 def test_a_prune_that_is_killed_leaves_no_alarm_and_no_checksum_file(host, death):
     root = host.add_tenant()
-    for _ in range(2):
-        assert host.run("runbackup").returncode == 0
-    host.query("UPDATE tenant_backup_backupsettings SET keep_last = 1")
     host.assert_killed(host.start(KILLED % DEATHS[death]))
     if death == "before the history":
         sql = "SELECT deleting_as, deleting_why FROM tenant_backup_backup ORDER BY id"
         as_what, why = host.query(sql)[0]
         assert (as_what, why) == ("pruned", "Only the newest one is kept.")
     # Nothing but monitoring looks, and then the tick comes, or whatever a cron job does instead.
-    assert host.run("checkbackups").returncode == 0
-    assert host.run("runbackup", "--due").returncode == 0
+    host.succeed("checkbackups", "runbackup --due")
     is_kept = death == "before the file"
     assert len(host.catalog()) == 1 + is_kept
     if is_kept:
-        assert host.run("prunebackups").returncode == 0
+        host.succeed("prunebackups")
     [newest] = host.catalog()
     assert names_in(root / "backups") == [newest["file"], f"{newest['file']}.sha256"]
     sql = "SELECT file_name, detail FROM tenant_backup_event WHERE kind = 'pruned'"
@@ -330,5 +333,4 @@ def test_a_prune_that_is_killed_leaves_no_alarm_and_no_checksum_file(host, death
     assert name != newest["file"]
     assert why == "Only the newest one is kept."
     assert host.query("SELECT id FROM tenant_backup_event WHERE kind = 'missing'") == []
-    assert host.run("checkbackups").returncode == 0
-    assert host.run("verifybackups").returncode == 0
+    host.succeed("checkbackups", "verifybackups")

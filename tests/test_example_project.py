@@ -320,6 +320,57 @@ def test_the_demo_says_at_once_that_its_port_is_in_use(tmp_path):
     assert not (tmp_path / "tenants").exists()
 
 
+DEMO_ON_CHANGED_DATA = """
+import io, os, shutil
+from pathlib import Path
+import django
+django.setup()
+from django.core.management import call_command
+from django.db import connection
+from example_project.control.management.commands import demo
+
+data = Path(os.environ["EXAMPLE_DATA"])
+call_command("migrate", verbosity=0)
+(data / "tenants" / "acme").mkdir(parents=True)
+(data / "mine.txt").touch()
+demo.Command.step = demo.Command.print_addresses = lambda *a, **k: None
+for change in (
+    None,
+    "INSERT INTO django_migrations (app, name, applied) VALUES ('auth', '9_newer', '2026-01-01')",
+    "INSERT INTO django_migrations (app, name, applied)"
+    " VALUES ('tenant_backup', '0005_older', '2026-01-01')",
+    "ALTER TABLE tenant_backup_backup RENAME COLUMN pinned TO kept",
+    "DROP TABLE tenant_backup_event",
+):
+    connection.close()
+    shutil.copy(data / "control.sqlite3", data / "as-it-was.sqlite3")
+    if change:
+        with connection.cursor() as cursor:
+            cursor.execute(change)
+    output = io.StringIO()
+    call_command("demo", no_serve=True, stdout=output)
+    aside = list(data.glob("replaced-*"))
+    print(len(aside), sorted(path.name for folder in aside for path in folder.iterdir()))
+    assert ("the demo begins anew" in output.getvalue()) == bool(aside)
+    for folder in aside:
+        assert str(folder) in output.getvalue()
+        (folder / "tenants").rename(data / "tenants")
+        shutil.rmtree(folder)
+    connection.close()
+    (data / "as-it-was.sqlite3").rename(data / "control.sqlite3")
+print((data / "mine.txt").exists())
+"""
+
+
+def test_the_demo_begins_anew_where_the_data_are_of_another_version(tmp_path):
+    """As left by a checkout with other migrations, or with other columns in the same ones."""
+    done = Project(tmp_path).python("-c", DEMO_ON_CHANGED_DATA)
+
+    assert done.returncode == 0, done.stderr
+    fits, others = "0 []", "1 ['control.sqlite3', 'tenants']"
+    assert done.stdout.splitlines() == [fits] * 2 + [others] * 3 + ["True"]
+
+
 def test_the_demo_names_the_step_that_failed(tmp_path):
     project = Project(tmp_path)
     # Where the tenant's backups go, there is a file instead of a directory.

@@ -106,7 +106,7 @@ def test_a_name_that_would_lead_elsewhere_is_refused(tmp_path, name):
     directory = BackupDirectory(tmp_path, "backups")
     with pytest.raises(BackupError) as refusal:
         directory.file(name)
-    assert str(refusal.value) == f"{name!r} is not the name of a backup's file."
+    assert str(refusal.value) == f"{name!r} is not the name of a backup file."
 
 
 @pytest.mark.parametrize("name", ["/", "\\", "\0", "a/b", "../db.sqlite3", "/etc/passwd", "a/.."])
@@ -125,7 +125,7 @@ def test_nothing_is_done_with_a_name_that_would_lead_elsewhere(prepared, name):
         lambda: prepared.open(name),
         lambda: prepared.sign_of_life(name),
     ):
-        with pytest.raises(BackupError, match="is not the name of a backup's file"):
+        with pytest.raises(BackupError, match="is not the name of a backup file"):
             act()
     assert content(prepared) == before
 
@@ -530,7 +530,7 @@ def test_nothing_is_overwritten_when_publishing(prepared, links, taken, kind):
     before = foreign.lstat()
     with pytest.raises(NotWritable) as refusal:
         prepared.publish(NAME, SHA256)
-    assert "nothing was overwritten" in str(refusal.value)
+    assert "Nothing was overwritten" in str(refusal.value)
     assert str(prepared.path) in str(refusal.value)
     # To link and unlink again may change the time of the status, but nothing that counts.
     after = foreign.lstat()
@@ -593,7 +593,7 @@ def test_a_file_is_published_however_a_file_system_says_that_it_has_no_links(
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="there is no sha256sum here")
-def test_the_companion_is_what_sha256sum_checks(directory):
+def test_the_checksum_file_is_what_sha256sum_checks(directory):
     # As the directory stands, names with spaces and other letters among them.
     several = [*islice(file_names("Käse & Söhne", NOON), 3), "a b ß.sqlite3"]
     for name in several:
@@ -625,7 +625,7 @@ def test_everything_is_synced_before_and_after_the_final_name(prepared, monkeypa
     assert set(synced) == {(file, False), (checksum_file, False), (folder, True)}
 
 
-# Taking back
+# Withdrawing
 
 
 @pytest.mark.parametrize(
@@ -637,13 +637,13 @@ def test_everything_is_synced_before_and_after_the_final_name(prepared, monkeypa
         b"somebody's notes",
     ],
 )
-def test_a_companion_that_is_not_ours_is_left(prepared, foreign):
+def test_a_checksum_file_that_is_not_ours_is_left(prepared, foreign):
     prepared.checksum_file(NAME).write_bytes(foreign)
     prepared.withdraw(NAME, SHA256)
     assert content(prepared) == {f"{NAME}.sha256": foreign}
 
 
-def test_without_a_checksum_no_companion_can_be_ours(prepared):
+def test_without_a_checksum_no_checksum_file_can_be_ours(prepared):
     prepared.checksum_file(NAME).write_bytes(b"")
     prepared.withdraw(NAME, "")
     assert content(prepared) == {f"{NAME}.sha256": b""}
@@ -662,28 +662,28 @@ def test_the_files_of_other_backups_are_left(prepared):
 
 
 @pytest.mark.parametrize("length", [0, 1, 63, 64, 66, 70, None])
-def test_our_companion_is_taken_back_even_one_cut_short(prepared, length):
+def test_our_checksum_file_is_withdrawn_even_one_cut_short(prepared, length):
     line = f"{SHA256}  {NAME}\n".encode()
     prepared.checksum_file(NAME).write_bytes(line[:length])
     prepared.withdraw(NAME, SHA256)
     assert names(prepared) == []
 
 
-def test_to_take_back_what_is_not_there_is_no_error(directory):
+def test_to_withdraw_what_is_not_there_is_no_error(directory):
     directory.withdraw(NAME, SHA256)
     directory.withdraw(NAME, "")
     directory.remove(NAME)
     assert names(directory) == []
 
 
-def test_to_take_back_leaves_what_is_published(prepared):
+def test_to_withdraw_leaves_what_is_published(prepared):
     prepared.publish(NAME, SHA256)
     prepared.finish(NAME)
     prepared.withdraw(NAME, "")
     assert names(prepared) == [NAME, f"{NAME}.sha256"]
 
 
-def test_a_backup_is_removed_with_its_companion_and_nothing_else(prepared):
+def test_a_backup_is_removed_with_its_checksum_file_and_nothing_else(prepared):
     prepared.publish(NAME, SHA256)
     (prepared.path / "notes.txt").touch()
     prepared.remove(NAME)
@@ -722,7 +722,7 @@ def test_what_cannot_be_read_is_an_error_not_an_absence(directory):
 def test_a_file_that_is_gone_is_not_opened_nor_made(prepared):
     with pytest.raises(BackupError) as refusal:
         prepared.open(NAME)
-    assert str(refusal.value) == f"The file {prepared.file(NAME)} is not there any more."
+    assert str(refusal.value) == f"The file {prepared.file(NAME)} no longer exists."
     assert not prepared.file(NAME).exists()
 
 
@@ -773,7 +773,7 @@ def test_only_the_exact_file_is_recognised(prepared):
 
 @pytest.fixture
 def seconds(monkeypatch):
-    """A clock for `pulse` that a test sets."""
+    """A clock for signs of life that a test sets."""
 
     class Seconds:
         now = 1000.0
@@ -782,7 +782,7 @@ def seconds(monkeypatch):
             return self.now
 
     seconds = Seconds()
-    monkeypatch.setattr(tenant_backup.files, "time", seconds)
+    monkeypatch.setattr(tenant_backup.files.signs_of_life, "time", seconds)
     return seconds
 
 
@@ -795,7 +795,7 @@ def is_new(path):
     return path.lstat().st_mtime > 1
 
 
-def test_a_pulse_is_seen_on_the_partial_every_now_and_then(prepared, seconds):
+def test_a_sign_of_life_is_seen_on_the_partial_every_now_and_then(prepared, seconds):
     partial = prepared.partial(NAME)
     sign_of_life = prepared.sign_of_life(NAME)
     seen = []
@@ -807,7 +807,7 @@ def test_a_pulse_is_seen_on_the_partial_every_now_and_then(prepared, seconds):
     assert partial.read_bytes() == COPY
 
 
-def test_a_pulse_is_of_now(prepared, seconds):
+def test_a_sign_of_life_is_dated_now(prepared, seconds):
     partial = prepared.partial(NAME)
     sign_of_life = prepared.sign_of_life(NAME)
     age(partial)
@@ -817,27 +817,27 @@ def test_a_pulse_is_of_now(prepared, seconds):
     assert before <= partial.stat().st_mtime <= datetime.now(UTC).timestamp() + 1
 
 
-def test_two_pulses_do_not_count_for_each_other(directory, seconds):
-    pulses = {}
+def test_two_signs_of_life_do_not_count_for_each_other(directory, seconds):
+    signs = {}
     for name in (NAME, "other.sqlite3"):
         age(directory.create_partial(name))
-        pulses[name] = directory.sign_of_life(name)
+        signs[name] = directory.sign_of_life(name)
     seconds.now += 15
-    pulses[NAME]()
+    signs[NAME]()
     assert is_new(directory.partial(NAME))
     assert not is_new(directory.partial("other.sqlite3"))
-    pulses["other.sqlite3"]()
+    signs["other.sqlite3"]()
     assert is_new(directory.partial("other.sqlite3"))
 
 
-def test_a_pulse_breaks_nothing_where_the_partial_is_gone(directory, seconds):
+def test_a_sign_of_life_breaks_nothing_where_the_partial_is_gone(directory, seconds):
     sign_of_life = directory.sign_of_life(NAME)
     seconds.now += 15
     sign_of_life()
     assert names(directory) == []
 
 
-def test_a_pulse_follows_no_link(directory, tmp_path, seconds):
+def test_a_sign_of_life_follows_no_link(directory, tmp_path, seconds):
     secret = tmp_path / "secret"
     secret.touch()
     age(secret)

@@ -17,6 +17,7 @@ from django.test import Client
 from django.utils import timezone
 
 from tenant_backup import backups
+from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, BackupSettings, Trigger
 from tests.conftest import REPOSITORY
 from tests.tenancy import Tenants
@@ -155,7 +156,7 @@ def catalog(tenant, settings):
     backups.pin(tenant, made[1].backup, pinned=True)
     backups.directory_of(tenant).file(made[2].backup.file_name).unlink()
     away = tenant.database.rename(tenant.database.with_name("away"))
-    with pytest.raises(backups.BackupError):
+    with pytest.raises(BackupError):
         backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND))
     away.rename(tenant.database)
     BackupSettings.objects.update_or_create(tenant_id="acme", defaults={"keep_last": 1})

@@ -202,7 +202,7 @@ class TestTick:
         assert calls == ["/ping", "/ping"]
 
     def test_one_that_fails_is_none(self, calls, monkeypatch):
-        monkeypatch.setattr(automation, "_hand_over_waiting", lambda now: 1 // 0)
+        monkeypatch.setattr(automation.handover, "hand_over_waiting", lambda now: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             automation.tick(NOW)
         assert calls == []

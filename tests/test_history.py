@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from tenant_backup import automation
+from tenant_backup.automation.work import LONGEST_RETRY
 from tenant_backup.backups import history
 from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Status, Trigger
 
@@ -112,7 +113,7 @@ class TestFailures:
         automation.retry_after_failure(tenant=tenant, backup=backup)
         row.refresh_from_db()
         delay = row.next_run_at - timezone.now()
-        assert automation.LONGEST_RETRY - timedelta(minutes=1) < delay <= automation.LONGEST_RETRY
+        assert LONGEST_RETRY - timedelta(minutes=1) < delay <= LONGEST_RETRY
 
     def test_what_is_queued_or_running_stays(self):
         active = {add(500, Status.QUEUED), add(500, Status.RUNNING, tenant="globex")}

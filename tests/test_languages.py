@@ -97,7 +97,7 @@ def test_the_confirmation_too(tenant, client, in_language):
     backup = backups.create(tenant, COMMAND).backup
     in_language("fr")
     parts = Parts(client.post(f"{PAGE}/delete", {"backup": backup.pk}))
-    assert any("Delete this backup for good?" in text for text in parts.said_in("en"))
+    assert any("Delete this backup permanently?" in text for text in parts.said_in("en"))
     assert not FRENCH.search(" ".join(parts.said_in("en")))
     assert "Delete" in parts.said_in("en")
 

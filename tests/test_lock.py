@@ -119,7 +119,7 @@ def test_a_lock_that_is_held_is_refused_at_once(directory):
             pytest.fail("two hold the lock")
         assert time.monotonic() - before < 5
     assert str(refusal.value) == (
-        f"Another process is at work on the backups in {directory.path}. "
+        f"Another process is working on the backups in {directory.path}. "
         "Try again when it has finished."
     )
 

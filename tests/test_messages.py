@@ -18,17 +18,10 @@ from django.utils.html import escape
 from django.utils.translation import gettext_noop
 
 from tenant_backup import backups, monitoring, restore, sqlite
-from tenant_backup.exceptions import (
-    BackupError,
-    Counted,
-    DatabaseDamaged,
-    DeadlineExceeded,
-    NotWritable,
-    Text,
-    joined,
-)
-from tenant_backup.models import Backup, BackupSettings, Event
+from tenant_backup.exceptions import BackupError, DatabaseDamaged, DeadlineExceeded, NotWritable
+from tenant_backup.models import Backup, BackupSettings, Event, Trigger
 from tenant_backup.tenants import TenantNotFound
+from tenant_backup.texts import Counted, Text, joined
 from tests import messages
 from tests.conftest import REPOSITORY
 from tests.tenancy import Tenants
@@ -129,7 +122,7 @@ class TestGerman:
         settings.LANGUAGE_CODE = "de"
         settings.TENANT_BACKUP = {"TENANT_PROVIDER": "tests.test_messages.OpenTenants"}
         client.force_login(User.objects.create_superuser("ada"))
-        made = backups.create(tenant, backups.BackupRequest(trigger=backups.Trigger.MANUAL)).backup
+        made = backups.create(tenant, backups.BackupRequest(trigger=Trigger.MANUAL)).backup
         BackupSettings.objects.ensure([tenant.id])
         shown = client.get(page.format(id=made.pk)).content.decode()
         assert "Sicherung" in shown
@@ -226,9 +219,7 @@ class TestErrors:
 
     def test_translate_what_they_are_made_of(self):
         doing = Text("Copying %(path)s", path="db.sqlite3")
-        error = DeadlineExceeded(
-            "%(doing)s took longer than allowed and was given up.", doing=doing
-        )
+        error = DeadlineExceeded("%(doing)s took longer than allowed and was stopped.", doing=doing)
         with translation.override("de"):
             said = "Das Kopieren von db.sqlite3 dauerte länger als erlaubt und wurde abgebrochen."
             assert str(error) == said
@@ -250,10 +241,10 @@ class TestErrors:
     def test_are_english_where_django_is_not_set_up(self, before, tmp_path):
         code = f"""{before}
 from pathlib import Path
-from tenant_backup import sqlite
+from tenant_backup import exceptions, sqlite
 try:
     sqlite.check(Path("there is none"))
-except sqlite.BackupError as error:
+except exceptions.BackupError as error:
     print(error)
 """
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "LANGUAGE": "de"}
@@ -273,7 +264,7 @@ except sqlite.BackupError as error:
     def test_are_stored_in_the_language_of_that_moment(self, add_tenant):
         tenant = add_tenant(database=False)
         with translation.override("de"), pytest.raises(BackupError) as raised:
-            backups.create(tenant, backups.BackupRequest(trigger=backups.Trigger.MANUAL))
+            backups.create(tenant, backups.BackupRequest(trigger=Trigger.MANUAL))
         said = f"Die Datenbank {tenant.database} gibt es nicht."
         assert raised.value.backup.error == said
         # What it is made of is stored, too, so that others read it in theirs.
@@ -293,7 +284,7 @@ except sqlite.BackupError as error:
     def test_reasons_for_pruning_are_read_in_any_language(self, tenant):
         BackupSettings.objects.create(tenant_id="acme", keep_last=2)
         for _ in range(3):
-            backups.create(tenant, backups.BackupRequest(trigger=backups.Trigger.COMMAND))
+            backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND))
         event = Event.objects.get(kind="pruned")
         assert event.detail == event.said == "Only the newest 2 are kept."
         with translation.override("de"):

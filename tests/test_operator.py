@@ -167,12 +167,11 @@ class TestInTheAdmin:
             ("backup", "pin", row.pk),
             ("backupsettings", "back_up_now", BackupSettings.objects.first().pk),
             ("backupsettings", "switch_on", BackupSettings.objects.first().pk),
-            ("automation", "pause", 1),
         ]:
             url = reverse(f"admin:tenant_backup_{model}_changelist")
             body = {"action": action, "_selected_action": [pk], "index": 0, "post": "yes"}
             assert client.post(url, body).status_code == 403, action
-        switch = reverse("admin:tenant_backup_backupsettings_automation")
+        switch = reverse("admin:tenant_backup_automation_switch")
         assert client.post(switch, {"switch": "pause"}).status_code == 403
         row.refresh_from_db()
         assert not row.pinned

@@ -52,7 +52,7 @@ def test_removes_what_the_dry_run_said_and_records_who_and_why(two_tenants):
         ("acme", "Only the newest one is kept.")
     }
     assert all(event.actor for event in events)
-    assert prune() == "Nothing is beyond what retention keeps.\n"
+    assert prune() == "There is nothing to prune.\n"
 
 
 def test_only_the_named_tenants(two_tenants):

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from tenant_backup import automation, backups
-from tenant_backup.backups import index, quota
+from tenant_backup.backups import creation, index, quota
 from tenant_backup.exceptions import BackupError, LimitReached
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory
 from tenant_backup.models import Backup, Event, EventKind, Status, Trigger
@@ -42,13 +42,13 @@ def disk(monkeypatch):
     return disk
 
 
-def click(tenant, **order):
-    return backups.create(tenant, replace(MANUAL, **order))
+def click(tenant, **changes):
+    return backups.create(tenant, replace(MANUAL, **changes))
 
 
-def refused(tenant, **order):
+def refused(tenant, **changes):
     with pytest.raises(LimitReached) as refusal:
-        click(tenant, **order)
+        click(tenant, **changes)
     return str(refusal.value)
 
 
@@ -153,13 +153,13 @@ class TestTheirNumber:
         oldest, other = (click(tenant).backup for _ in range(2))
         assert backups.quota_of(tenant).oldest == oldest
         copied_while = []
-        copy_into = backups.copy_into
+        copy_into = creation.copy_into
 
         def spy(*args, **kwargs):
             copied_while.append(Backup.objects.good().count())
             return copy_into(*args, **kwargs)
 
-        monkeypatch.setattr(backups, "copy_into", spy)
+        monkeypatch.setattr(creation, "copy_into", spy)
         made = click(tenant, replaces=oldest.pk)
         assert made.replaced == oldest
         assert copied_while == [2]

@@ -13,9 +13,10 @@ import pytest
 from django.db.transaction import atomic, set_rollback
 from django.utils import timezone
 
-from tenant_backup import backups, lock
+from tenant_backup import backups, lock, sqlite
 from tenant_backup.backups import folder, index
 from tenant_backup.exceptions import DeadlineExceeded, NotEnoughSpace
+from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Backup, BackupSettings, Event, Status, TenantState, Trigger
 from tenant_backup.restore import manual
 from tests.conftest import names_in
@@ -35,7 +36,7 @@ def directory(tenant):
 @pytest.fixture
 def made(tenant):
     """Three backups, the oldest first."""
-    return [backups.create(tenant, order).backup for order in (LABELLED, COMMAND, COMMAND)]
+    return [backups.create(tenant, request).backup for request in (LABELLED, COMMAND, COMMAND)]
 
 
 def content(directory):
@@ -166,7 +167,7 @@ class TestDescribe:
             raise NotEnoughSpace("the disk is full")
 
         with monkeypatch.context() as patch:
-            patch.setattr(backups.BackupDirectory, "replace", fail)
+            patch.setattr(BackupDirectory, "replace", fail)
             assert backups.create(tenant, COMMAND).backup.is_good
             backups.pin(tenant, made[0], pinned=True)
         assert "was not written: the disk is full" in caplog.text
@@ -450,7 +451,7 @@ class TestUntrusted:
         with file.open("r+b") as stream:
             stream.seek(4096)
             stream.write(b"\xff" * 4096)
-        sha256 = backups.sqlite.fingerprint(file).sha256
+        sha256 = sqlite.fingerprint(file).sha256
         if matches_checksum_file:
             directory.renew_checksum_file(file.name, sha256)
         said = content(directory)

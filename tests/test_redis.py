@@ -37,7 +37,8 @@ pytestmark = pytest.mark.skipif(
 HANDED_OVER_LONG_AGO = """
 from datetime import timedelta
 from tenant_backup import automation
-automation.ENQUEUE_AGAIN_AFTER = timedelta(0)
+from tenant_backup.automation import handover
+handover.ENQUEUE_AGAIN_AFTER = timedelta(0)
 automation.tick()
 """
 

@@ -12,7 +12,7 @@ import pytest
 from django.core.management import call_command
 from django.db import transaction
 
-from tenant_backup import backups, files, restore
+from tenant_backup import backups, files, restore, sqlite
 from tenant_backup.exceptions import (
     BackupError,
     BackupNotFound,
@@ -100,24 +100,24 @@ class TestPerform:
         def end(*args, **kwargs):
             raise error
 
-        monkeypatch.setattr(restore.sqlite.Exclusive, "replace_with", end)
+        monkeypatch.setattr(sqlite.Exclusive, "replace_with", end)
         with pytest.raises(error if error is KeyboardInterrupt else BackupError) as caught:
             restore.perform(plan)
         assert count_rows(tenant.database) == 101
         safety_copy = Backup.objects.get(trigger=Trigger.RESTORE)
         assert (safety_copy.status, safety_copy.pinned) == (Status.COMPLETE, True)
         if error is not KeyboardInterrupt:
-            assert f"that was just made stays: {safety_copy.file_name}" in str(caught.value)
+            assert f"safety copy just made is kept: {safety_copy.file_name}" in str(caught.value)
         assert not Event.objects.filter(kind="restored").exists()
 
     def test_a_result_that_is_not_equal_is_said_with_how_to_undo_it(
         self, tenant, plan, monkeypatch
     ):
-        monkeypatch.setattr(restore.sqlite.Exclusive, "replace_with", lambda *args, **kwargs: None)
+        monkeypatch.setattr(sqlite.Exclusive, "replace_with", lambda *args, **kwargs: None)
         with pytest.raises(DatabaseDamaged) as caught:
             restore.perform(plan)
         safety_copy = Backup.objects.get(trigger=Trigger.RESTORE)
-        assert "is not equal to the backup in the table 'credits'" in str(caught.value)
+        assert "differs from the backup in the table 'credits'" in str(caught.value)
         undo = f"To undo: python manage.py restorebackup acme {safety_copy.file_name}"
         assert undo in str(caught.value)
 
@@ -151,7 +151,9 @@ class TestPerform:
         call_command(name, "--no-input", *arguments, verbosity=0)
         assert Backup.objects.filter(trigger=Trigger.RESTORE).count() == 2
 
-    def test_want_of_space_for_the_safety_copy_is_said_before_there_is_a_row(self, tenant, made):
+    def test_a_lack_of_space_for_the_safety_copy_is_reported_before_there_is_a_row(
+        self, tenant, made
+    ):
         """The backups are on another disk than the database, which has room."""
         path, events = backups.directory_of(tenant).path, Event.objects.count()
         with small_disk("1m") as disk:
@@ -217,17 +219,17 @@ class TestPerform:
     def test_putting_aside_is_complete_before_anything_is_replaced(self, tenant, plan, monkeypatch):
         # Of a database that is there, SQLite itself removes a log in which it finds nothing.
         tenant.database.unlink()
-        checksum_file = tenant.database.with_name("db.sqlite3-journal")
-        checksum_file.write_bytes(b"journal")
+        journal = tenant.database.with_name("db.sqlite3-journal")
+        journal.write_bytes(b"journal")
 
         def end(*args, **kwargs):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(BackupDirectory, "put_in_place", end)
+        monkeypatch.setattr(files, "put_in_place", end)
         with pytest.raises(KeyboardInterrupt):
             restore.perform(plan)
         assert not tenant.database.exists()
-        assert checksum_file.read_bytes() == b"journal"
+        assert journal.read_bytes() == b"journal"
         assert sorted(path.name for path in tenant.root.glob(".*")) == []
         monkeypatch.undo()
         monkeypatch.setattr("tests.tenancy.Tenants.tenants", [tenant])
@@ -257,7 +259,7 @@ class TestFind:
         with pytest.raises(BackupNotFound, match="no good backup"):
             restore.newest(tenant)
 
-    def test_a_path_without_a_companion_in_the_own_directory(self, tenant, made):
+    def test_a_path_without_a_checksum_file_in_the_own_directory(self, tenant, made):
         file = make_database(backups.directory_of(tenant).file("mine"), rows=3)
         plan = restore.verify(restore.find(tenant, str(file)))
         assert (plan.origin, plan.choice.backup) == (restore.Origin.OWN, None)
@@ -280,23 +282,23 @@ class TestAdopt:
         names = {
             "ours": f"acme-{at}.sqlite3",
             "other tenant's": f"acme2-{at}.sqlite3",
-            "without companion": f"acme-{at}-2.sqlite3",
+            "without checksum file": f"acme-{at}-2.sqlite3",
             "damaged": f"acme-{at}-3.sqlite3",
             "no date": "acme-20261301T020304Z.sqlite3",
         }
         for name in names.values():
             make_database(directory.file(name))
-            if name != names["without companion"]:
+            if name != names["without checksum file"]:
                 directory.checksum_file(name).write_bytes(
-                    f"{files.fingerprint(directory.file(name)).sha256}  {name}\n".encode()
+                    f"{sqlite.fingerprint(directory.file(name)).sha256}  {name}\n".encode()
                 )
         os.truncate(directory.file(names["damaged"]), 4096)
         before = names_in(directory.path)
-        orders = {
+        requests = {
             names["ours"]: backups.BackupRequest(trigger=Trigger.RESTORE, pinned=True, label="x")
         }
-        (adopted, bare), (refused,) = backups.adopt_unknown(tenant, orders)
-        assert bare.file_name == names["without companion"]
+        (adopted, bare), (refused,) = backups.adopt_unknown(tenant, requests)
+        assert bare.file_name == names["without checksum file"]
         assert names["damaged"] in refused
         adopted.refresh_from_db()
         assert adopted.file_name == names["ours"]
@@ -306,7 +308,7 @@ class TestAdopt:
         assert names_in(directory.path) == before
         assert backups.adopt_unknown(tenant, {})[0] == []
 
-    def test_a_damaged_file_that_nothing_vouches_for_is_refused(self, tenant, made):
+    def test_a_damaged_file_without_a_checksum_file_is_refused(self, tenant, made):
         file = make_database(backups.directory_of(tenant).file("acme-20260101T020304Z.sqlite3"))
         with file.open("r+b") as stream:
             stream.seek(4096)
@@ -317,8 +319,8 @@ class TestAdopt:
 
     def test_a_running_row_whose_file_is_published_becomes_complete(self, tenant, made):
         Backup.objects.update(status=Status.RUNNING, size=None, sha256="")
-        (mended,) = backups.recover_running(tenant)
-        assert (mended.status, mended.sha256) == (Status.COMPLETE, made.sha256)
+        (recovered,) = backups.recover_running(tenant)
+        assert (recovered.status, recovered.sha256) == (Status.COMPLETE, made.sha256)
         assert_true_copy(backups.directory_of(tenant).file(made.file_name))
 
 
@@ -341,7 +343,7 @@ def test_where_there_are_no_links_files_are_moved(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"content")
     aside = BackupDirectory(tmp_path, "aside")
     aside.make(for_git_to_ignore=False)
-    aside.take_in([tmp_path / "file", tmp_path / "not there"])
+    files.take_in(aside, [tmp_path / "file", tmp_path / "not there"])
     assert [path.name for path in aside.path.iterdir()] == ["file"]
     assert not (tmp_path / "file").exists()
 
@@ -351,7 +353,8 @@ def test_a_link_in_the_partials_place_is_not_followed(tmp_path):
     (tmp_path / "partial").symlink_to(tmp_path / "victim")
     beside = BackupDirectory(tmp_path, ".")
     with pytest.raises(BackupError):
-        beside.put_in_place(
+        files.put_in_place(
+            beside,
             tmp_path / "partial",
             tmp_path / "db",
             like=Ownership(os.getuid(), os.getgid(), 0o777),
@@ -364,7 +367,8 @@ def test_a_link_in_the_partials_place_is_not_followed(tmp_path):
 @pytest.mark.skipif(not AS_ROOT, reason="Only root makes files for others.")
 def test_what_is_put_in_place_gets_the_owner_group_and_mode_of_what_was_there(tmp_path):
     (tmp_path / "partial").touch()
-    BackupDirectory(tmp_path, ".").put_in_place(
+    files.put_in_place(
+        BackupDirectory(tmp_path, "."),
         tmp_path / "partial",
         tmp_path / "db",
         like=Ownership(NOBODY, NOBODY - 1, 0o640),
@@ -375,7 +379,7 @@ def test_what_is_put_in_place_gets_the_owner_group_and_mode_of_what_was_there(tm
 
 
 class TestWhose:
-    """A file of another tenant is not taken for one's own, wherever it lies."""
+    """Another tenant's file is never taken for this tenant's own, wherever it is."""
 
     @pytest.fixture
     def theirs(self, tenant, add_tenant):

@@ -4,12 +4,10 @@ import hashlib
 import itertools
 import json
 import os
-import random
 import shlex
 import shutil
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing, suppress
 
@@ -32,19 +30,12 @@ from tests.test_sqlite_restore import JOURNAL_MODES, KILLED, USER
 KILLS = int(os.environ.get("TEST_RESTORE_KILLS", "16"))
 MEGABYTES = int(os.environ.get("TEST_RESTORE_MEGABYTES", "12"))
 
-PUTTING = "Putting the backup in its place."
+PUTTING = "Copying the backup into the database."
 CHECKING = "Checking the result."
 
 
-def restore(host, *arguments, answers="", **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "django", "restorebackup", *map(str, arguments)],
-        env=host.environment | environment,
-        input=answers,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def restore(host, *arguments, **options):
+    return host.run("restorebackup", *arguments, **options)
 
 
 def digest(connection):
@@ -187,7 +178,7 @@ class TestRestore:
             "WHERE kind = 'restored'"
         )
         safety_copy = host.catalog()[0]["file"]
-        assert events == [(backup.name, "olga", f"Before: {safety_copy}", 1)]
+        assert events == [(backup.name, "olga", f"State before: {safety_copy}", 1)]
 
     def test_a_linked_database(self, host, root, backup):
         database = root / "db.sqlite3"
@@ -202,8 +193,8 @@ class TestRestore:
             "from tenant_backup import backups\n"
             "from tenant_backup.models import Trigger\n"
             "from tenant_backup.tenants import get_provider\n"
-            "order = backups.BackupRequest(trigger=Trigger.MANUAL, label='mine')\n"
-            "backups.request(get_provider().get_tenant('acme'), order)"
+            "request = backups.BackupRequest(trigger=Trigger.MANUAL, label='mine')\n"
+            "backups.request(get_provider().get_tenant('acme'), request)"
         ).communicate(timeout=60)
         assert restore(host, "acme", "1", "--no-input").returncode == 0
         row = host.catalog()[0]
@@ -232,7 +223,7 @@ class TestRestore:
         output, errors = host.start(code, root / "db.sqlite3").communicate(timeout=60)
         before, refused, after = output.splitlines()
         assert (before, after) == ("110", "100"), errors
-        assert "cannot be restored inside a transaction of its own" in refused
+        assert "cannot be restored while this process has a transaction open on it" in refused
 
     def test_while_another_process_makes_a_backup(self, host, root):
         code = (
@@ -246,7 +237,7 @@ class TestRestore:
         before = state(root / "db.sqlite3")
         done = restore(host, "acme", "1", "--no-input", TEST_BUSY_TIMEOUT="0.2")
         assert done.returncode == 1
-        assert "Another process is at work on the backups" in done.stderr
+        assert "Another process is working on the backups" in done.stderr
         assert state(root / "db.sqlite3") == before
 
     @pytest.mark.skipif(not AS_ROOT, reason="Only root makes files for others.")
@@ -270,7 +261,7 @@ INTERRUPT = """
 from tqdm import tqdm
 from tenant_backup import sqlite
 from django.core.management import execute_from_command_line
-sqlite.CHUNK_BYTES = 4096
+sqlite.copying.CHUNK_BYTES = 4096
 def interrupt(*arguments): os.kill(os.getpid(), signal.SIGINT)
 %s = interrupt
 execute_from_command_line(["manage.py", *sys.argv[1:]])
@@ -300,16 +291,16 @@ class TestInterrupted:
         before = state(root / "db.sqlite3")
         said, safety_copy = self.interrupt(host, "tqdm.update")
         assert said == (
-            f"CommandError: Interrupted. {root / 'db.sqlite3'} holds what it held before. The copy "
-            f"of it that was just made stays: {safety_copy['file']}.\n"
+            f"CommandError: Interrupted. {root / 'db.sqlite3'} was not changed. The safety copy "
+            f"just made is kept: {safety_copy['file']}.\n"
         )
         assert state(root / "db.sqlite3") == before
 
     def test_while_the_result_is_checked(self, host, root, backup):
-        said, safety_copy = self.interrupt(host, "sqlite._first_difference")
+        said, safety_copy = self.interrupt(host, "sqlite.exclusive_use.first_difference")
         assert said == (
-            f"CommandError: Interrupted. The backup is in {root / 'db.sqlite3'}, but was not "
-            "checked to the end. Run the same command again. To undo: python manage.py "
+            f"CommandError: Interrupted. The backup is in {root / 'db.sqlite3'}, but the check of "
+            "the result was not finished. Run the same command again. To undo: python manage.py "
             f"restorebackup acme {safety_copy['file']}\n"
         )
         assert state(root / "db.sqlite3") == state_of_backup(backup)
@@ -358,7 +349,7 @@ class TestQuestions:
         done = restore(host, "acme", answers="1\nacme\n")
         assert done.returncode == 0, done.stderr
         assert f"command    {backup.name}" in done.stdout
-        assert "To go on, type the tenant's id (acme): " in done.stdout
+        assert "To continue, type the tenant's id (acme): " in done.stdout
         assert state(root / "db.sqlite3") == state_of_backup(backup)
 
     def test_any_other_answer_changes_nothing(self, host, root):
@@ -386,7 +377,7 @@ class TestQuestions:
             (["acme", "9" * 30, "--no-input"], "has no backup 999"),
             (["acme", "no-such.sqlite3", "--no-input"], "has no backup no-such"),
             (["acme", "/no/such.sqlite3", "--no-input"], "There is no file /no/such.sqlite3"),
-            (["acme", "--no-input"], "name a backup or say --latest"),
+            (["acme", "--no-input"], "name a backup or use --latest"),
             (["acme", "1", "--latest"], "not both"),
             (["acme", "1", "--json"], "it needs --no-input"),
             (["acme", "1", "--no-input", "--safety-copy-to", "/no/such"], "is not a directory"),
@@ -437,7 +428,7 @@ class TestDamage:
     def test_is_refused_and_marked(self, host, root, backup, by):
         before, content = state(root / "db.sqlite3"), backup.read_bytes()
         for what, says in [
-            (self.flip, "is damaged: it was changed since"),
+            (self.flip, "is damaged: its SHA-256 is not"),
             (self.swap, "is damaged: it has "),
             (self.truncate, "is damaged: it has "),
             (self.empty, "is damaged: it has 0 bytes instead of"),
@@ -487,7 +478,7 @@ class TestFilesFromElsewhere:
         before = state(root / "db.sqlite3")
         done = restore(host, "acme", file, answers="no\n")
         assert done.returncode == 1
-        assert "Whose backup it is, is not known" in done.stdout
+        assert "It is not known whose backup this is" in done.stdout
         assert state(root / "db.sqlite3") == before
         done = restore(host, "acme", file, answers="yes\nacme\n")
         assert done.returncode == 0, done.stderr
@@ -516,13 +507,13 @@ class TestFilesFromElsewhere:
         assert done.returncode == 0, done.stderr
         assert state(root / "db.sqlite3") == state_of_backup(file)
 
-    def test_its_companion_is_asked(self, host, root, backup, elsewhere):
+    def test_its_checksum_file_must_match(self, host, root, backup, elsewhere):
         file = make_database(elsewhere / "file", rows=7)
         checksum_file = elsewhere / "file.sha256"
         checksum_file.write_text(f"{'0' * 64}  file\n")
-        assert "it was changed since" in restore(host, "acme", file, "--no-input").stderr
+        assert "its SHA-256 is not" in restore(host, "acme", file, "--no-input").stderr
         checksum_file.write_text("nonsense")
-        assert "no checksum as sha256sum" in restore(host, "acme", file, "--no-input").stderr
+        assert "not a checksum as sha256sum" in restore(host, "acme", file, "--no-input").stderr
         whole = subprocess.run(
             ["sha256sum", "file"], cwd=elsewhere, capture_output=True, check=True
         )
@@ -536,7 +527,7 @@ class TestFilesFromElsewhere:
             assert restore(host, "acme", elsewhere / "file", "--no-input").returncode == 1
         assert state(root / "db.sqlite3") == before
 
-    def test_a_damaged_one_that_nothing_vouches_for(self, host, root, elsewhere):
+    def test_a_damaged_one_without_a_checksum_file(self, host, root, elsewhere):
         file = make_database(elsewhere / "file")
         overwrite_page(file, 2)
         before = state(root / "db.sqlite3")
@@ -553,7 +544,7 @@ class TestFilesFromElsewhere:
         killed.end()
         done = restore(host, "acme", file, "--no-input")
         assert done.returncode == 1
-        assert "is not complete without what is in file-wal" in done.stderr
+        assert "is incomplete without the contents of file-wal" in done.stderr
 
     def test_a_database_in_use_is_not_read_as_a_file(self, host, root):
         other = host.add_tenant("globex")
@@ -561,7 +552,7 @@ class TestFilesFromElsewhere:
         for folder, name in folders.items():
             done = restore(host, "acme", folder / name, "--no-input")
             assert done.returncode == 1
-            assert "is no backup but the database" in done.stderr
+            assert "is not a backup but the database" in done.stderr
 
 
 class TestUsers:
@@ -665,7 +656,7 @@ class TestALogBesideADamagedDatabase:
         [aside] = ruined.parent.glob("before-restore-*")
         assert (aside / "db.sqlite3-wal").read_bytes() == log
         assert (aside / "db.sqlite3").read_bytes() == content
-        assert f"The state before is in {aside}" in done.stdout
+        assert f"The state before the restore is in {aside}" in done.stdout
         # With the database of before the ruin it is whole again.
         shutil.copy(host.directory / "before" / "db.sqlite3", aside / "db.sqlite3")
         with closing(sqlite3.connect(aside / "db.sqlite3")) as connection:
@@ -753,23 +744,22 @@ class TestALogBesideADamagedDatabase:
         kill_while_it_uses(database)
         log = self.log(database)
         process = host.start(
-            "from tenant_backup import restore, sqlite\n"
+            "from tenant_backup import sqlite\n"
             "exclusive = sqlite.exclusive\n"
             "def late(database, **options):\n"
             "    global user\n"
             "    user = sqlite3.connect(database)\n"
             "    user.execute('SELECT * FROM credits').fetchone()\n"
             "    os.kill(os.getpid(), 0)\n"
-            "    return exclusive(database, **options)\n"
+            "    return exclusive(database, busy_timeout=0.1)\n"
             "sqlite.exclusive = late\n"
-            "restore.WAIT_SECONDS = 0.1\n"
             "try: command('restorebackup', 'acme', '1', '--no-input')\n"
             "except Exception as error: print(error)\n"
             "os._exit(0)"
         )
         output, errors = process.communicate(timeout=60)
         assert "is in use, so nothing was changed" in output, errors
-        assert "What lay beside" not in output
+        assert "What was beside" not in output
         assert self.log(database) == log
         assert not list(root.glob("before-restore-*"))
         assert len(host.catalog()) == 1
@@ -870,7 +860,7 @@ class TestWhatSqliteCannotOpen:
         inode = database.stat().st_ino
         done = restore(host, "acme", "1", "--no-input")
         assert done.returncode == 0, done.stderr
-        assert "So it was saved as it is, which is no backup." in done.stdout
+        assert "It was therefore saved as it is: that copy is not a backup." in done.stdout
         assert state(database) == state_of_backup(backup)
         assert database.stat().st_ino == inode
         [aside] = root.glob("before-restore-*")
@@ -1109,7 +1099,7 @@ class TestSingleTenant:
         "death",
         [
             "sqlite.open_copy = die",
-            "files._link = die",
+            "os.link = die",
             "sqlite.Exclusive.replace_with = die",
             "sqlite.Exclusive.finalise = die",
             "backups.recover_running = die",
@@ -1118,12 +1108,14 @@ class TestSingleTenant:
     )
     def test_killed_anywhere_and_run_again(self, site, death):
         process = site.start(
-            "from tenant_backup import backups, files, restore, sqlite\n"
-            "at_work = backups.tenant_lock\n"
-            # Mending at the beginning is no part of the death.
-            f"def begin(self): {death}; return begin_in_same_database(self)\n"
-            "begin_in_same_database = restore._Work.begin_in_same_database\n"
-            "restore._Work.begin_in_same_database = begin\n"
+            "from tenant_backup import backups, sqlite\n"
+            # Not earlier: it is not about the recovery at the beginning.
+            "def begin(*arguments):\n"
+            "    row = begin_row(*arguments)\n"
+            f"    {death}\n"
+            "    return row\n"
+            "begin_row = backups.begin\n"
+            "backups.begin = begin\n"
             "command('restorebackup', 'default', '1', '--no-input')"
         )
         site.assert_killed(process)
@@ -1149,7 +1141,7 @@ class TestSingleTenant:
         assert len(site.catalog()) == 2
 
     @pytest.mark.parametrize("when", ["before", "after"])
-    def test_refused_for_want_of_space_it_leaves_no_row(self, site, when):
+    def test_refused_for_lack_of_space_it_leaves_no_row(self, site, when):
         """Before its row is written; and where the room goes only then."""
         before = site.catalog()
         events = site.query("SELECT count(*) FROM tenant_backup_event")
@@ -1182,16 +1174,16 @@ class TestSingleTenant:
             "from tenant_backup import backups\n"
             "from tenant_backup.models import Trigger\n"
             "from tenant_backup.tenants import get_provider\n"
-            "order = backups.BackupRequest(trigger=Trigger.MANUAL, label='mine')\n"
-            "backups.request(get_provider().get_tenant('default'), order)"
+            "request = backups.BackupRequest(trigger=Trigger.MANUAL, label='mine')\n"
+            "backups.request(get_provider().get_tenant('default'), request)"
         ).communicate(timeout=60)
         before = site.catalog()[0]
         assert before["status"] == "queued"
         process = site.start(
-            "from tenant_backup import restore\n"
             "from tenant_backup.exceptions import NotEnoughSpace\n"
+            "from tenant_backup.restore import content\n"
             "def full(*arguments): raise NotEnoughSpace('full')\n"
-            "restore._Work.replace_content = full\n"
+            "content.replace_content = full\n"
             "command('restorebackup', 'default', '1', '--no-input')"
         )
         _, errors = process.communicate(timeout=60)
@@ -1208,7 +1200,7 @@ SITUATIONS = [
 
 
 @pytest.mark.parametrize(("mode", "backup_mode", "stale", "page_size"), SITUATIONS)
-def test_killed_at_random_moments(host, mode, backup_mode, stale, page_size):
+def test_killed_at_random_moments(host, chance, mode, backup_mode, stale, page_size):
     """Half of the kills fall while the backup is put in its place, the others anywhere.
 
     Set TEST_RESTORE_KILLS=200 and TEST_RESTORE_MEGABYTES=50 for the full measure.
@@ -1271,7 +1263,7 @@ def test_killed_at_random_moments(host, mode, backup_mode, stale, page_size):
         process = start_again()
         moment(process, phase)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(random.random() * durations[phase])
+            process.wait(chance.random() * durations[phase])
         process.kill()
         output, _ = process.communicate()
         found = state(database)

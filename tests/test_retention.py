@@ -31,12 +31,12 @@ OF_WEEK = "It is the newest of its week."
 OF_MONTH = "It is the newest of its month."
 NOT_GOOD = "It is not a good backup: retention neither counts nor removes it."
 PINNED = "It is pinned."
-YOURS = "It was made on the page or found on disk, so it is yours to delete."
+YOURS = "It was made on the page or found on disk, so retention never removes it."
 FUTURE = "It is dated in the future: when it was made, the clock was wrong."
 FLOOR = (
     "It is one of the newest good backups of three different days: age and size do not remove it."
 )
-UNTHINNED = "It is not among the newest of a day, week or month that the rules keep."
+UNTHINNED = "It is not the newest of any day, week or month that the rules keep."
 
 
 @dataclass(frozen=True)
@@ -329,7 +329,7 @@ def test_beyond_the_bytes_the_oldest_go_but_never_the_floor():
     assert kept(daily(9), **rules) == {1, 2, 3, 4, 5}
     [gone] = reasons(daily(9), **rules)[6]
     assert gone == (
-        "All backups together would take up more than 500 bytes, which is all the operator allows."
+        "All backups together would take up more than 500 bytes, the most that the operator allows."
     )
     assert kept(daily(9), max_bytes=900) == set(range(1, 10))
     assert kept(daily(9), max_bytes=1) == {1, 2, 3}

@@ -3,7 +3,6 @@
 import json
 import os
 import pty
-import random
 import re
 import shutil
 import sqlite3
@@ -27,7 +26,7 @@ from tests.conftest import (
 )
 from tests.test_restorebackup import INTERRUPT
 
-INTERRUPTED = "Interrupted: the process that made this backup ended before it was finished."
+INTERRUPTED = "Interrupted: the process that made this backup ended before the backup was complete."
 
 # Where a process dies: the code that makes the real thing kill its own process right there.
 DEATHS = {
@@ -37,7 +36,7 @@ BackupDirectory.create_partial = die
 """,
     "in the middle of the copy": """
 from tenant_backup import sqlite
-sqlite._require_time = die
+sqlite.snapshots.require_time = die
 """,
     "after the check": """
 from tenant_backup import sqlite
@@ -47,18 +46,18 @@ sqlite.fingerprint = die
 from tenant_backup.files import BackupDirectory
 BackupDirectory.publish = die
 """,
-    "in the middle of writing the companion": """
+    "in the middle of writing the checksum file": """
 from tenant_backup import files
-files._checksum_line = die
+files.directory.checksum_line = die
 """,
     "before the link": """
 from tenant_backup import files
-files._link = die
+files.directory.link = die
 """,
     "after the link": """
 from tenant_backup import files
-link = files._link
-files._link = lambda *arguments: (link(*arguments), die())
+link = files.directory.link
+files.directory.link = lambda *arguments: (link(*arguments), die())
 """,
     "before the row is complete": """
 from tenant_backup.models import Backup
@@ -92,7 +91,7 @@ def assert_in_line(host, root):
 
 class TestKilled:
     @pytest.mark.parametrize("moment", DEATHS)
-    def test_the_next_run_mends_the_row_and_succeeds(self, host, moment):
+    def test_the_next_run_recovers_the_row_and_succeeds(self, host, moment):
         root = host.add_tenant(rows=600, body=10_000)
         host.assert_killed(host.start(DEATHS[moment] + "command('runbackup', 'acme')"))
         assert_only_true_copies(root / "backups")
@@ -109,15 +108,19 @@ class TestKilled:
             assert (oldest["status"], oldest["error"]) == ("failed", INTERRUPTED)
         assert_in_line(host, root)
 
-    def test_at_random_moments(self, host):
+    def test_at_random_moments(self, host, chance):
         root = host.add_tenant(rows=1500, body=10_000)
+        process = host.start("print('begun', flush=True)\ncommand('runbackup')")
+        assert process.line() == "begun"
         started = time.monotonic()
-        assert host.run("runbackup").returncode == 0
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
         duration = time.monotonic() - started
-        for _ in range(12):
-            process = host.start("command('runbackup')")
+        for _ in range(8):
+            process = host.start("print('begun', flush=True)\ncommand('runbackup')")
+            assert process.line() == "begun"
             try:
-                process.wait(random.uniform(0.4, 1) * duration)
+                process.wait(chance.uniform(0.1, 1) * duration)
             except subprocess.TimeoutExpired:
                 process.kill()
             process.communicate()
@@ -218,7 +221,7 @@ class TestAtOnce:
         assert holder.line() == "held"
         refused = host.run("runbackup", TEST_BUSY_TIMEOUT="0.1")
         assert refused.returncode == 1
-        assert f"at work on the backups in {root / 'backups'}" in refused.stderr
+        assert f"working on the backups in {root / 'backups'}" in refused.stderr
         assert host.catalog() == []
         holder.go_on()
         holder.wait()

@@ -33,6 +33,7 @@ def site(tmp_path_factory):
     with project.running("runserver", "--noreload", f"127.0.0.1:{port}") as server:
         wait_until_served(port, server)
         yield situations, port
+    situations.end()
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_the_confirmation_and_the_form_with_errors(visit, assert_accessible, ten
         page.locator("table.backups").get_by_role("checkbox").nth(number).check()
     press(page.get_by_role("button", name="Delete selected"))
     assert page.locator("ul.chosen li").count() == 2
-    assert not page.locator(".headline.error").count()
+    assert not page.locator(".banner.error").count()
     assert_accessible(page)
 
 
@@ -149,7 +150,7 @@ def test_the_confirmation_that_warns(visit, assert_accessible, tenant):
     for box in page.locator("table.backups").get_by_role("checkbox").all():
         box.check()
     press(page.locator("#delete-selected button"))
-    sync_api.expect(page.locator(".headline.error")).to_be_visible()
+    sync_api.expect(page.locator(".banner.error")).to_be_visible()
     assert_accessible(page, ALL)
 
 
@@ -250,7 +251,7 @@ def test_what_came_of_it_is_said_without_a_word_lost_that_somebody_types(visit, 
     sync_api.expect(status).to_contain_text("The backup is complete: acme-")
     sync_api.expect(page.locator(".active")).not_to_contain_text("queued")
     sync_api.expect(label).to_have_value("before the imp")
-    press(page.get_by_role("link", name="Look again"))
+    press(page.get_by_role("link", name="Reload the page"))
     sync_api.expect(page.locator(".messagelist")).to_contain_text("The backup is complete: acme-")
 
 
@@ -294,7 +295,7 @@ def test_everything_works_without_javascript(visit):
     press(page.get_by_role("link", name="Backup doesn't work?"))
     sync_api.expect(page.locator("h1")).to_have_text("Backup doesn't work?")
     page = visit("running", java_script_enabled=False)
-    press(page.get_by_role("link", name="Look again"))
+    press(page.get_by_role("link", name="Reload the page"))
     assert page.get_by_role("progressbar").is_visible()
 
 

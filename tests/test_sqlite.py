@@ -83,7 +83,7 @@ def start():
 def copy(database, target, **options):
     target.touch(exist_ok=False)
     with (
-        sqlite.snapshot(database, busy_timeout=5) as snapshot,
+        sqlite.snapshot(database, busy_timeout=30) as snapshot,
         closing(sqlite.open_copy(target)) as connection,
     ):
         snapshot.copy_to(connection, **options)
@@ -120,7 +120,7 @@ class TestWhatACopyHolds:
         target.touch()
         with (
             closing(sqlite3.connect(database)) as writer,
-            sqlite.snapshot(database, busy_timeout=5) as snapshot,
+            sqlite.snapshot(database, busy_timeout=30) as snapshot,
             closing(sqlite.open_copy(target)) as connection,
         ):
             with writer:
@@ -478,7 +478,7 @@ class TestWhatAKilledProcessLeft:
         if damage == "sound":
             facts = sqlite.look(database, busy_timeout=0)
             assert (facts.journal_mode, facts.encoding) == ("delete", "UTF-8")
-            with pytest.raises(UnfinishedWrite, match="not been undone yet"):
+            with pytest.raises(UnfinishedWrite, match="undoes the unfinished change"):
                 look_inside(database)
         else:
             for look in (sqlite.look, sqlite.require_openable):
@@ -633,7 +633,7 @@ class TestCheck:
     @pytest.fixture
     def slow(self, tmp_path, monkeypatch):
         """A database whose check takes long, by a clock that is looked at often."""
-        monkeypatch.setattr(sqlite, "CHECK_STEPS", 100)
+        monkeypatch.setattr(sqlite.deadlines, "CHECK_STEPS", 100)
         return make_database(tmp_path / "slow.sqlite3", rows=2000, body=10)
 
     @pytest.mark.parametrize("full", [True, False])
@@ -675,7 +675,7 @@ class TestFingerprint:
     @pytest.fixture
     def chunks(self, tmp_path, monkeypatch):
         """A file of five chunks, the last one short."""
-        monkeypatch.setattr(sqlite, "CHUNK_BYTES", 10)
+        monkeypatch.setattr(sqlite.fingerprints, "CHUNK_BYTES", 10)
         (tmp_path / "file").write_bytes(b"x" * 45)
         return tmp_path / "file"
 
@@ -689,9 +689,7 @@ class TestFingerprint:
     def test_is_given_up_at_the_deadline(self, chunks):
         with pytest.raises(DeadlineExceeded) as refusal:
             sqlite.fingerprint(chunks, deadline=time.monotonic() - 1)
-        assert str(refusal.value) == (
-            f"Reading {chunks} took longer than allowed and was given up."
-        )
+        assert str(refusal.value) == (f"Reading {chunks} took longer than allowed and was stopped.")
 
     def test_is_given_up_on_the_way(self, chunks, monkeypatch):
         times = iter([1, 2, 3, 4, 5])
@@ -701,7 +699,7 @@ class TestFingerprint:
             def monotonic():
                 return next(times)
 
-        monkeypatch.setattr(sqlite, "time", Clock)
+        monkeypatch.setattr(sqlite.deadlines, "time", Clock)
         seen = []
         with pytest.raises(DeadlineExceeded):
             sqlite.fingerprint(chunks, deadline=3, sign_of_life=lambda: seen.append(chunks))

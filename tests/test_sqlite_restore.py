@@ -1,4 +1,4 @@
-"""SQLite's ground of a restore: who is kept out, what is put back, what a full disk leaves."""
+"""A restore through SQLite: who is kept out, what is put back, what a full disk leaves."""
 
 import itertools
 import os
@@ -155,7 +155,7 @@ class TestPutBack:
 
     def test_what_interrupts_it_leaves_the_old_state(self, combination, monkeypatch):
         database, backup, mode = combination
-        monkeypatch.setattr(sqlite, "CHUNK_BYTES", 16384)
+        monkeypatch.setattr(sqlite.copying, "CHUNK_BYTES", 16384)
         kill_a_writer(database)
         expected = 800 if mode == "wal" else 300
 
@@ -170,7 +170,7 @@ class TestPutBack:
 
     def test_it_is_durable_whatever_sqlite_was_built_with(self, combination, monkeypatch):
         database, backup, _ = combination
-        monkeypatch.setattr(sqlite, "CHUNK_BYTES", 16384)
+        monkeypatch.setattr(sqlite.copying, "CHUNK_BYTES", 16384)
         with (
             sqlite.exclusive(database, busy_timeout=0) as live,
             closing(sqlite.open_backup(backup)) as source,
@@ -272,7 +272,7 @@ class TestUsersOf:
         program = Path(user.args[0]).name
         assert found.name.startswith(f"{program} -c \\nimport sqlite3, sys")
         assert found.name.isprintable()
-        assert len(found.name) == sqlite.COMMAND_LENGTH
+        assert len(found.name) == sqlite.users.COMMAND_LENGTH
 
 
 class TestRefusals:
@@ -363,7 +363,7 @@ class TestEqual:
     def test_any_difference_is_found(self, tmp_path, change, where):
         with pytest.raises(DatabaseDamaged) as found:
             self.compare(tmp_path, change)
-        assert f"not equal to the backup in {where}" in str(found.value)
+        assert f"differs from the backup in {where}" in str(found.value)
 
 
 class TestFullDisk:

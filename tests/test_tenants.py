@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
 from asgiref.local import Local
-from django.contrib.auth.models import AnonymousUser, Permission, User
+from django.contrib.auth.models import AnonymousUser, Group, Permission, User
 from django.core.exceptions import DisallowedHost, ImproperlyConfigured
 from django.db import connections
 from django.utils import translation
@@ -14,8 +14,15 @@ from django.utils.translation import gettext_lazy
 
 from tenant_backup import exceptions
 from tenant_backup.tenants import (
+    ACTIONS,
+    CONFIGURE,
+    CREATE,
+    DELETE,
+    DOWNLOAD,
+    VIEW,
     DatabaseTenants,
     DirectoryTenants,
+    HostNameTenants,
     SingleTenant,
     Tenant,
     TenantNotFound,
@@ -159,6 +166,14 @@ def test_a_tenant_is_found_by_its_exact_id_only(unknown):
 def test_a_tenant_is_found_by_its_id():
     assert Two().get_tenant("acme") is ACME
     assert Two().get_tenant("bolt").id == "bolt"
+
+
+def test_a_tenant_is_found_among_what_is_no_tenant():
+    class Careless(Two):
+        def all_tenants(self):
+            return [None, "acme", object(), ACME]
+
+    assert Careless().get_tenant("acme") is ACME
 
 
 def test_the_error_is_importable_from_where_the_contract_says():
@@ -325,6 +340,46 @@ def test_single_tenant_admits_who_has_djangos_permission(request_from, action):
     assert SingleTenant().has_permission(request_from(user), ACME, action) is True
     root = User.objects.create_superuser("root")
     assert SingleTenant().has_permission(request_from(root), ACME, action) is True
+
+
+# HostNameTenants
+
+
+class Shops(HostNameTenants):
+    """As in docs/settings.md."""
+
+    def all_tenants(self):
+        for name in ("acme", "globex"):
+            root = Path("/srv/shops") / name
+            yield Tenant(name, name.title(), root, root / "shop.sqlite3")
+
+    def has_permission(self, request, tenant, action):
+        if action == DELETE:
+            return request.user.is_superuser
+        return request.user.groups.filter(name=f"{tenant.id} administrators").exists()
+
+
+@pytest.mark.django_db
+def test_the_documented_host_name_provider(request_from):
+    ann = User.objects.create_user("ann")
+    ann.groups.add(Group.objects.create(name="globex administrators"))
+    root = User.objects.create_superuser("root")
+    acme, globex = Shops().all_tenants()
+    assert Shops().tenant_for_request(request_from(ann, host="globex.example.com")) == globex
+    assert Shops().tenant_for_request(request_from(ann, host="ACME.example.com:8000")) == acme
+    for host in ("example.com", "127.0.0.1"):
+        with pytest.raises(TenantNotFound):
+            Shops().tenant_for_request(request_from(ann, host=host))
+    allowed = [a for a in ACTIONS if Shops().has_permission(request_from(ann), globex, a)]
+    assert allowed == [VIEW, CREATE, DOWNLOAD, CONFIGURE]
+    assert not any(Shops().has_permission(request_from(ann), acme, a) for a in ACTIONS)
+    assert Shops().has_permission(request_from(root), acme, DELETE)
+
+
+def test_the_actions_have_the_values_that_hosts_know():
+    assert ACTIONS == ("view", "create", "delete", "download", "configure")
+    assert (VIEW, CREATE, DELETE, DOWNLOAD, CONFIGURE) == ACTIONS
+    assert set(SingleTenant.permissions) == set(ACTIONS)
 
 
 # DirectoryTenants

@@ -125,7 +125,7 @@ def test_while_the_catalog_waits_for_migrations_it_says_so_and_goes_on(host, acm
     host.query("DELETE FROM django_migrations WHERE app = 'tenant_backup' AND name LIKE '0001%'")
     done = migrate(acme / "db.sqlite3", "contenttypes", "--database", "acme")
     assert done.returncode == 0, done.errors
-    assert "Run first: manage.py migrate tenant_backup" in done.output
+    assert "Run this first: manage.py migrate tenant_backup" in done.output
     assert "django_content_type" in tables(acme / "db.sqlite3")
     assert not (acme / "backups").exists()
 
@@ -146,7 +146,7 @@ def test_a_provider_that_fails_stops_a_tenants_migration(acme, migrate):
     assert "django_content_type" not in tables(acme / "db.sqlite3")
 
 
-def test_a_provider_that_fails_does_not_stop_the_migration_that_may_mend_it(acme, migrate):
+def test_a_provider_that_fails_does_not_stop_the_migration_that_may_repair_it(acme, migrate):
     done = migrate(acme / "db.sqlite3", "sessions", "zero", before=FAILING_PROVIDER)
     assert done.returncode == 0, done.errors
     assert "No backup before the migration of 'default': The tenant provider failed" in done.output

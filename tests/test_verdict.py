@@ -20,6 +20,7 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 
 from tenant_backup import automation, backups, monitoring
+from tenant_backup.exceptions import BackupError
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory
 from tenant_backup.models import Automation, Backup, BackupSettings, TenantState, Verdict
 from tenant_backup.monitoring import absence, room
@@ -151,7 +152,7 @@ class Surfaces:
             client.force_login(user)
             page = client.get("/settings/admin/backup").content.decode()
             sentence = re.search(r'class="answer">(.*?)</h2>', page, re.DOTALL)[1].strip()
-            tone = re.search(r'class="module glance (\w+)"', page)[1]
+            tone = re.search(r'class="module headline (\w+)"', page)[1]
             shown[tenant_id] = self.sentences[sentence]
             assert tone == shown[tenant_id].tone
         return shown
@@ -321,7 +322,7 @@ class TestRoom:
 
     def test_an_attempt_notes_it(self, tenant, full):
         BackupSettings.objects.create(tenant_id=tenant.id)
-        with pytest.raises(backups.BackupError):
+        with pytest.raises(BackupError):
             backups.create(tenant, backups.BackupRequest(trigger="command"))
         state = TenantState.objects.get()
         assert state.free_bytes == 0

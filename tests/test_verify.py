@@ -15,7 +15,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from tenant_backup import automation, backups, files, lock, monitoring, restore, retention
+from tenant_backup import automation, backups, files, lock, monitoring, restore, retention, sqlite
 from tenant_backup.automation import AutomationState
 from tenant_backup.backups import index
 from tenant_backup.exceptions import (
@@ -115,7 +115,7 @@ class TestVerify:
         with file.open("r+b") as stream:
             stream.seek(4096)
             stream.write(b"\xff" * 4096)
-        copy = backups.sqlite.fingerprint(file)
+        copy = sqlite.fingerprint(file)
         Backup.objects.update(size=copy.size, sha256=copy.sha256)
         backup.refresh_from_db()
         assert "is not a sound SQLite database" in backups.verify(tenant, backup)
@@ -141,7 +141,7 @@ class TestVerify:
             file.symlink_to(tmp_path / "elsewhere")
         else:
             file.mkdir() if kind == "folder" else os.mkfifo(file)
-        assert "no regular file" in backups.verify(tenant, backup)
+        assert "not a regular file" in backups.verify(tenant, backup)
         assert not Backup.objects.get().is_good
 
     @pytest.mark.parametrize(("number", "is_good"), [(errno.EIO, False), (errno.EACCES, True)])
@@ -151,7 +151,7 @@ class TestVerify:
         def fail(*arguments, **options):
             raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(backups.sqlite, "fingerprint", fail)
+        monkeypatch.setattr(sqlite, "fingerprint", fail)
         if is_good:
             with pytest.raises(BackupError, match="cannot be read"):
                 backups.verify(tenant, backup)
@@ -213,13 +213,13 @@ class TestVerify:
     ):
         checksum_file = file.with_name(f"{file.name}.sha256")
         checksum_file.unlink()
-        renew = backups.BackupDirectory.renew_checksum_file
+        renew = files.BackupDirectory.renew_checksum_file
 
         def delete_first(directory, name, sha256):
             backups.delete(tenant, backup)
             renew(directory, name, sha256)
 
-        monkeypatch.setattr(backups.BackupDirectory, "renew_checksum_file", delete_first)
+        monkeypatch.setattr(files.BackupDirectory, "renew_checksum_file", delete_first)
         backups.verify(tenant, backup)
         assert names_in(file.parent) == []
 
@@ -325,7 +325,7 @@ class TestLook:
             raise DatabaseError("attempt to write a readonly database")
 
         file.unlink()
-        monkeypatch.setattr(backups, "note_found", fail)
+        monkeypatch.setattr(backups.verification, "note_found", fail)
         assert restore.candidates(tenant) == [backup]
 
     def test_sync_says_what_is_damaged(self, tenant, backup, file, capsys):
@@ -369,7 +369,7 @@ class TestNowAndThen:
         def forbid(*arguments, **options):
             raise PermissionError(errno.EACCES, "Permission denied")
 
-        monkeypatch.setattr(backups.sqlite, "fingerprint", forbid)
+        monkeypatch.setattr(sqlite, "fingerprint", forbid)
         for days in range(4):
             automation.tick(self.later(days=days, minutes=days))
             assert "cannot be read" in automation.verify(self.tasks()[-1]["args"][0])
@@ -452,7 +452,7 @@ class TestNowAndThen:
         assert automation.verify(old[0].pk) == "nothing to do"
 
     def test_reading_is_a_sign_of_life(self, old, monkeypatch):
-        monkeypatch.setattr(automation, "SECONDS_BETWEEN_SIGNS", 0)
+        monkeypatch.setattr(automation.verification, "SECONDS_BETWEEN_SIGNS", 0)
         Automation.load()
         Automation.objects.update(last_tick_at=timezone.now() - timedelta(hours=1))
         assert automation.get_status().state is AutomationState.STALLED
@@ -518,7 +518,7 @@ class TestSync:
         assert file.exists()
         assert not Backup.objects.exists()
 
-    def test_without_a_companion_a_sound_file_is_adopted(self, tenant, file):
+    def test_without_a_checksum_file_a_sound_file_is_adopted(self, tenant, file):
         Backup.objects.all().delete()
         file.with_name(f"{file.name}.sha256").unlink()
         assert [row.file_name for row in backups.sync(tenant).adopted] == [file.name]
@@ -566,7 +566,7 @@ class TestSync:
         assert backups.sync(other).adopted == []
         assert not Backup.objects.for_tenant("Acme").exists()
 
-    @pytest.mark.parametrize("kind", ["link", "folder", "pipe", "piped companion"])
+    @pytest.mark.parametrize("kind", ["link", "folder", "pipe", "piped checksum file"])
     def test_what_is_no_file_is_refused(self, tenant, file, kind):
         odd = file.with_name("acme-20260101T000000Z.sqlite3")
         if kind == "link":
@@ -581,7 +581,7 @@ class TestSync:
         [reason] = backups.sync(tenant).refused
         assert str(odd) in reason
 
-    def test_what_a_crash_left_is_mended_first(self, tenant, file, backup):
+    def test_what_a_crash_left_is_recovered_first(self, tenant, file, backup):
         Backup.objects.update(status=Status.RUNNING, finished_at=None)
         synced = backups.sync(tenant)
         assert synced.adopted == []
@@ -600,7 +600,7 @@ class TestSync:
     def test_not_beside_somebody_elses_work(self, tenant, backup, settings):
         settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "BUSY_TIMEOUT": 0.1}
         with (
-            backups.lock.hold(backups.directory_of(tenant), wait=0),
+            lock.hold(backups.directory_of(tenant), wait=0),
             pytest.raises(BackupInProgress),
         ):
             backups.sync(tenant)

@@ -27,7 +27,7 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
-from tenant_backup import automation, backups, lock, urls, views
+from tenant_backup import automation, backups, lock, urls
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import BackupDirectory
 from tenant_backup.forms import SettingsForm
@@ -42,6 +42,7 @@ from tenant_backup.models import (
     Trigger,
 )
 from tenant_backup.tenants import ACTIONS, Tenant
+from tenant_backup.views import events
 from tests.conftest import REPOSITORY, assert_true_copy, names_in
 from tests.tenancy import Tenants
 
@@ -116,9 +117,9 @@ def at_once(project):
     project.TENANT_BACKUP = project.TENANT_BACKUP | {"INLINE_MAX_BYTES": 0}
 
 
-def make(tenant, **order):
+def make(tenant, **fields):
     return backups.create(
-        tenant, backups.BackupRequest(**({"trigger": Trigger.COMMAND} | order))
+        tenant, backups.BackupRequest(**({"trigger": Trigger.COMMAND} | fields))
     ).backup
 
 
@@ -235,68 +236,61 @@ class TestRoutes:
         assert ROUTES[name].send(visit(person), name, backup).status_code == ROUTES[name].status
 
     @pytest.mark.parametrize("person", ["george", "mike"])
-    @every_route
-    def test_who_may_not_is_refused(self, tenant, add_tenant, visit, name, person):
+    def test_who_may_not_is_refused(self, tenant, add_tenant, visit, person):
         add_tenant("globex")
         backup = make(tenant)
         before = catalog()
-        assert ROUTES[name].send(visit(person), name, backup).status_code == 403
-        assert catalog() == before
+        client = visit(person)
+        for name, route in ROUTES.items():
+            assert route.send(client, name, backup).status_code == 403, name
+            assert catalog() == before, name
 
-    @pytest.mark.parametrize("action", sorted(EVERYTHING))
     @every_route
-    def test_each_needs_its_own_permission(self, tenant, visit, monkeypatch, name, action):
+    def test_each_needs_its_own_permission(self, tenant, visit, monkeypatch, name):
         backup = make(tenant)
-        monkeypatch.setitem(HostNames.may, "ada", {"acme": EVERYTHING - {action}})
-        route = ROUTES[name]
-        expected = 403 if route.action == action else route.status
-        assert route.send(visit(), name, backup).status_code == expected
+        client, route = visit(), ROUTES[name]
+        for action in sorted(EVERYTHING):
+            monkeypatch.setitem(HostNames.may, "ada", {"acme": EVERYTHING - {action}})
+            expected = 403 if route.action == action else route.status
+            assert route.send(client, name, backup).status_code == expected, action
 
-    @every_route
-    def test_nobody_is_sent_to_the_login(self, tenant, visit, name):
+    def test_nobody_is_sent_to_the_login(self, tenant, visit):
         backup = make(tenant)
         before = catalog()
-        answer = ROUTES[name].send(visit(None), name, backup)
-        assert answer.status_code == 302
-        login = urlsplit(answer.url)
-        assert login.path == LOGIN
         back = {
             "download": f"{PAGE}/download/{backup.pk}",
             "contents": f"{PAGE}/contents/{backup.pk}",
             "diagnosis": f"{PAGE}/diagnosis",
             "history": f"{PAGE}/history",
-        }.get(name, PAGE)
-        assert parse_qs(login.query)["next"] == [back]
-        assert catalog() == before
+        }
+        for name, route in ROUTES.items():
+            answer = route.send(visit(None), name, backup)
+            assert answer.status_code == 302, name
+            login = urlsplit(answer.url)
+            assert login.path == LOGIN, name
+            assert parse_qs(login.query)["next"] == [back.get(name, PAGE)]
+            assert catalog() == before, name
 
-    @every_route
     @pytest.mark.parametrize("person", ["ada", None])
-    def test_an_unknown_tenant_is_not_found(self, tenant, visit, name, person):
+    def test_an_unknown_tenant_is_not_found(self, tenant, visit, person):
         backup = make(tenant)
         client = visit(person, tenant="nobody")
-        assert ROUTES[name].send(client, name, backup).status_code == 404
+        for name, route in ROUTES.items():
+            assert route.send(client, name, backup).status_code == 404, name
 
-    @pytest.mark.parametrize(
-        ("name", "method"),
-        [
-            (name, method)
-            for name, route in ROUTES.items()
-            for method in ["get", "post", "put", "patch", "delete", "options"]
-            if method != route.method
-        ],
-    )
+    @pytest.mark.parametrize("place", ["acme", "nobody"])
     @pytest.mark.parametrize("person", ["ada", "mike", None])
-    def test_a_wrong_method_is_refused_first_of_all(self, tenant, visit, name, method, person):
-        route = ROUTES[name]
+    def test_a_wrong_method_is_refused_first_of_all(self, tenant, visit, person, place):
         backup = make(tenant)
         before = catalog()
-        for place in ["acme", "nobody"]:
-            client = visit(person, tenant=place)
+        client = visit(person, tenant=place)
+        for name, route in ROUTES.items():
             url = reverse(f"tenant_backup:{name}", args=[backup.pk] if route.args else [])
-            answer = getattr(client, method)(url)
-            assert answer.status_code == 405
-            assert method.upper() not in answer["Allow"]
-        assert catalog() == before
+            for method in {"get", "post", "put", "patch", "delete", "options"} - {route.method}:
+                answer = getattr(client, method)(url)
+                assert answer.status_code == 405, (name, method)
+                assert method.upper() not in answer["Allow"], (name, method)
+                assert catalog() == before, (name, method)
 
     @pytest.mark.parametrize("name", POSTS)
     @pytest.mark.parametrize("middleware", [True, False])
@@ -577,7 +571,7 @@ class TestOverview:
             complete_row(made, error="/srv/why" if made % 2 else "")
         client = visit()
         client.get(PAGE)
-        with django_assert_num_queries(22):
+        with django_assert_num_queries(23):
             client.get(PAGE)
 
     @pytest.mark.parametrize("number", [30, 300])
@@ -590,7 +584,7 @@ class TestOverview:
         client = visit()
         text = text_of(client.get(PAGE))
         assert text.count("will be removed after the next backup") == 23
-        with django_assert_num_queries(23):
+        with django_assert_num_queries(24):
             client.get(PAGE)
 
     def test_another_tenants_are_in_no_part_of_it(self, tenant, add_tenant, visit):
@@ -611,7 +605,7 @@ class TestOverview:
         assert context["last_good"] == ours
         assert [line.backup for line in context["lines"]] == [ours]
         asked = visit().post(f"{PAGE}/delete", {"backup": ours.pk})
-        assert "This leaves no good backup." in text_of(asked)
+        assert "No good backup would be left." in text_of(asked)
 
     def test_what_is_done_with_a_backup_says_with_which(self, tenant, visit):
         pinned, other = make(tenant, pinned=True), make(tenant)
@@ -675,9 +669,10 @@ class TestHelp:
     def test_says_what_is_in_no_backup_and_where_they_are(self, tenant, visit):
         text = text_of(visit().get(PAGE))
         assert (
-            "such as pictures and documents, are stored beside it and are not in the backup" in text
+            "such as pictures and documents, are stored separately and are not in the backup"
+            in text
         )
-        assert "Ask the operator where copies of those are kept." in text
+        assert "Ask the operator where copies of those files are kept." in text
         assert "on the same server and disk as the data" in text
 
     def test_the_host_says_what_else_is_not(self, tenant, visit, project):
@@ -711,7 +706,7 @@ class TestWhenNextAndAutomation:
 
     def test_due(self, tenant, visit, running_automation):
         text = self.page(visit, automatic=True, next_run_at=timezone.now() - timedelta(minutes=1))
-        assert "at once: it is due" in text
+        assert "now: it is due" in text
 
     def test_running(self, tenant, visit, running_automation):
         make(tenant)
@@ -733,8 +728,8 @@ class TestWhenNextAndAutomation:
         text = self.page(visit, automatic=True)
         assert "Automation stalled (last seen" in text
         assert "python manage.py qcluster" in text
-        assert "busy with other long tasks look the same" in text
-        assert "if automation runs by then" in text
+        assert "if the workers are busy with other long tasks" in text
+        assert "if automation is running by then" in text
 
     def test_never_seen(self, tenant, visit):
         automation.set_up()
@@ -746,8 +741,28 @@ class TestWhenNextAndAutomation:
         assert "Automation not set up." in text
         assert "python manage.py migrate or python manage.py automatebackups enable" in text
 
+    def test_no_sentence_ends_twice(self, tenant, visit, running_automation):
+        """A time may end with a full stop of its own: 2 a.m."""
+        early = timezone.now().replace(hour=2, minute=3) - timedelta(days=1)
+        settings = {"automatic": True, "next_run_at": early + timedelta(days=3)}
+        first = self.page(visit, **settings)
+        assert "The first automatic backup" in first
+        failed = row(error="Why.", created_at=early)
+        again = self.page(visit, **settings)
+        assert "The next automatic attempt" in again
+        failed.delete()
+        started = early - timedelta(days=1)
+        running = row(status=Status.RUNNING, started_at=started, created_at=started)
+        interrupted = self.page(visit)
+        assert "there has been no progress" in interrupted
+        running.delete()
+        automation.pause("the operator")
+        Automation.objects.update(paused_at=early)
+        for text in (first, again, interrupted, self.page(visit)):
+            assert not re.search(r"[ap]\.m\.\.", text)
 
-class TestGlance:
+
+class TestHeadline:
     """The one answer at the top, in the words of each kind."""
 
     def answer(self, visit):
@@ -763,8 +778,10 @@ class TestGlance:
         BackupSettings.objects.update_or_create(tenant_id="acme", defaults={"automatic": True})
         assert self.answer(visit) == "The last attempt to make a backup failed."
         text = text_of(visit().get(PAGE))
-        assert "The disk is full. No older backup is lost." in text
-        assert re.search(r"The next attempt comes (today|tomorrow) at .* by itself", text)
+        assert "The disk is full. Your older backups are not affected." in text
+        assert re.search(
+            r"The next automatic attempt \((today|tomorrow) at .*\) is already scheduled", text
+        )
 
     def test_failed_first_of_all(self, tenant, visit):
         row(error="The disk is full.")
@@ -813,10 +830,10 @@ class TestGlance:
         gone = make(tenant)
         make(tenant)
         row(error="The disk is full.")
-        assert "No older backup is lost." in text_of(visit().get(PAGE))
+        assert "Your older backups are not affected." in text_of(visit().get(PAGE))
         directory.file(gone.file_name).unlink()
         text = text_of(visit().get(PAGE))
-        assert "No older backup is lost." not in text
+        assert "Your older backups are not affected." not in text
         assert "The file of 1 backup is missing or damaged." in text
 
     def test_no_room(self, tenant, visit, running_automation, monkeypatch):
@@ -826,7 +843,7 @@ class TestGlance:
         assert self.answer(visit) == "The disk has no room for another backup."
 
     def test_no_room_for_the_first_one_is_no_matter_of_one_click(self, tenant, visit, monkeypatch):
-        assert "Make one now, below: it takes one click." in text_of(visit().get(PAGE))
+        assert "Make one now, below: one click is enough." in text_of(visit().get(PAGE))
         monkeypatch.setattr("tenant_backup.files.BackupDirectory.free_bytes", lambda self: 1000)
         assert self.answer(visit) == "The disk has no room for another backup."
         text = text_of(visit().get(PAGE))
@@ -855,8 +872,8 @@ class TestGlance:
             tenant_id="acme", defaults={"automatic": True, "next_run_at": past}
         )
         text = text_of(visit().get(PAGE))
-        assert "The next attempt comes" not in text
-        assert "at once: it is due" in text
+        assert "The next automatic attempt" not in text
+        assert "now: it is due" in text
 
     def test_what_is_of_a_time_to_come_is_not_the_last_good_one(self, tenant, visit):
         Backup.objects.filter(pk=make(tenant).pk).update(
@@ -926,7 +943,7 @@ class TestChart:
     def test_another_tenants_backups_are_not_in_it(self, tenant, add_tenant, visit):
         make(add_tenant("globex"))
         assert self.bars(visit) == []
-        assert "Nothing has happened in these days." in text_of(visit().get(PAGE))
+        assert "There were no backups in these 30 days." in text_of(visit().get(PAGE))
 
     def test_space(self, tenant, visit, monkeypatch):
         made = make(tenant)
@@ -947,7 +964,7 @@ class TestChart:
         assert [date for date, _said in bars] == [date for date, _cells in reversed(rows)]
         size = filesizeformat(made.size)
         assert bars[-1][1] == f"good, {size}"
-        assert bars[-4][1] == "failed or lost"
+        assert bars[-4][1] == "failed, missing or damaged"
         cells = [cells.split("</td><td>") for _date, cells in rows]
         assert cells[0] == ["1", "0", "0", size]
         assert cells[3] == ["0", "0", "1", ""]
@@ -985,8 +1002,8 @@ class TestDiagnosis:
         assert page.count("<li class=") == len(said)
         assert set(said) == {
             ("well", "All right:"),
-            ("wrong", "Wrong:"),
-            ("neither", "Undecided:"),
+            ("wrong", "Problem:"),
+            ("neither", "For your information:"),
         }
 
 
@@ -1026,7 +1043,7 @@ class TestHistory:
             )
             with django_assert_num_queries(4):
                 answer = client.get(f"{PAGE}/history", {"page": 1})
-        assert answer.content.decode().count("<li>") == views.HISTORY_SIZE
+        assert answer.content.decode().count("<li>") == events.LINES_PER_PAGE
         assert "?page=3" in answer.content.decode()
 
     def test_says_what_was_changed_in_the_words_of_the_form(self, tenant, visit):
@@ -1174,17 +1191,17 @@ class TestCreate:
         visit().post(f"{PAGE}/create")
         assert seen == [(5, 0), (2, 0)]
 
-    def test_while_somebody_is_at_work_it_says_so_and_makes_no_second(
+    def test_while_the_tenant_is_locked_it_says_so_and_makes_no_second(
         self, tenant, directory, visit
     ):
         directory.make()
         with lock.hold(directory, wait=0):
             answer = visit().post(f"{PAGE}/create")
         assert is_page(answer)
-        assert "is being made at this moment, so no second one was started" in said(answer)
+        assert "is being made right now, so no second one was started" in said(answer)
         assert not Backup.objects.exists()
 
-    def test_a_row_that_a_crash_left_running_is_in_nobodys_way(self, tenant, visit):
+    def test_a_row_that_a_crash_left_running_blocks_nothing(self, tenant, visit):
         stale = row(
             status=Status.RUNNING,
             file_name="acme-20260101T000000Z.sqlite3",
@@ -1195,7 +1212,7 @@ class TestCreate:
         text = text_of(client.get(PAGE))
         assert "The last attempt to make a backup failed." in text
         assert re.search(r"The last attempt, at .*, seems to have been interrupted\.", text)
-        assert "Make another one below: that puts this one right, too." in text
+        assert "Make another backup below. It also cleans up this one." in text
         assert "All is well" not in text
         assert "A backup is being made" not in text
         assert "data-status-url" not in client.get(PAGE).content.decode()
@@ -1281,7 +1298,7 @@ class TestCreate:
         directory.make()
         with lock.hold(directory, wait=0):
             answer = visit().post(f"{PAGE}/create")
-        assert "is being made at this moment" in said(answer)
+        assert "is being made right now" in said(answer)
         assert Backup.objects.count() == 1
 
 
@@ -1336,7 +1353,7 @@ class TestLimits:
         oldest = Backup.objects.get()
         page = client.get(PAGE)
         assert f'name="replace" value="{oldest.pk}" required' in page.content.decode()
-        assert f"delete the oldest one: No. {oldest.pk} of" in text_of(page)
+        assert f"delete the oldest backup made by hand: No. {oldest.pk} of" in text_of(page)
         answer = client.post(f"{PAGE}/create", {"replace": oldest.pk})
         assert "It replaces the backup of" in said(answer)
         assert Backup.objects.get().pk != oldest.pk
@@ -1447,7 +1464,7 @@ class TestDelete:
         answer = visit().post(f"{PAGE}/delete", {"backup": backup.pk})
         assert answer.status_code == 200
         text = text_of(answer)
-        assert "Delete this backup for good?" in text
+        assert "Delete this backup permanently?" in text
         assert "the old books" in text
         assert "Cancel" in text
         assert catalog() == before
@@ -1467,7 +1484,7 @@ class TestDelete:
         assert Backup.objects.get() == kept
         assert Event.objects.get(kind="deleted").actor == "ada"
 
-    def test_while_somebody_is_at_work_it_says_so_once(self, tenant, directory, visit, settings):
+    def test_while_the_tenant_is_locked_it_says_so_once(self, tenant, directory, visit, settings):
         settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "BUSY_TIMEOUT": 0.1}
         ids = [make(tenant).pk for _ in range(3)]
         with lock.hold(directory, wait=0):
@@ -1482,7 +1499,7 @@ class TestDelete:
         ids = [make(tenant).pk for _ in range(3)]
         client = visit()
         text = text_of(client.post(f"{PAGE}/delete", {"backup": [*ids, ids[0]]}))
-        assert "Delete these 3 backups for good?" in text
+        assert "Delete these 3 backups permanently?" in text
         answer = client.post(f"{PAGE}/delete", {"backup": ids, "confirm": "yes"})
         assert said(answer) == "3 backups were deleted."
         assert names_in(directory.path) == []
@@ -1495,7 +1512,7 @@ class TestDelete:
 
         def warns(*chosen):
             body = {"backup": [backup.pk for backup in chosen]}
-            return "This leaves no good backup." in text_of(client.post(f"{PAGE}/delete", body))
+            return "No good backup would be left." in text_of(client.post(f"{PAGE}/delete", body))
 
         assert not warns(first)
         assert not warns(failed)
@@ -1526,7 +1543,7 @@ class TestDelete:
         client = visit()
         asked = client.post(f"{PAGE}/delete", body)
         assert "is pinned, so it is not deleted" in text_of(asked)
-        assert "Delete this backup for good?" in text_of(asked)
+        assert "Delete this backup permanently?" in text_of(asked)
         answer = client.post(f"{PAGE}/delete", body | {"confirm": "yes"})
         assert "1 backup was deleted." in said(answer)
         assert Backup.objects.get() == pinned
@@ -1566,7 +1583,7 @@ class TestPin:
     def test_pins_and_unpins(self, tenant, visit):
         backup = make(tenant)
         client = visit()
-        for pinned, words in [("yes", "is pinned: it is kept"), ("no", "is not pinned any more")]:
+        for pinned, words in [("yes", "is pinned: it is kept"), ("no", "is no longer pinned")]:
             answer = client.post(f"{PAGE}/pin", {"backup": backup.pk, "pinned": pinned})
             assert is_page(answer)
             assert words in said(answer)
@@ -1620,7 +1637,7 @@ class TestDownload:
         directory.file(backup.file_name).unlink()
         answer = visit().get(f"{PAGE}/download/{backup.pk}")
         assert is_page(answer)
-        assert "is not there any more" in said(answer)
+        assert "no longer exists" in said(answer)
 
     def test_a_failed_one_has_no_file(self, tenant, visit):
         answer = visit().get(f"{PAGE}/download/{row().pk}")
@@ -1648,7 +1665,7 @@ class TestSettings:
         answer = visit().post(f"{PAGE}/settings", SETTINGS | {"keep_last": "0", "keep_days": "x"})
         assert answer.status_code == 200
         page, text = answer.content.decode(), text_of(answer)
-        assert "The settings were not saved: see what is wrong below." in text
+        assert "The settings were not saved." in text
         assert "Ensure this value is greater than or equal to 1." in text
         assert "Enter a whole number." in text
         assert 'name="keep_days" value="x"' in page
@@ -1710,7 +1727,7 @@ class TestSettings:
         ahead.update(created_at=timezone.now() + timedelta(days=365))
         held.update(hold_reason="Rows of customers vanished.")
         text = text_of(visit().get(PAGE))
-        assert text.count("It is dated in the future, since the clock was wrong") == 1
+        assert text.count("It is dated in the future, because the clock was wrong") == 1
         assert text.count("It is held: Rows of customers vanished.") == 1
         assert ahead.get().future_at is not None
         assert plain.get().future_at is None
@@ -1930,16 +1947,16 @@ class TestMarkup:
     def test_words_that_an_administrator_needs(self, tenant, visit):
         text = text_of(visit().get(PAGE))
         for words in [
-            "Before larger changes",
-            "Before updates",
+            "Before major changes",
+            "Before software updates",
             "Regularly",
             "several generations",
             "about as large as the database",
             "do not replace a copy in another place",
-            "A restore is done by the operator",
-            "these do not count towards the limits",
-            "Weekday, for weekly",
-            "Day of the month, for monthly",
+            "Only the operator can restore a backup",
+            "do not count towards the limits",
+            "Weekday (for weekly backups)",
+            "Day of the month (for monthly backups)",
         ]:
             assert words in text
 
@@ -2013,7 +2030,9 @@ print(answer.status_code, "The backup is complete" in answer.text)
 
 def test_a_process_killed_during_create_does_not_block_the_next_click(host):
     root = host.add_tenant("acme", rows=600, body=10_000)
-    dies = CLICK + "from tenant_backup import sqlite\nsqlite._require_time = die\n" + CREATE
+    dies = (
+        CLICK + "from tenant_backup import sqlite\nsqlite.snapshots.require_time = die\n" + CREATE
+    )
     host.assert_killed(host.start(dies))
     assert [row["status"] for row in host.catalog()] == ["running"]
 

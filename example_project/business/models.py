@@ -1,4 +1,4 @@
-"""What a tenant works with: it keeps other companies' warehouse equipment running."""
+"""The data of a tenant, which maintains other companies' warehouse equipment."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -76,7 +76,7 @@ class Ticket(models.Model):
     status = models.CharField(max_length=10, choices=Status, default=Status.OPEN)
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.NORMAL)
     reported_by = models.CharField(max_length=80)
-    # A name, not a key: users are in the control database.
+    # A name, not a foreign key: users are in the control database.
     assigned_to = models.CharField(max_length=80, blank=True)
     hours = models.DecimalField(max_digits=6, decimal_places=2, default=0)
     opened_at = models.DateTimeField()

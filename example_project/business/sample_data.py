@@ -1,4 +1,4 @@
-"""Made-up data that looks like a real company's, and is the same whenever the seed is the same."""
+"""Sample data that looks like a real company's. The same seed gives the same data."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Self
 from example_project.business import words
 from example_project.business.models import Contract, InventoryItem, Partner, Ticket
 
-# Fixed days: what depends on today is different tomorrow.
+# Fixed days, so that the data are the same tomorrow.
 FIRST_DAY = date(2019, 1, 7)
 LAST_DAY = date(2026, 10, 30)
 
@@ -25,7 +25,7 @@ class Volume:
     items: int
 
     def scaled(self, factor: float) -> Self:
-        """So many times as much, but enough of each for a page with something on it."""
+        """So many times as much, but always enough of each to fill a page."""
 
         def scale(number: int) -> int:
             return max(10, round(number * factor))
@@ -36,7 +36,7 @@ class Volume:
 
 
 class Blanks:
-    """Makes what is put into a sentence's blank, anew for each and only when there is one."""
+    """Makes the words for the blanks of a sentence, new ones for each blank."""
 
     def __init__(self, **makers: Callable[[], object]) -> None:
         self.makers = makers
@@ -108,7 +108,7 @@ class SampleData:
                 Contract.Status.TERMINATED,
                 Contract.Status.DRAFT,
             ],
-            # The first ones are active, so that the smallest volume has some, too.
+            # The first ones are active, so that the smallest volume has active ones, too.
             weights=[1, 0, 0, 0] if n < 5 else [70, 15, 10, 5],
         )[0]
         starts_on = self.day(FIRST_DAY, LAST_DAY - timedelta(days=90))
@@ -206,7 +206,7 @@ class SampleData:
         return first + timedelta(days=self.random.randint(0, (last - first).days))
 
     def moment_within(self, contract: Contract) -> datetime:
-        """When somebody at work might report a fault."""
+        """A time at which somebody at work might report a fault."""
         last = min(contract.ends_on or LAST_DAY, LAST_DAY)
         tenant_lock = time(self.random.randint(6, 17), self.random.randint(0, 59))
         return datetime.combine(self.day(contract.starts_on, last), tenant_lock, tzinfo=UTC)
@@ -219,5 +219,5 @@ class SampleData:
         return f"{device.code}-{number:06}"
 
     def sentence(self, choices: Sequence[str]) -> str:
-        """One of these sentences, its blanks filled."""
+        """One of these sentences, with its blanks filled."""
         return self.random.choice(choices).format_map(self.blanks)

@@ -1,4 +1,4 @@
-"""The words and sentences of which `sample_data` makes rows."""
+"""The words and sentences that `sample_data` makes rows from."""
 
 from dataclasses import dataclass
 
@@ -169,7 +169,7 @@ CLAUSES = (
     "The service provider is liable for damage up to {n} times the annual fee, and without limit "
     "for intent, gross negligence and injury to persons.",
 )
-# What goes wrong with any device, and with those of a category.
+# Faults of any device, and of the devices of a category.
 FAULTS = (
     "does not switch on any more",
     "restarts several times an hour",

@@ -7,7 +7,7 @@ from tenant_backup.tenants import Tenant
 
 
 def is_member(user: User | AnonymousUser, tenant: Tenant) -> bool:
-    """Whether the user works for the tenant, in whatever role, or is the operator."""
+    """Whether the user works for the tenant, in any role, or is the operator."""
     return _has_role(user, tenant, list(Membership.Role))
 
 

@@ -32,14 +32,14 @@ class Customer(models.Model):
 
     @property
     def tenant(self) -> Tenant:
-        """This customer in the words of `tenant_backup`."""
+        """This customer as `tenant_backup` knows it."""
         data = Path(connections.settings[DEFAULT_DB_ALIAS]["NAME"]).parent
         root = data / "tenants" / self.slug
         return Tenant(self.slug, self.name, root, root / "db.sqlite3", self.time_zone)
 
 
 class Membership(models.Model):
-    """That a user works for a tenant. Users are the project's, not a tenant's."""
+    """A user works for a tenant. Users belong to the project, not to a tenant."""
 
     class Role(models.TextChoices):
         ADMINISTRATOR = "administrator"

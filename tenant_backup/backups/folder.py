@@ -2,7 +2,7 @@
 
 Each change of what the index shows adds 1 to the revision in the catalog, in the transaction of the
 change. The lock's holder compares it with the index's revision: before their own change, and at the
-end, when they write the index anew. An index with a higher revision than the catalog's means that
+end, when they write a new index. An index with a higher revision than the catalog's means that
 the catalog is of an earlier time, or lost: then the catalog learns what the folder knows.
 
 What is lost between a change and the writing of the index, by a kill or a full disk, is repaired by
@@ -14,16 +14,16 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from django.db import transaction
 from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
 from tenant_backup.backups import index
 from tenant_backup.backups.index import Entry, Hold, Index
-from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError, Text
+from tenant_backup.catalog import catalog_transaction
+from tenant_backup.exceptions import BackupError
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Backup, Event, EventKind, TenantState
+from tenant_backup.texts import Text
 
 logger = logging.getLogger("tenant_backup")
 
@@ -47,7 +47,7 @@ def note_change(tenant_id: str) -> None:
 
 @dataclass(slots=True)
 class Folder:
-    """A tenant's backup folder and its index, in the hands of the lock's holder."""
+    """A tenant's backup folder and its index, as the lock's holder found them."""
 
     tenant_id: str
     directory: BackupDirectory
@@ -57,7 +57,7 @@ class Folder:
     trouble: BackupError | None = None
     """Why it is not known what the folder knows. Then nothing may be removed."""
     written: int | None = None
-    """The revision of the index that is there; None where there is none that counts."""
+    """The revision of the index that is there; None where there is no valid one."""
     could_not_write: bool = False
     protected: list[Backup] = field(default_factory=list)
     forgotten: list[Backup] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Folder:
         try:
             found = index.read(directory, tenant_id)
         except BackupError as error:
-            logger.warning("The index of the backups of tenant %r is left: %s", tenant_id, error)
+            logger.warning("The backup index of tenant %r is ignored: %s", tenant_id, error)
             return cls(tenant_id, directory, None, is_newer=False, trouble=error)
         if found and found.revision > ours + LARGEST_STEP:
             found = None
@@ -82,9 +82,9 @@ class Folder:
         return cls(tenant_id, directory, found, is_newer, written=written)
 
     def tell_catalog(self) -> None:
-        """Let a catalog that was set back know what the folder knows of the rows that it has.
+        """Tell a catalog that was set back what the folder knows of the rows that it has.
 
-        An index may protect a backup, and never takes protection away.
+        An index may protect a backup, but never removes protection.
         """
         if not self.index or not self.is_newer:
             return
@@ -99,7 +99,7 @@ class Folder:
                 self.forgotten.append(row)
 
     def conclude(self) -> None:
-        """The catalog knows now what the folder knew, so from now on it is the newer one."""
+        """The catalog knows now what the folder knew, so it is the newer one from now on."""
         if self.index and self.is_newer:
             TenantState.objects.ensure([self.tenant_id])
             newer = TenantState.objects.filter(
@@ -109,7 +109,7 @@ class Folder:
             self.is_newer = False
 
     def describe(self) -> None:
-        """Write the index anew where its revision is not the catalog's."""
+        """Write a new index where its revision is not the catalog's."""
         if self.trouble or self.is_newer:
             return
         rows = Backup.objects.for_tenant(self.tenant_id).complete().filter(deleting_at=None)
@@ -118,7 +118,7 @@ class Folder:
             if self.written is None and not rows.exists():
                 return
             if self.written is not None and revision < self.written:
-                return  # The catalog was set back meanwhile; whoever comes next learns from us.
+                return  # The catalog was set back meanwhile; the next holder learns from our index.
             is_kept = Q(pinned=True) | ~Q(hold_reason="")
             first = Case(When(is_kept, then=Value(0)), default=Value(1))
             newest_first = rows.order_by(first, "-created_at", "-pk")
@@ -126,7 +126,9 @@ class Folder:
                 index.write(self.directory, self.tenant_id, revision, newest_first.iterator())
             except BackupError as error:
                 self.could_not_write = True
-                logger.warning("The index of tenant %r was not written: %s", self.tenant_id, error)
+                logger.warning(
+                    "The backup index of tenant %r was not written: %s", self.tenant_id, error
+                )
                 return
             self.written = revision
 
@@ -139,7 +141,7 @@ class Folder:
     def _was_deleted(self, row: Backup) -> bool:
         """Whether a row that the index does not have was deleted, and is not lost.
 
-        Where somebody wanted it kept, or the index had no room for all, it is said to be lost.
+        Where somebody wanted it kept, or the index had no room for all, it counts as lost.
         """
         is_kept = row.pinned or row.hold_reason
         is_whole = self.index is not None and self.index.is_whole
@@ -147,7 +149,7 @@ class Folder:
 
 
 def _protect(row: Backup, entry: Entry) -> bool:
-    """Give a row the pin and the hold that the index knows of; whether it had not got them."""
+    """Give a row the pin and the hold that the index knows of. False where it had both already."""
     changes: dict[str, object] = {}
     if entry.pinned and not row.pinned:
         changes["pinned"] = True
@@ -155,7 +157,7 @@ def _protect(row: Backup, entry: Entry) -> bool:
         changes |= {"hold_reason": entry.hold.reason, "held_until": entry.hold.until}
     if not changes:
         return False
-    with transaction.atomic(using=conf.CATALOG_DATABASE):
+    with catalog_transaction():
         if not Backup.objects.complete().filter(pk=row.pk).update(**changes):
             return False
         note_change(row.tenant_id)
@@ -183,7 +185,7 @@ def _holds_longer(hold: Hold, row: Backup) -> bool:
 
 def _forget(row: Backup) -> None:
     """Remove the row of a backup that had been deleted before the catalog was set back."""
-    with transaction.atomic(using=conf.CATALOG_DATABASE):
+    with catalog_transaction():
         Backup.objects.complete().filter(pk=row.pk).delete()
         note_change(row.tenant_id)
         Event.record(

@@ -1,7 +1,7 @@
 """How long the history lasts: what is old is removed, a little at a time.
 
-The history and failed backups are what grows for years. A failed backup leaves no file, so only its
-row is removed; what monitoring and the next attempt go by stays, however old it is.
+The history and the failed backups would grow for years. A failed backup has no file, so only its
+row is removed. What monitoring and the next attempt depend on stays, however old it is.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from tenant_backup.conf import conf
 from tenant_backup.models import Backup, BackupQuerySet, Event, EventQuerySet
 
 BATCH = 1000
-"""Rows of a kind that are removed at once: a large deletion would keep others waiting."""
+"""How many rows of a kind are removed at once: a large deletion would keep others waiting."""
 
 FAILURES_LAST = timedelta(days=90)
 
 RETRIES = 10
-"""So many failures of slots are counted at most, until the delay of attempts grows no more."""
+"""How many failures of slots are counted at most: after so many, the delay grows no more."""
 
 
 def forget(now: datetime) -> int:
-    """Remove a batch of what is older than it has to be, and return the number of rows."""
+    """Remove a batch of what is older than necessary, and return the number of rows."""
     rows = (old_events(now).order_by("created_at"), old_failures(now).order_by("created_at"))
     count = 0
     for each in rows:
@@ -39,11 +39,11 @@ def old_events(now: datetime) -> EventQuerySet:
 
 
 def old_failures(now: datetime) -> BackupQuerySet:
-    """Failed backups that are old, and that nobody goes by any more.
+    """Failed backups that are old, and that nothing depends on any more.
 
-    Monitoring goes by a tenant's newest failure, if it is newer than its last good backup, and
-    automation counts the failures of slots since then. Newer is what is newer by the clock and by
-    its number, for clocks may be wrong.
+    Monitoring looks at a tenant's newest failure, if it is newer than its last good backup, and
+    automation counts the failures of slots since then. Newer means newer by date and by number,
+    for clocks may be wrong.
     """
     newer = Backup.objects.filter(
         tenant_id=OuterRef("tenant_id"),

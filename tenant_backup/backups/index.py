@@ -1,11 +1,11 @@
 """The index of a backup folder: the folder describes itself, in the file `index.json`.
 
-The catalog is the record. The index is what it is completed from where the control database was
-lost, replaced, or set back to an earlier time: so pins, labels and triggers survive.
+The catalog is the record. Where the control database was lost, replaced, or set back to an earlier
+time, the catalog is completed from the index: so pins, labels and triggers survive.
 
-It is untrusted input, for tenants may reach the folder. So it is opened without following links or
-waiting for anybody, read up to a limit, and every field is checked; where anything is wrong with
-it, it is ignored.
+The index is untrusted input, for tenants may be able to write to the folder. It is opened without
+following links or waiting for anybody, read up to a limit, and every field is checked. Where
+anything is wrong with it, it is ignored.
 """
 
 from __future__ import annotations
@@ -17,29 +17,31 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from tenant_backup.exceptions import BackupError
+from tenant_backup.exceptions import cannot_be_read
 from tenant_backup.files import O_BINARY, BackupDirectory
 from tenant_backup.models import LABEL_LENGTH, Backup, Trigger
 from tenant_backup.sqlite import Fingerprint
+
+T = TypeVar("T")
 
 NAME = "index.json"
 
 VERSION = 1
 
 MAX_BYTES = 8 * 1024 * 1024
-"""A larger file is not read. Some 30,000 backups fit; of more, the pinned and held and the newest
-ones are listed."""
+"""A larger file is not read. About 30,000 backups fit; where there are more, the pinned, the held
+and the newest ones are listed."""
 
 HEAD_BYTES = 8192
-"""Room for everything but the list."""
+"""Room for everything except the list."""
 
 MAX_NUMBER = 2**63 - 1
 """The largest number that a database has room for."""
 
 YEARS = range(1970, 3000)
-"""Dates of other years are nobody's, and too close to where calculations with dates fail."""
+"""Other years cannot be right, and are too close to where calculations with dates fail."""
 
 REASON_LENGTH = 200
 
@@ -133,16 +135,14 @@ def read(directory: BackupDirectory, tenant_id: str) -> Index | None:
     except OSError as error:
         if error.errno in NO_FILE:
             return None
-        raise BackupError(
-            "%(path)s cannot be read: %(reason)s.", path=path, reason=error.strerror
-        ) from error
+        raise cannot_be_read(path, error) from error
     return parse(content, tenant_id)
 
 
 def write(
     directory: BackupDirectory, tenant_id: str, revision: int, rows: Iterable[Backup]
 ) -> None:
-    """Write the index anew, the rows in this order, as many as there is room for."""
+    """Write a new index: the rows in this order, as many as there is room for."""
     directory.replace(NAME, content_of(tenant_id, revision, rows))
 
 
@@ -218,20 +218,22 @@ def _require(is_right: bool) -> None:
         raise ValueError
 
 
-def _of_type(kind: type, value: object) -> Any:
-    _require(type(value) is kind)
+def _of_type(kind: type[T], value: object) -> T:
+    # Exactly: True is an int, too.
+    if type(value) is not kind:
+        raise ValueError
     return value
 
 
 def _number(value: object, least: int) -> int:
-    number: int = _of_type(int, value)
+    number = _of_type(int, value)
     _require(least <= number <= MAX_NUMBER)
     return number
 
 
 def _text(value: object, most: int) -> str:
-    text: str = _of_type(str, value)
-    # No database takes a NUL, and nobody half a character, which `encode` refuses.
+    text = _of_type(str, value)
+    # No database takes a NUL, and `encode` refuses half a character.
     _require(len(text) <= most and "\0" not in text and text.encode() is not None)
     return text
 

@@ -1,8 +1,8 @@
 """How much backups made by hand may take up, so that no tenant's clicks harm another tenant.
 
-Nothing automatic removes a backup that somebody made by hand. So a click leaves a part of the disk
-free, and there are limits to the number of such backups (`MAX_MANUAL`) and to the bytes of a tenant
-(`MAX_BYTES`). All of it is judged by the catalog and by `stat` alone.
+A backup that somebody made by hand is never removed automatically. So clicks must leave a part of
+the disk free, and there are limits to the number of such backups (`MAX_MANUAL`) and to the bytes of
+a tenant (`MAX_BYTES`). All this is judged by the catalog and by `stat` alone.
 """
 
 from __future__ import annotations
@@ -13,26 +13,29 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Q
 from django.utils import timezone
 
+from tenant_backup.backups.directories import directory_of
+from tenant_backup.backups.usage import database_bytes
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import LimitReached
-from tenant_backup.files import SPACE_MARGIN, BackupDirectory, size_in_words
+from tenant_backup.files import SPACE_MARGIN, size_in_words
 from tenant_backup.models import Backup, BackupQuerySet, Event, EventKind, Status, Trigger
 from tenant_backup.retention import exemption_of, floor_of
 from tenant_backup.tenants import Tenant
 
 RESERVED_SHARE = 20
-"""One of so many parts of the disk is kept free from clicks: 5 %."""
+"""Clicks leave one part in so many of the disk free: 5 %."""
 
 RESERVED_MOST = 5 * 1024**3
+"""Bytes that clicks leave free at most, beside the margin that every backup leaves."""
 
 WHAT_RETENTION_ASKS = (
     *("status", "size", "created_at", "trigger", "pinned", "hold_reason", "held_until"),
     *("missing_at", "damaged_at", "deleting_at", "future_at"),
 )
-"""Of a backup; the rest of thousands of rows is not loaded."""
+"""The fields of a backup; the rest of thousands of rows is not loaded."""
 
 LINES_APART = timedelta(minutes=1)
-"""At most one line of the history in so long a time says that somebody's click was refused."""
+"""Within this time, the history gets only one line that says that a person was refused."""
 
 HAS_FILE = Q(status=Status.COMPLETE, missing_at=None)
 
@@ -53,39 +56,26 @@ class Quota:
         return self.number * 5 >= self.limit * 4
 
 
-def reserved_bytes(directory: BackupDirectory) -> int:
-    """How much of the disk clicks leave free, beside the margin that every backup leaves."""
-    return min(directory.disk_bytes() // RESERVED_SHARE, RESERVED_MOST)
-
-
-def look(tenant: Tenant, directory: BackupDirectory, needed: int | None) -> Quota:
-    """Where a tenant stands, who needs so many bytes for another backup (None: nobody knows)."""
+def quota_of(tenant: Tenant) -> Quota:
     by_hand = Backup.objects.for_tenant(tenant.id).filter(trigger=Trigger.MANUAL)
     numbers = by_hand.aggregate(
         made=Count("pk", filter=HAS_FILE), waiting=Count("pk", filter=Backup.ACTIVE)
     )
     made = numbers["made"]
-    refusal = _refusal(tenant, directory, needed, number=made)
+    refusal = _refusal(tenant, number=made)
     oldest = _replaceable(tenant).order_by("created_at", "pk").first() if refusal else None
-    if oldest and _refusal(tenant, directory, needed, number=made, without=oldest):
+    if oldest and _refusal(tenant, number=made, without=oldest):
         oldest = None
     return Quota(made + numbers["waiting"], conf.MAX_MANUAL, refusal, oldest)
 
 
-def admit(
-    tenant: Tenant,
-    directory: BackupDirectory,
-    needed: int | None,
-    *,
-    replaces: int | None,
-    actor: str,
-) -> int | None:
+def admit(tenant: Tenant, *, replaces: int | None, actor: str) -> int | None:
     """Let a click make a backup, and return which one it is to replace, if it has to.
 
     Raises `LimitReached` where there is no room, which leaves a line in the history.
     """
     try:
-        return require(tenant, directory, needed, replaces=replaces)
+        return require(tenant, replaces=replaces)
     except LimitReached as refusal:
         now = timezone.now()
         lines = Event.objects.for_tenant(tenant.id).filter(kind=EventKind.REFUSED, actor=actor)
@@ -94,16 +84,14 @@ def admit(
         raise
 
 
-def require(
-    tenant: Tenant, directory: BackupDirectory, needed: int | None, *, replaces: int | None
-) -> int | None:
+def require(tenant: Tenant, *, replaces: int | None) -> int | None:
     """As `admit`, without a line in the history."""
     number = _made_by_hand(tenant).count()
-    refusal = _refusal(tenant, directory, needed, number=number)
+    refusal = _refusal(tenant, number=number)
     if refusal is None:
         return None
     chosen = to_replace(tenant, replaces)
-    if chosen is None or _refusal(tenant, directory, needed, number=number, without=chosen):
+    if chosen is None or _refusal(tenant, number=number, without=chosen):
         raise refusal
     return chosen.pk
 
@@ -126,30 +114,24 @@ def _replaceable(tenant: Tenant) -> BackupQuerySet:
     return _made_by_hand(tenant).filter(is_free, pinned=False)
 
 
-def _refusal(
-    tenant: Tenant,
-    directory: BackupDirectory,
-    needed: int | None,
-    *,
-    number: int,
-    without: Backup | None = None,
-) -> LimitReached | None:
-    """Why no further backup may be made by hand, if this one were deleted afterwards."""
+def _refusal(tenant: Tenant, *, number: int, without: Backup | None = None) -> LimitReached | None:
+    """Why no further backup may be made by hand, if `without` were deleted afterwards."""
+    needed = database_bytes(tenant)
     return (
-        _by_the_disk(directory, needed)
+        _by_the_disk(tenant, needed)
         or _by_their_number(tenant, number, without)
         or _by_their_bytes(tenant, needed, without)
     )
 
 
-def _by_the_disk(directory: BackupDirectory, needed: int | None) -> LimitReached | None:
-    if needed is None:
-        return None
+def _by_the_disk(tenant: Tenant, needed: int | None) -> LimitReached | None:
+    directory = directory_of(tenant)
     try:
-        free, reserved = directory.free_bytes(), reserved_bytes(directory) + SPACE_MARGIN
+        free, size = directory.free_bytes(), directory.disk_bytes()
     except OSError:
         return None  # Making the backup says what is wrong.
-    if free >= needed + reserved:
+    reserved = min(size // RESERVED_SHARE, RESERVED_MOST) + SPACE_MARGIN
+    if needed is None or free >= needed + reserved:
         return None
     return LimitReached(
         "There is not enough room on the disk: the backup needs %(needed)s, %(free)s are free, and "
@@ -162,7 +144,7 @@ def _by_the_disk(directory: BackupDirectory, needed: int | None) -> LimitReached
 
 
 def _by_their_number(tenant: Tenant, number: int, without: Backup | None) -> LimitReached | None:
-    # What is over the limit already, since that was lowered, shall not grow.
+    # Where the limit was lowered and there are too many already, there must not be more.
     if without or number < conf.MAX_MANUAL:
         return None
     values = {"number": number, "limit": conf.MAX_MANUAL}
@@ -211,5 +193,5 @@ def _bytes_that_stay(tenant: Tenant, without: Backup | None, now: datetime) -> i
 
 
 def binds(backup: Backup) -> bool:
-    """Whether a backup is made for nobody but who clicked: what the schedule wants, it gets."""
+    """Whether the limits apply to a backup: what the schedule asked for, too, it gets anyway."""
     return backup.trigger == Trigger.MANUAL and backup.slot_at is None

@@ -10,11 +10,12 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from tenant_backup.exceptions import RowChanged, Text, said
+from tenant_backup.exceptions import RowChanged
 from tenant_backup.models.stored_text import data_of
 from tenant_backup.retention import AHEAD, is_future, is_held
 from tenant_backup.sqlite import Fingerprint
 from tenant_backup.tenants import ID_LENGTH
+from tenant_backup.texts import Text, in_active_language
 
 LABEL_LENGTH = 200
 
@@ -194,7 +195,7 @@ class Backup(models.Model):
     @property
     def reason(self) -> str:
         """The error, in the language that is active now."""
-        return said(self.error, self.error_data)
+        return in_active_language(self.error, self.error_data)
 
     @property
     def is_active(self) -> bool:

@@ -10,10 +10,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import Text, said
 from tenant_backup.models.backup import Backup
 from tenant_backup.models.stored_text import data_of
 from tenant_backup.tenants import ID_LENGTH
+from tenant_backup.texts import Text, in_active_language
 
 logger = logging.getLogger("tenant_backup")
 
@@ -87,7 +87,7 @@ class Event(models.Model):
     @property
     def said(self) -> str:
         """The detail, in the language that is active now."""
-        return said(self.detail, self.detail_data)
+        return in_active_language(self.detail, self.detail_data)
 
     @classmethod
     def record(

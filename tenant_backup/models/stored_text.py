@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from tenant_backup.exceptions import Text
+from tenant_backup.texts import Text
 
 
 def data_of(text: Text | str) -> str:
-    """What `exceptions.said` needs: JSON in a text field.
+    """What `texts.in_active_language` needs: JSON in a text field.
 
     To check a `JSONField`, Django connects to the database before each command. That would create
     an empty database where it is missing and about to be restored.

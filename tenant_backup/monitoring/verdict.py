@@ -14,11 +14,11 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext
 
-from tenant_backup.exceptions import said
 from tenant_backup.files import size_in_words
 from tenant_backup.models import BackupSettings, TenantState, Verdict
 from tenant_backup.schedule import next_slot, overdue_at
 from tenant_backup.tenants import Tenant
+from tenant_backup.texts import in_active_language
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +185,7 @@ def _failed(facts: Facts, tenant: Tenant) -> Iterator[Finding]:
         yield Finding(Verdict.FAILED, text % {"time": in_words(facts.interrupted_at, tenant)})
     elif last_failed_at and (not last_good_at or last_failed_at > last_good_at):
         text = gettext("The last attempt, at %(time)s, failed.")
-        reason = said(settings.last_error, settings.last_error_data)
+        reason = in_active_language(settings.last_error, settings.last_error_data)
         yield Finding(Verdict.FAILED, text % {"time": in_words(last_failed_at, tenant)}, reason)
 
 

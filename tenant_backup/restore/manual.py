@@ -1,6 +1,6 @@
-"""The restore by hand: the exact commands for one backup, to be pasted into a shell.
+"""Restoring by hand: the exact commands for one backup, to be pasted into a shell.
 
-Pure text: paths in, commands out. `docs/emergency.md` shows the same, and the tests run them.
+Paths in, text out. `docs/emergency.md` shows the same commands, and the tests run them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ backup={backup}
 sha256={sha256}
 sync={sync}
 
-# Copy the backup to a temporary name beside the database. Is it what it was when it was made?
+# Copy the backup to a temporary file beside the database, and compare its checksum.
 trap 'rm -f "$database.restored"' EXIT
 rm -f "$database.restored"
 cp "$backup" "$database.restored"
@@ -35,8 +35,8 @@ try:
         sys.exit(f"{{new}} is damaged: nothing was done.")
 except sqlite3.DatabaseError as error:
     if "no such collation" not in str(error) and "function" not in str(error):
-        sys.exit(f"{{new}} is no sound database ({{error}}): nothing was done.")
-    print(f"Not checked beyond its checksum, for only the project has what it needs: {{error}}")
+        sys.exit(f"{{new}} is not a sound database ({{error}}): nothing was done.")
+    print(f"Only the checksum was checked: the full check needs the project's code ({{error}}).")
 like = (old if old.exists() else old.parent).stat()
 try:
     os.chown(new, like.st_uid, like.st_gid)
@@ -46,26 +46,26 @@ except OSError as error:
 CHECK
 sync
 
-# Save what is there now, with all that belongs to it: this is how you undo the restore.
+# Move the old database and its companion files into a folder, so that you can undo the restore.
 aside="$database-before-$(date -u +%Y%m%dT%H%M%SZ)"
 mkdir "$aside"
 for companion in '' -wal -shm -journal; do
     if [ -e "$database$companion" ]; then mv "$database$companion" "$aside/"; fi
 done
 
-# Nothing of the old database is left beside the new one.
+# Nothing of the old database is left beside the new one now.
 mv "$database.restored" "$database"
 echo "Restored $database. What was there before is in $aside."
 
-# After: where the catalog lies in this very database, it is as old as the backup now. So let it
-# know the files first; then start everything again, and look whether it is right.
+# Afterwards: if the catalog is in this database, it is now as old as the backup. So first run the
+# command below, which tells it about newer files; then start everything again and check the data.
 echo "Now run, in the folder of manage.py: $sync"
 RESTORE
 """
 
 
 def command(name: str, tenant_id: str, *more: str) -> str:
-    """A command of ours as it is typed into a shell, whatever the tenant's id begins with."""
+    """One of our commands as it is typed into a shell, even if the tenant's id begins with "-"."""
     arguments = [tenant_id, *more]
     if any(argument.startswith("-") for argument in arguments):
         arguments.insert(0, "--")
@@ -73,10 +73,9 @@ def command(name: str, tenant_id: str, *more: str) -> str:
 
 
 def commands(database: Path, backup: Path, sha256: str, *, tenant_id: str) -> str:
-    """What to paste into a shell to put this backup in the place of the database.
+    """What to paste into a shell to restore this backup.
 
-    Everything that uses the database must have been stopped. The paths are those of files, not of
-    symbolic links to them.
+    `sha256` is the backup's checksum. The paths must not be symbolic links.
     """
     return COMMANDS.format(
         database=shlex.quote(str(database)),

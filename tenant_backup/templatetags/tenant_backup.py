@@ -1,10 +1,21 @@
-"""Moments and outcomes in words, for the templates: `{{ backup.created_at|when }}`."""
+"""For the templates: moments and outcomes in words, and the addresses of our pages.
+
+`{{ backup.created_at|when }}`, `{% backups_url "contents" backup_id=backup.pk %}`
+"""
 
 from django import template
+from django.template import RequestContext
 
 from tenant_backup import words
+from tenant_backup.addresses import address_of
 
 register = template.Library()
 register.filter("when", words.when)
 register.filter("ago", words.ago)
 register.filter("outcome", words.outcome_in_words)
+
+
+@register.simple_tag(takes_context=True)
+def backups_url(context: RequestContext, route: str, **arguments: object) -> str:
+    """The address of one of our pages, below the prefix that the present page has."""
+    return address_of(context.request, route, **arguments)

@@ -1,8 +1,10 @@
-"""Tenants, and the provider through which the host project tells us of them.
+"""Tenants, and the provider through which the host project lists them.
 
 This app assumes nothing about how a project does tenancy: it knows a tenant by its id and by the
-paths of its directory and its database. Paths, not aliases of `DATABASES`: an alias that was
-registered while a request was served does not exist in a worker or in a command.
+paths of its directory and its database. Paths, not aliases of `DATABASES`: an alias registered
+during a request does not exist in a worker or in a command.
+
+The rest of the app asks the gate (`gate.py`), which lets only valid tenants pass.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which file a database of the project's `DATABASES` is."""
+"""Database files: the file of an alias, and whether two paths are the same file."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ def sqlite_file(alias: str) -> Path | None:
 
 
 def is_same_file(one: Path, other: Path) -> bool:
+    """Whether both paths lead to one file, through links or not; it need not exist."""
     if one == other:
         return True
     try:
         return one.samefile(other)
+    except ValueError:
+        return False  # Nothing has a name with a NUL in it.
     except OSError:
         return os.path.realpath(one) == os.path.realpath(other)

@@ -1,12 +1,11 @@
-"""The gate: what the host's tenant provider says, and only valid tenants pass.
+"""The gate: only valid tenants of the host's provider pass.
 
-Nothing else in the app asks the provider. A tenant that is not valid is reported in the words of
-its `InvalidTenant` and harms no other.
+Nothing else in the app asks the provider. An invalid tenant is reported everywhere by the message
+of its `InvalidTenant`, and harms no other tenant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,14 +16,14 @@ from django.utils.module_loading import import_string
 
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import InvalidTenant
-from tenant_backup.tenants.operators import find_by_database, is_operator_by_default
+from tenant_backup.tenants.operators import is_operator_by_default, tenant_of_database
 from tenant_backup.tenants.provider import TenantProvider
 from tenant_backup.tenants.tenant import Tenant, validate
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What the provider lists: the valid tenants, and why the others are not."""
+    """What the provider lists: the valid tenants, and why each of the others is invalid."""
 
     tenants: list[Tenant] = field(default_factory=list)
     invalid: list[InvalidTenant] = field(default_factory=list)
@@ -34,21 +33,10 @@ class Listing:
 
     @property
     def ids(self) -> set[str]:
-        """The ids of all of them, valid or not."""
+        """The ids of all tenants, valid or not, except ids that are invalid themselves."""
         return {tenant.id for tenant in self.tenants} | {
             error.tenant_id for error in self.invalid if error.tenant_id
         }
-
-
-def split(given: Iterable[object]) -> Listing:
-    """Tell the valid tenants from the others."""
-    listing = Listing()
-    for candidate in given:
-        try:
-            listing.tenants.append(validate(candidate))
-        except InvalidTenant as error:
-            listing.invalid.append(error)
-    return listing
 
 
 @cache
@@ -58,45 +46,58 @@ def _provider(dotted_path: str) -> TenantProvider:
 
 
 def get_provider() -> TenantProvider:
-    """The host's tenant provider; raises `ImportError` where the setting names no class."""
+    """The host's tenant provider; raises `ImportError` if `TENANT_PROVIDER` names no class."""
     return _provider(conf.TENANT_PROVIDER)
 
 
 def list_tenants() -> Listing:
-    """All tenants of the provider. Raises whatever the host's code raises."""
-    return split(get_provider().all_tenants())
+    """All tenants of the provider. Raises what the host's code raises."""
+    listing = Listing()
+    for given in get_provider().all_tenants():
+        try:
+            listing.tenants.append(validate(given))
+        except InvalidTenant as error:
+            listing.invalid.append(error)
+    return listing
 
 
 def get_tenant(tenant_id: str) -> Tenant:
-    """The tenant of this id; raises `TenantNotFound` or `InvalidTenant`, and what the host does."""
+    """The tenant with this id.
+
+    Raises `TenantNotFound`, `InvalidTenant`, and what the host's code raises.
+    """
     return validate(get_provider().get_tenant(tenant_id))
 
 
 def tenant_for_request(request: HttpRequest) -> Tenant:
-    """The tenant whose page is asked for; raises `TenantNotFound` or `InvalidTenant`."""
+    """The tenant whose page is requested.
+
+    Raises `TenantNotFound`, `InvalidTenant`, and what the host's code raises.
+    """
     return validate(get_provider().tenant_for_request(request))
 
 
 def find_tenant(database: Path) -> Tenant | None:
-    """The tenant whose database is this file; None where it is nobody's."""
-    provider = get_provider()
-    ask = getattr(provider, "tenant_of", None)
-    found = ask(database) if ask else find_by_database(provider.all_tenants(), database)
+    """The tenant whose database is this file, or None.
+
+    Raises `InvalidTenant`, and what the host's code raises.
+    """
+    found = tenant_of_database(get_provider(), database)
     return None if found is None else validate(found)
 
 
 def has_permission(request: HttpRequest, tenant: Tenant, action: str) -> bool:
-    """Whether the request's user may do this to this tenant's backups."""
+    """Whether the request's user may do this (one of `ACTIONS`) with this tenant's backups."""
     return bool(get_provider().has_permission(request, tenant, action))
 
 
 def is_operator(request: HttpRequest) -> bool:
-    """What the host's provider says of the request's user. It is asked once a request."""
+    """Whether the request's user is an operator. The provider is asked once per request."""
     kept: dict[str, Any] = vars(request)
     user, answer = kept.get("_tenant_backup_operator", (None, False))
     if user is None or user is not request.user:
         provider = get_provider()
-        # The host's class may be older than this method, and need not be a subclass of ours.
+        # The host's class need not be a subclass of ours, so it may lack this method.
         ask = getattr(provider, "is_operator", None)
         answer = bool(ask(request) if ask else is_operator_by_default(provider, request))
         kept["_tenant_backup_operator"] = request.user, answer

@@ -1,4 +1,4 @@
-"""The tenant provider: the class through which the host project tells us of its tenants."""
+"""The tenant provider: the class through which the host project lists its tenants."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ DOWNLOAD: Final = "download"
 CONFIGURE: Final = "configure"
 
 ACTIONS: Final = (VIEW, CREATE, DELETE, DOWNLOAD, CONFIGURE)
-"""What `TenantProvider.has_permission` is asked about."""
+"""All actions that `TenantProvider.has_permission` decides about."""
 
 
 class TenantProvider(ABC):
-    """What a host project tells about its tenants. Subclass it and name the class in the settings.
+    """Lists the host project's tenants. Subclass it and name the class in `TENANT_PROVIDER`.
 
-    One instance serves a whole process, so keep no request's state on `self`.
+    One instance serves a whole process, so keep nothing of a request on `self`.
     """
 
     @abstractmethod
@@ -34,36 +34,39 @@ class TenantProvider(ABC):
         """Every tenant whose data is to be backed up."""
 
     def get_tenant(self, tenant_id: str) -> Tenant:
-        """The tenant of this id; raises `TenantNotFound`. Override it where that can be faster."""
+        """The tenant with this id; raises `TenantNotFound`.
+
+        Override it if you have a faster way than to look at every tenant.
+        """
         for tenant in self.all_tenants():
-            if tenant.id == tenant_id:
+            if getattr(tenant, "id", None) == tenant_id:
                 return tenant
         raise TenantNotFound("There is no tenant %(tenant)r.", tenant=tenant_id)
 
     @abstractmethod
     def tenant_for_request(self, request: HttpRequest) -> Tenant:
-        """The tenant whose page is asked for; raises `TenantNotFound`, which is answered by 404."""
+        """The tenant whose page is requested; raises `TenantNotFound`, which gives a 404."""
 
     def has_permission(self, request: HttpRequest, tenant: Tenant, action: str) -> bool:
-        """Whether the request's user may do this to this tenant's backups.
+        """Whether the request's user may do this with this tenant's backups.
 
         `action` is one of `VIEW`, `CREATE`, `DELETE` (which includes pinning), `DOWNLOAD` and
-        `CONFIGURE`. Nobody may do anything until the host says otherwise.
+        `CONFIGURE`. By default nobody may do anything.
         """
         return False
 
     def tenant_of(self, database: Path) -> Tenant | None:
-        """The tenant whose database is this file; None where it is nobody's.
+        """The tenant whose database is this file, or None.
 
-        Override it where that can be faster than a look at every tenant.
+        Override it if you have a faster way than to look at every tenant.
         """
         return find_by_database(self.all_tenants(), database)
 
     def is_operator(self, request: HttpRequest) -> bool:
-        """Whether the request's user looks after all tenants, and not only after one.
+        """Whether the request's user manages the backups of all tenants.
 
-        An operator may use the Django admin of the backups, which has those of all tenants, and
-        sees paths and commands on the page. What an operator may do there, the model permissions
-        say. Override it where the users of all tenants are in one database.
+        Operators may use the Django admin of the backups, which shows all tenants, and see paths
+        and commands on the page. The model permissions decide what they may do in the admin.
+        Override this method if the users of all tenants are in one database.
         """
         return is_operator_by_default(self, request)

@@ -1,4 +1,4 @@
-"""Tenant providers for the common cases: the whole project as one tenant, and two bases."""
+"""Tenant providers for the common cases: one tenant, a folder each, a database alias each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from django.utils.functional import Promise
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import TenantNotFound
 from tenant_backup.tenants.databases import sqlite_file
-from tenant_backup.tenants.gate import split
 from tenant_backup.tenants.operators import has_operator_permissions
 from tenant_backup.tenants.provider import (
     CONFIGURE,
@@ -30,11 +29,11 @@ from tenant_backup.tenants.tenant import Tenant
 
 
 class SingleTenant(TenantProvider):
-    """The project itself is the one tenant: its default SQLite database, and that file's directory.
+    """The whole project is one tenant: its default SQLite database, and that file's directory.
 
-    Django's model permissions on `Backup` and `BackupSettings` decide who may do what. A subclass
-    sets `name`, which pages and mails call it by. Where it does not, that is the first host name of
-    `ALLOWED_HOSTS`, or else the name of the database's directory.
+    Django's model permissions on `Backup` and `BackupSettings` decide who may do what. Set `name`
+    in a subclass to choose the name that pages and mails show. By default it is the first host name
+    in `ALLOWED_HOSTS`, or else the name of the database's directory.
     """
 
     name: str | Promise = ""
@@ -63,12 +62,12 @@ class SingleTenant(TenantProvider):
         return action in self.permissions and request.user.has_perm(self.permissions[action])
 
     def is_operator(self, request: HttpRequest) -> bool:
-        """Whoever has the permissions: there is no other tenant whom that could harm."""
+        """Whoever has the permissions: there is no other tenant to protect."""
         return has_operator_permissions(request)
 
 
 def _host_name() -> str:
-    """The first of `ALLOWED_HOSTS` that says which site this is; nothing where none does."""
+    """The first of `ALLOWED_HOSTS` that names a site, or nothing."""
     for host in settings.ALLOWED_HOSTS:
         name = host.removeprefix(".")
         if "." in name and not name.endswith(".localhost") and not _is_address(name):
@@ -85,12 +84,13 @@ def _is_address(host: str) -> bool:
 
 
 class HostNameTenants(TenantProvider):
-    """The tenant's id is the first label of the request's host name: `acme` in `acme.example.com`.
+    """The first label of the request's host name is the tenant's id: `acme` in `acme.example.com`.
 
-    Host names have no capitals, so `acme` also leads to a tenant `Acme`, unless `ACME` is another.
+    Host names have no capitals, so `acme` also finds a tenant `Acme`, unless there is an `ACME`,
+    too. A subclass says which tenants there are, by `all_tenants`.
 
-    A host name says nothing of who belongs to the tenant, so only superusers are admitted;
-    override `has_permission` to admit the tenant's own people.
+    A host name does not say who belongs to the tenant, so only superusers may do anything. Override
+    `has_permission` to let the tenant's own people in.
     """
 
     def tenant_for_request(self, request: HttpRequest) -> Tenant:
@@ -103,12 +103,8 @@ class HostNameTenants(TenantProvider):
         try:
             return self.get_tenant(label)
         except TenantNotFound:
-            # More than one would be a guess about whose data is shown.
-            alike = [
-                tenant
-                for tenant in split(self.all_tenants()).tenants
-                if tenant.id.isascii() and tenant.id.lower() == label.lower()
-            ]
+            # With more than one we would have to guess whose data to show.
+            alike = [tenant for tenant in self.all_tenants() if _is_alike(tenant, label)]
             if len(alike) != 1:
                 raise
             return alike[0]
@@ -117,12 +113,20 @@ class HostNameTenants(TenantProvider):
         return bool(request.user.is_active and request.user.is_superuser)
 
 
-class DirectoryTenants(HostNameTenants):
-    """One folder a tenant: each folder in `directory` is a tenant, and its name the tenant's id.
+def _is_alike(tenant: object, label: str) -> bool:
+    """Whether the tenant's id is this label, apart from capitals."""
+    tenant_id = getattr(tenant, "id", None)
+    return isinstance(tenant_id, str) and (
+        tenant_id.isascii() and tenant_id.lower() == label.lower()
+    )
 
-    Hidden folders are passed over, and `lost+found`, which file systems make. A folder without a
-    database is a tenant whose database is missing, and its backup fails and says so: better a loud
-    mistake than a tenant forgotten.
+
+class DirectoryTenants(HostNameTenants):
+    """Each folder in `directory` is a tenant, and its name is the tenant's id.
+
+    Hidden folders and `lost+found`, which file systems make, are ignored. A folder without a
+    database is a tenant, too: its backup fails and says that the database is missing. A loud
+    failure is better than a forgotten tenant.
     """
 
     directory: Path | str
@@ -138,8 +142,8 @@ class DirectoryTenants(HostNameTenants):
 
     def get_tenant(self, tenant_id: str) -> Tenant:
         directory = Path(self.directory).absolute()
-        # Only a name that is listed, so that no id leads elsewhere, nor to the same folder twice
-        # where capitals make no difference.
+        # Only a name that is listed, so that no id leads out of the directory, and no two ids to
+        # one folder on file systems that ignore capitals.
         if tenant_id in self._names(directory) and self._is_tenant(directory, tenant_id):
             return self.tenant(directory / tenant_id)
         raise TenantNotFound("There is no tenant %(tenant)r.", tenant=tenant_id)
@@ -153,15 +157,15 @@ class DirectoryTenants(HostNameTenants):
         return name[:1] != "." and name != "lost+found" and (directory / name).is_dir()
 
     def tenant(self, folder: Path) -> Tenant:
-        """The tenant of this folder. Override it to give names or time zones, but keep the id."""
+        """The tenant of this folder. Override it to set names or time zones, but keep the id."""
         return Tenant(folder.name, folder.name, folder, folder / self.database_name)
 
 
 class DatabaseTenants(HostNameTenants):
-    """Each SQLite alias of `DATABASES`, except the catalog's, is a tenant, and the alias its id.
+    """Each SQLite alias of `DATABASES`, except the catalog's, is a tenant; the alias is its id.
 
-    Such projects often keep all files in one folder, so the root is a folder of the alias's name
-    beside the database.
+    Such projects often keep all databases in one folder, so the tenant's root is a folder beside
+    the database, with the alias as its name.
     """
 
     def all_tenants(self) -> Iterable[Tenant]:

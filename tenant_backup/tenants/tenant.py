@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -11,16 +12,17 @@ from django.conf import settings
 from tenant_backup.exceptions import InvalidTenant
 
 ID_LENGTH = 255
-"""Characters of a tenant id, at most."""
+"""The longest tenant id, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
     """Whose data it is.
 
-    `id` is any text, stable, unique and never used again for another tenant. `root` is the
-    tenant's directory, which no other tenant shares; `database` is its SQLite file, often but not
-    always in `root`. Both are absolute. `time_zone` is an IANA name, or None for the project's.
+    `id` is any text, stable, unique and never used again for another tenant. `name` is shown to
+    people. `root` is the tenant's directory, which no other tenant shares; `database` is its SQLite
+    file, often but not always in `root`. Both are absolute. `time_zone` is an IANA name, or None
+    for the project's `TIME_ZONE`.
     """
 
     id: str
@@ -36,38 +38,52 @@ class Tenant:
 
 
 def validate(tenant: object) -> Tenant:
-    """The tenant itself; raises `InvalidTenant`, which says why it cannot be backed up."""
+    """Return the tenant, or raise `InvalidTenant`, which says why it cannot be backed up."""
     if not isinstance(tenant, Tenant):
-        # What the host's code returns is not always what its types say.
-        raise InvalidTenant("The tenant provider gave %(what)r instead of a Tenant.", what=tenant)
+        # The host's code may return something else than its type hints say.
+        raise InvalidTenant(
+            "The tenant provider gave %(what)s instead of a Tenant.", what=_shown(tenant)
+        )
     if not isinstance(tenant.id, str) or not 1 <= len(tenant.id) <= ID_LENGTH:
         raise InvalidTenant(
-            "The tenant id %(tenant)r must be text of 1 to %(most)d characters.",
-            tenant=tenant.id,
+            "The tenant id %(tenant)s must be text of 1 to %(most)d characters.",
+            tenant=_shown(tenant.id),
             most=ID_LENGTH,
         )
-    try:
-        tenant.id.encode()
-    except UnicodeEncodeError:
-        raise InvalidTenant(
-            "The tenant id %(tenant)r is no valid text.", tenant=tenant.id
-        ) from None
+    if not _is_text(tenant.id):
+        raise InvalidTenant("The tenant id %(tenant)r is no valid text.", tenant=tenant.id)
     for what, path in (("root", tenant.root), ("database", tenant.database)):
         if not isinstance(path, Path) or not path.is_absolute() or "\0" in str(path):
             raise InvalidTenant(
-                "The %(what)s of tenant %(tenant)r must be an absolute Path, not %(path)r.",
+                "The %(what)s of tenant %(tenant)r must be an absolute Path, not %(path)s.",
                 tenant_id=tenant.id,
                 what=what,
                 tenant=tenant.id,
-                path=path,
+                path=_shown(path),
             )
     try:
         tenant.zone  # noqa: B018
-    except (ValueError, OSError, KeyError):
+    except (ValueError, TypeError, OSError, KeyError):
         raise InvalidTenant(
-            "The time zone %(zone)r of tenant %(tenant)r is not known.",
+            "The time zone %(zone)s of tenant %(tenant)r is not known.",
             tenant_id=tenant.id,
-            zone=tenant.time_zone,
+            zone=_shown(tenant.time_zone),
             tenant=tenant.id,
         ) from None
     return tenant
+
+
+def _shown(value: object) -> str:
+    """The value in a message: as Python writes it, not too long, even if its `repr` fails."""
+    brief = reprlib.Repr()
+    brief.maxstring = brief.maxother = 2 * ID_LENGTH
+    return brief.repr(value)
+
+
+def _is_text(tenant_id: str) -> bool:
+    """Whether every database can store it: PostgreSQL takes neither NUL nor lone surrogates."""
+    try:
+        tenant_id.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in tenant_id

@@ -1,7 +1,7 @@
-"""How a backup's file is sent: in pieces, so that it never lies in memory, and so that it resumes.
+"""How a backup's file is sent: in chunks, so that it never fills the memory and can be resumed.
 
-Under ASGI Django collects a synchronous stream in memory before it sends any of it, and under WSGI
-an asynchronous one; so each kind of request gets its own.
+Under ASGI Django reads a synchronous stream into memory before it sends any of it, and under WSGI
+an asynchronous one. So each kind of request gets its own.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 
 CHUNK = 256 * 1024
-"""Bytes that are read, and lie in memory, at a time."""
+"""Bytes that are read, and held in memory, at a time."""
 
 RANGE = re.compile(r"bytes=[ \t]*([0-9]*)-([0-9]*)[ \t]*", re.IGNORECASE)
 
 
 class Unsatisfiable(Exception):
-    """The file has none of the bytes that were asked for."""
+    """The file has none of the requested bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """So many bytes of a file, from this one on."""
+    """A range of a file, in bytes."""
 
     start: int
     length: int
 
     def within(self, size: int) -> str:
-        """What the header `Content-Range` says."""
+        """The value of the header `Content-Range`."""
         return f"bytes {self.start}-{self.start + self.length - 1}/{size}"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What of a file a request asks for."""
+    """What a request for a file is answered with: the HTTP status, and which part of the file."""
 
     status: int
     part: Part | None = None
@@ -59,9 +59,9 @@ class Wanted:
 
 
 def parse_range(header: str, size: int) -> Part | None:
-    """The one range that the header `Range` asks for; None where all of the file is the answer.
+    """The range that the header `Range` asks for; None where the answer is the whole file.
 
-    That is so without the header, of several ranges, and of what is no range of bytes at all.
+    That is the case without the header, with several ranges, and if it is not a range of bytes.
     Raises `Unsatisfiable`.
     """
     found = RANGE.fullmatch(header.strip())
@@ -69,7 +69,7 @@ def parse_range(header: str, size: int) -> Part | None:
         return None
     first, last = map(_number, found.groups())
     if first is None:
-        # The last bytes, so many of them.
+        # `-500` asks for the last 500 bytes.
         length = min(last or 0, size)
         if not length:
             raise Unsatisfiable
@@ -85,13 +85,13 @@ def parse_range(header: str, size: int) -> Part | None:
 def _number(digits: str) -> int | None:
     if not digits:
         return None
-    # Python refuses to read numbers of thousands of digits; beyond these no file is so large.
+    # Python refuses to parse numbers of thousands of digits, and no file is that large.
     digits = digits.lstrip("0") or "0"
     return int(digits) if len(digits) <= 20 else 10**20
 
 
 def etag_of(sha256: str) -> str:
-    """The strong validator of a file with this checksum; nothing where there is none."""
+    """The strong validator of a file with this checksum; empty without a checksum."""
     return f'"{sha256}"' if sha256 else ""
 
 
@@ -102,7 +102,7 @@ def has_it(header: str, etag: str) -> bool:
 
 
 def wanted(request: HttpRequest, size: int, sha256: str) -> Wanted:
-    """What a request for a file of this size and checksum is answered with."""
+    """How to answer a request for a file of this size, in bytes, and checksum."""
     etag = etag_of(sha256)
     if has_it(request.headers.get("If-None-Match", ""), etag):
         return Wanted(304)
@@ -111,7 +111,7 @@ def wanted(request: HttpRequest, size: int, sha256: str) -> Wanted:
         return whole
     condition = request.headers.get("If-Range")
     if condition is not None and condition.strip() != etag:
-        # Another version of the file, so the rest of this one is of no use.
+        # The client has another version of the file, so the rest of this one is no use to it.
         return whole
     try:
         part = parse_range(request.headers.get("Range", ""), size)
@@ -129,7 +129,7 @@ def response(
     size: int,
     sha256: str,
 ) -> HttpResponseBase:
-    """The answer to a request for a file; the stream, of what is sent, is closed at its end."""
+    """The answer to a request for a file. At its end the stream is closed."""
     sent: HttpResponseBase
     if answer.part is None:
         sent = HttpResponseNotModified() if answer.status == 304 else HttpResponse(status=416)
@@ -144,15 +144,15 @@ def response(
         sent["Content-Type"] = "application/vnd.sqlite3"
         sent["Content-Length"] = str(answer.part.length)
         sent["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
-        # What compresses on the way would make the bytes others than those that were counted.
+        # If something compressed it on the way, the length would be wrong.
         sent["Content-Encoding"] = "identity"
         if answer.status == 206:
             sent["Content-Range"] = answer.part.within(size)
     sent["Accept-Ranges"] = "bytes"
     if etag := etag_of(sha256):
         sent["ETag"] = etag
-    # Not only where the host has Django's SecurityMiddleware: a browser shall never take a
-    # tenant's data for a page.
+    # Also for a host without Django's SecurityMiddleware: a browser must never render a tenant's
+    # data as a page.
     sent["X-Content-Type-Options"] = "nosniff"
     return sent
 
@@ -163,7 +163,7 @@ def _streamed(
     if isinstance(request, ASGIRequest):
         return StreamingHttpResponse(AsyncChunks(Chunks(stream, part)))
     if part == Part(0, size):
-        # The server may send the file by itself.
+        # The server may be able to send the file on its own.
         whole = FileResponse(stream)
         whole.block_size = CHUNK
         return whole
@@ -171,7 +171,7 @@ def _streamed(
 
 
 class Chunks:
-    """A part of a file, piece by piece. Closing it closes the file."""
+    """A part of a file, chunk by chunk. Closing it closes the file."""
 
     def __init__(self, stream: BinaryIO, part: Part) -> None:
         self.stream = stream

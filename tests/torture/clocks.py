@@ -13,6 +13,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from tenant_backup import automation, backups, monitoring
+from tenant_backup.automation import queue
 from tenant_backup.models import Automation, Backup, BackupSettings
 from tenant_backup.schedule import PERIODS
 from tests.torture.host import Site, make_what_is_queued, provider_tenant, set_policy
@@ -99,7 +100,7 @@ class Story:
         self.period = PERIODS[self.interval]
         # As often as it takes to see each slot, and to be quick.
         self.step = self.period / 5
-        automation.async_task = self.worker = Worker()
+        queue.async_task = self.worker = Worker()
         set_policy(automatic=True, interval=self.interval, next_run_at=None, **self.policy)
         BackupSettings.objects.update(scheduled_since=self.clock.shown)
         automation.set_up()
@@ -121,7 +122,7 @@ class Story:
         assert made, f"No backup since {since}; it is {now}, and {self.settings.next_run_at} is set"
         assert now < self.settings.next_run_at <= now + self.period + DAY
         automation_status = automation.get_status()
-        assert automation_status.state is automation.AutomationState.RUNNING, automation_status
+        assert automation_status.is_running, automation_status
         judgement = monitoring.judge_tenant(provider_tenant(), automation_runs=True)
         assert not judgement.findings, judgement.findings
         self.require_history(before)
@@ -240,6 +241,6 @@ class Worker:
         self.verified = set()
 
     def __call__(self, task, backup_id, **options):
-        if task == automation.VERIFY:
+        if task == queue.VERIFY:
             self.verified.add(backup_id)
             automation.verify(backup_id)

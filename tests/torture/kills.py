@@ -218,5 +218,5 @@ def kill(site, operation, moment, random, measured):
 
 def in_small_chunks(operation):
     """So that even a small copy has many steps."""
-    sqlite.CHUNK_BYTES = 256 * 1024
+    sqlite.copying.CHUNK_BYTES = 256 * 1024
     OPERATIONS[operation]()

@@ -11,15 +11,10 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from tenant_backup import automation, monitoring
-from tenant_backup.automation import AutomationState
-from tenant_backup.management.base import (
-    FAILED,
-    Report,
-    TenantCommand,
-    shown,
-    status_as_dict,
-    status_in_words,
-)
+from tenant_backup.management.automation_status import status_as_dict, status_in_words
+from tenant_backup.management.base import FAILED, TenantCommand
+from tenant_backup.management.report import Report
+from tenant_backup.management.terminal import shown
 from tenant_backup.models import Verdict
 from tenant_backup.monitoring import Judgement, absence
 from tenant_backup.tenants import Listing
@@ -56,11 +51,12 @@ class Command(TenantCommand):
             raise
         automation_status = automation.get_status()
         report.more["automation"] = status_as_dict(automation_status)
-        automation_runs = automation_status.state is AutomationState.RUNNING
         for judgement in monitoring.judge_invalid(listing.invalid, timezone.now()):
             self._report(judgement, report, quiet=quiet)
         for tenant in listing.tenants:
-            judge = partial(monitoring.judge_tenant, tenant, automation_runs=automation_runs)
+            judge = partial(
+                monitoring.judge_tenant, tenant, automation_runs=automation_status.is_running
+            )
             if judged := self.attempt(tenant, report, judge):
                 self._report(judged, report, quiet=quiet)
         disappeared = 0 if tenants else self._report_unlisted(listing, report, quiet=quiet)

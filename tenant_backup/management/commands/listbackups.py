@@ -11,7 +11,9 @@ from django.utils import timezone
 from tenant_backup import backups
 from tenant_backup.exceptions import TenantNotFound
 from tenant_backup.files import size_in_words
-from tenant_backup.management.base import Report, TenantCommand, shown
+from tenant_backup.management.base import TenantCommand
+from tenant_backup.management.report import Report
+from tenant_backup.management.terminal import shown
 from tenant_backup.models import Backup
 from tenant_backup.tenants import InvalidTenant, get_tenant
 

@@ -1,4 +1,4 @@
-"""`manage.py prunebackups`: remove what the tenants' retention no longer keeps, and say why."""
+"""`manage.py prunebackups`: delete what the tenants' retention no longer keeps, and say why."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from functools import partial
 from typing import Any
 
 from tenant_backup import backups
-from tenant_backup.management.base import Report, TenantCommand, shown, user
+from tenant_backup.management.base import TenantCommand
+from tenant_backup.management.report import Report
+from tenant_backup.management.terminal import shown, user
 from tenant_backup.models import Backup
 from tenant_backup.retention import Decision
 from tenant_backup.tenants import Tenant
@@ -15,8 +17,8 @@ from tenant_backup.tenants import Tenant
 
 class Command(TenantCommand):
     help = (
-        "Remove the backups that retention no longer keeps, of the named tenants or of all, each "
-        "with the reason. Every backup that is made does so, too."
+        "Delete the backups of the named tenants, or of all, that retention no longer keeps, and "
+        "print the reason for each. This also happens after every new backup."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -47,7 +49,7 @@ class Command(TenantCommand):
                     self.say(_line(tenant, decision, dry_run=dry_run))
             report.tenants.append(_as_dict(tenant, removed or []))
         if not (report.backups or report.errors or quiet):
-            self.say("Nothing is beyond what retention keeps.")
+            self.say("There is nothing to prune.")
         self.finish(report, len(listing), as_json=as_json, failed="failed")
 
 

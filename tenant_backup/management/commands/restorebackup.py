@@ -1,4 +1,4 @@
-"""`manage.py restorebackup`: put a backup back as the tenant's database."""
+"""`manage.py restorebackup`: restore a backup as the tenant's database."""
 
 from __future__ import annotations
 
@@ -12,17 +12,9 @@ from django.utils import timezone
 from tenant_backup import backups, restore
 from tenant_backup.exceptions import BackupError, BackupNotFound
 from tenant_backup.files import size_in_words
-from tenant_backup.management.base import (
-    FAILED,
-    INTERRUPTED,
-    USAGE_ERROR,
-    Report,
-    TenantCommand,
-    harmless,
-    progress_bar,
-    shown,
-    user,
-)
+from tenant_backup.management.base import FAILED, INTERRUPTED, USAGE_ERROR, TenantCommand
+from tenant_backup.management.report import Report
+from tenant_backup.management.terminal import harmless, progress_bar, shown, user
 from tenant_backup.models import Backup
 from tenant_backup.restore import Choice, Origin, Plan, Restored
 from tenant_backup.tenants import Tenant
@@ -32,9 +24,9 @@ NOTHING = "Nothing was done."
 
 class Command(TenantCommand):
     help = (
-        "Put a backup back as the tenant's database. The present state is saved first, as a pinned "
-        "backup. Stop everything that uses the database before. Exit status: 0 it is done, 1 it "
-        "failed (and what state the database is in), 2 usage error (nothing is done)."
+        "Restore a backup as the tenant's database. The present state is saved first, as a pinned "
+        "backup. Stop everything that uses the database beforehand. Exit status: 0 done, 1 failed "
+        "(the message says what state the database is in), 2 usage error (nothing was done)."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -48,21 +40,21 @@ class Command(TenantCommand):
         parser.add_argument(
             "--latest",
             action="store_true",
-            help="the newest good backup that is not itself the safety copy of a restore",
+            help="the newest good backup, except safety copies of a restore",
         )
         parser.add_argument(
-            "--no-input", action="store_false", dest="interactive", help="ask nothing"
+            "--no-input", action="store_false", dest="interactive", help="do not ask any questions"
         )
         parser.add_argument(
             "--safety-copy-to",
             type=Path,
             metavar="DIR",
-            help="save the present state into this directory, for instance where the disk is full",
+            help="save the present state in this directory, for example if the disk is full",
         )
         parser.add_argument(
             "--from-another-tenant",
             action="store_true",
-            help="with --no-input: restore a file even if it is known as another tenant's backup",
+            help="with --no-input: restore a file even if it is another tenant's backup",
         )
         parser.add_argument(
             "--json",
@@ -85,38 +77,32 @@ class Command(TenantCommand):
         **options: Any,
     ) -> None:
         if backup and latest:
-            raise _misused("Name a backup, or say --latest, not both.")
+            raise _misused("Name a backup or use --latest, not both.")
         if not interactive and not (backup or latest):
-            raise _misused("With --no-input, name a backup or say --latest.")
+            raise _misused("With --no-input, name a backup or use --latest.")
         if as_json and interactive:
-            raise _misused("--json asks nothing, so it needs --no-input.")
+            raise _misused("--json cannot ask questions, so it needs --no-input.")
         if safety_copy_to and not safety_copy_to.is_dir():
             raise _misused(f"{safety_copy_to} is not a directory.")
+        safety_copy_to = safety_copy_to and safety_copy_to.absolute()
         listing = self.find_tenants([tenant], as_json=as_json)
         report = Report()
         self.quiet = as_json or (verbosity == 0 and not interactive)
         try:
             if listing.invalid:
                 raise listing.invalid[0]
-            (found,) = listing.tenants
-            choice = self.choose(found, backup, latest=latest)
+            choice = self.choose(listing.tenants[0], backup, latest=latest)
             self.tell("Verifying the backup.")
             plan = restore.verify(choice)
             self.tell(_as_text(plan, safety_copy_to))
             if interactive:
                 self.confirm(plan)
-            elif plan.origin is Origin.OTHER and not from_another_tenant:
-                raise BackupError(
-                    "%(path)s is a backup of tenant %(other)r. To put it into %(tenant)r all the "
-                    "same, say --from-another-tenant. Nothing was done.",
-                    path=choice.file,
-                    other=plan.other,
-                    tenant=found.id,
-                )
-            with progress_bar(shown(found.id)) as progress:
+            elif not from_another_tenant:
+                _refuse_another_tenants(plan)
+            with progress_bar(shown(tenant)) as progress:
                 restored = restore.perform(
                     plan,
-                    safety_copy_to=safety_copy_to and safety_copy_to.absolute(),
+                    safety_copy_to=safety_copy_to,
                     actor=user(),
                     say=self.tell,
                     progress=progress,
@@ -146,7 +132,7 @@ class Command(TenantCommand):
             self.say(f"Times are in the time zone {timezone.get_current_timezone_name()}.")
             for row in rows:
                 self.say(f"{row.pk:>6}  {_facts(row)}")
-            text = self.ask("Which one? Its number: ")
+            text = self.ask("Which one? Enter its number: ")
         return restore.find(tenant, text)
 
     def confirm(self, plan: Plan) -> None:
@@ -155,16 +141,17 @@ class Command(TenantCommand):
             whose = (
                 f"It is a backup of another tenant: {shown(plan.other)}."
                 if plan.origin is Origin.OTHER
-                else "Whose backup it is, is not known: the catalog has none with its checksum."
+                else "It is not known whose backup this is: no backup in the catalog has its "
+                "checksum."
             )
-            self.say(f"{whose} {shown(tenant.id)} would get what is in it.")
+            self.say(f"{whose} Its data would go into tenant {shown(tenant.id)}.")
             if self.ask("Is this what you want? Type yes or no: ") != "yes":
                 raise CommandError(NOTHING, returncode=FAILED)
-        if self.ask(f"To go on, type the tenant's id ({shown(tenant.id)}): ") != tenant.id:
+        if self.ask(f"To continue, type the tenant's id ({shown(tenant.id)}): ") != tenant.id:
             raise CommandError(f"That is not the tenant's id. {NOTHING}", returncode=FAILED)
 
     def look_at_catalog(self, *, as_json: bool) -> None:
-        """The emergency is what this command is for, and it looks by itself."""
+        """Do nothing: `restore` looks by itself, and can restore a damaged catalog."""
 
     def ask(self, question: str) -> str:
         self.stdout.write(harmless(question), ending="")
@@ -185,6 +172,17 @@ class Command(TenantCommand):
 
 def _misused(message: str) -> CommandError:
     return CommandError(message, returncode=USAGE_ERROR)
+
+
+def _refuse_another_tenants(plan: Plan) -> None:
+    if plan.origin is Origin.OTHER:
+        raise BackupError(
+            "%(path)s is a backup of tenant %(other)r. To restore it into %(tenant)r anyway, add "
+            "--from-another-tenant. Nothing was done.",
+            path=plan.choice.file,
+            other=plan.other,
+            tenant=plan.choice.tenant.id,
+        )
 
 
 def _time(backup: Backup) -> str:
@@ -222,17 +220,17 @@ def _as_text(plan: Plan, safety_copy_to: Path | None) -> str:
         lines.append(f"               {size}; verified")
     where = safety_copy_to or backups.directory_of(tenant).path
     if plan.size is None:
-        lines.append("  safety copy  the old files, if there are any, are put aside beside it")
+        lines.append("  safety copy  the old files, if any, are moved to a folder beside it")
     else:
-        lines.append(f"  safety copy  of the present state, into {where}")
+        lines.append(f"  safety copy  the present state, saved in {where}")
     if plan.users:
         names = f",\n{' ' * 15}".join(f"{user.pid} ({shown(user.name)})" for user in plan.users)
         lines.append(f"  STOP FIRST   these processes have the database open: {names}")
     else:
         lines.append(
-            "  stop first   everything that uses the database: an idle web server goes unnoticed"
+            "  stop first   everything that uses the database: an idle web server is not detected"
         )
-    lines.append("What was entered after the backup was made will only be in the safety copy.")
+    lines.append("Data entered after the backup was made will then be in the safety copy only.")
     return "\n".join(lines)
 
 
@@ -243,14 +241,15 @@ def _result(plan: Plan, restored: Restored) -> str:
         "database is sound and equal to the backup.",
         *restored.notes,
     ]
-    if isinstance(safety_copy, Backup):
-        lines.append(f"The state before is backup {safety_copy.pk}, {safety_copy.file_name}.")
-    elif safety_copy:
-        lines.append(f"The state before is in {safety_copy}")
+    if safety_copy:
+        where = f"in {safety_copy}"
+        if isinstance(safety_copy, Backup):
+            where = f"backup {safety_copy.pk}, {safety_copy.file_name}"
+        lines.append(f"The state before the restore is {where}")
     lines.append(
-        "Passwords, permissions and sessions in this database are again as they were when the "
-        "backup was made: somebody who was locked out since then may be able to log in. Check them "
-        "before you start everything again."
+        "Passwords, permissions and sessions in this database are as they were when the backup was "
+        "made: somebody locked out since then may be able to log in again. Check them before you "
+        "start everything."
     )
     lines.append(f"To undo: {restored.undo}")
     return "\n".join(lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,21 +14,14 @@ from tenant_backup import automation, backups
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import size_in_words
-from tenant_backup.management.base import (
-    USAGE_ERROR,
-    Report,
-    TenantCommand,
-    progress_bar,
-    shown,
-    user,
-)
+from tenant_backup.management.base import USAGE_ERROR, TenantCommand
+from tenant_backup.management.report import Report
+from tenant_backup.management.terminal import progress_bar, shown, user
 from tenant_backup.models import LABEL_LENGTH, BackupSettings, Trigger
 from tenant_backup.tenants import Tenant
 
-logger = logging.getLogger("tenant_backup")
-
 Work = Callable[[Report], str]
-"""Does something for one tenant, adds to the report, and says in a line what it did."""
+"""Does something for one tenant, adds it to the report, and returns a line that says what."""
 
 
 def label(text: str) -> str:
@@ -49,7 +41,7 @@ class Command(TenantCommand):
         parser.add_argument(
             "--due",
             action="store_true",
-            help="only what the schedule would make now; for hosts with cron and no cluster",
+            help="only what the schedule would make now; for hosts that use cron and no cluster",
         )
         parser.add_argument("--label", type=label, default="", help="a note to find it by later")
         parser.add_argument(
@@ -78,15 +70,15 @@ class Command(TenantCommand):
             )
         listing = self.find_tenants(tenants, as_json=as_json, notes_absent=not dry_run)
         found = listing.tenants
-        order = backups.BackupRequest(
+        request = backups.BackupRequest(
             trigger=Trigger.COMMAND, label=label, pinned=pin, requested_by=user()
         )
         if dry_run:
-            work = _previews(found, order, due=due)
+            work = _previews(found, request, due=due)
         elif due:
             work = _due_work(found, counts_as_tick=not tenants)
         else:
-            work = _work(found, order)
+            work = _work(found, request)
         report = Report()
         self.report_invalid(listing, report)
         quiet = as_json or verbosity == 0
@@ -96,7 +88,7 @@ class Command(TenantCommand):
                 self.say(line)
         if not work and not listing.invalid and not quiet:
             self.say(_why_nothing(found))
-        # Cron would say it every minute with what is due. There the notices tell, once.
+        # With --due, cron would report it every minute; there the notices tell it once.
         absent = 0 if tenants or due else self.report_absent(report)
         if due and not tenants and not dry_run:
             automation.forget(timezone.now())
@@ -109,18 +101,18 @@ class Command(TenantCommand):
         )
 
 
-def _work(tenants: Sequence[Tenant], order: backups.BackupRequest) -> list[tuple[Tenant, Work]]:
-    """A backup of each tenant; where another process is at work on one, wait for it."""
+def _work(tenants: Sequence[Tenant], request: backups.BackupRequest) -> list[tuple[Tenant, Work]]:
+    """A backup of each tenant; if another process is at work on one, wait for it."""
     BackupSettings.objects.ensure(tenant.id for tenant in tenants)
     limits = backups.Limits(lock_wait=conf.BUSY_TIMEOUT)
     return [
-        (tenant, partial(_make, tenant, partial(backups.create, tenant, order, limits=limits)))
+        (tenant, partial(_make, tenant, partial(backups.create, tenant, request, limits=limits)))
         for tenant in tenants
     ]
 
 
 def _due_work(tenants: Sequence[Tenant], *, counts_as_tick: bool) -> list[tuple[Tenant, Work]]:
-    """What is due for these tenants, as far as no other process is making it already."""
+    """What is due for these tenants, unless another process is already making it."""
     BackupSettings.objects.ensure(tenant.id for tenant in tenants)
     due = automation.take_due(tenants, timezone.now(), counts_as_tick=counts_as_tick)
     return [
@@ -130,11 +122,11 @@ def _due_work(tenants: Sequence[Tenant], *, counts_as_tick: bool) -> list[tuple[
 
 
 def _previews(
-    tenants: Sequence[Tenant], order: backups.BackupRequest, *, due: bool
+    tenants: Sequence[Tenant], request: backups.BackupRequest, *, due: bool
 ) -> list[tuple[Tenant, Work]]:
     now = timezone.now()
     return [
-        (tenant, partial(_preview, tenant, order))
+        (tenant, partial(_preview, tenant, request))
         for tenant in tenants
         if not due or automation.is_due(tenant, now)
     ]
@@ -142,22 +134,22 @@ def _previews(
 
 def _make(tenant: Tenant, make: Callable[..., backups.BackupResult | None], report: Report) -> str:
     with progress_bar(shown(tenant.id)) as progress:
-        made = make(progress=progress)
-    if made is None:
+        result = make(progress=progress)
+    if result is None:
         return f"{shown(tenant.id)}: left to another process, or to the end of a pause"
-    report.backups.append(made.backup)
+    report.backups.append(result.backup)
     report.tenants.append(
-        _about(tenant) | {"pruned": [decision.backup.pk for decision in made.pruned]}
+        _about(tenant) | {"pruned": [decision.backup.pk for decision in result.pruned]}
     )
-    if made.prune_error:
-        raise BackupError(made.prune_error)
-    size = size_in_words(made.backup.size or 0)
-    line = f"{shown(tenant.id)}: {made.backup} ({size}, verified)"
-    return f"{line}, {len(made.pruned)} older removed" if made.pruned else line
+    if result.prune_error:
+        raise BackupError(result.prune_error)
+    size = size_in_words(result.backup.size or 0)
+    line = f"{shown(tenant.id)}: {result.backup} ({size}, verified)"
+    return f"{line}, {len(result.pruned)} older removed" if result.pruned else line
 
 
-def _preview(tenant: Tenant, order: backups.BackupRequest, report: Report) -> str:
-    preview = backups.preview(tenant, order)
+def _preview(tenant: Tenant, request: backups.BackupRequest, report: Report) -> str:
+    preview = backups.preview(tenant, request)
     report.tenants.append(
         _about(tenant)
         | {

@@ -1,4 +1,4 @@
-"""`manage.py verifybackups`: read backups again, to know that they are what they were."""
+"""`manage.py verifybackups`: read backups again, to know that they are still as they were made."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 
 from tenant_backup import backups
 from tenant_backup.exceptions import BackupError
-from tenant_backup.management.base import Report, TenantCommand, shown
+from tenant_backup.management.base import TenantCommand
+from tenant_backup.management.report import Report
+from tenant_backup.management.terminal import shown
 from tenant_backup.models import Backup
 from tenant_backup.tenants import Tenant
 
 
 class Command(TenantCommand):
     help = (
-        "Read the good backups of the named tenants, or of all, again: size, checksum and "
-        "integrity. What is missing or damaged is marked in the catalog."
+        "Read the good backups of the named tenants, or of all, again, and check size, checksum "
+        "and integrity. Missing or damaged ones are marked in the catalog."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -25,7 +27,7 @@ class Command(TenantCommand):
             "--all",
             action="store_true",
             dest="every",
-            help="read those again, too, that were found missing or damaged before",
+            help="also read those that were found missing or damaged before",
         )
 
     def handle(
@@ -46,7 +48,7 @@ class Command(TenantCommand):
             report.tenants.append({"id": tenant.id})
             for backup in Backup.objects.for_tenant(tenant.id).complete().newest_first():
                 number += 1
-                do = _verify if every or backup.is_good else _remember
+                do = _verify if every or backup.is_good else _raise_what_was_found
                 line = self.attempt(tenant, report, partial(do, tenant, backup))
                 report.backups.append(backup)
                 if line and not quiet:
@@ -69,11 +71,6 @@ def _verify(tenant: Tenant, backup: Backup) -> str:
     return f"{shown(tenant.id)}: {backup} is good"
 
 
-def _remember(tenant: Tenant, backup: Backup) -> str:
-    if backup.missing_at:
-        raise BackupError(
-            "%(backup)s was found missing before. To read it again: --all", backup=str(backup)
-        )
-    raise BackupError(
-        "%(backup)s was found damaged before. To read it again: --all", backup=str(backup)
-    )
+def _raise_what_was_found(tenant: Tenant, backup: Backup) -> str:
+    found = "missing" if backup.missing_at else "damaged"
+    raise BackupError(f"{backup} was found {found} before. To read it again: --all")

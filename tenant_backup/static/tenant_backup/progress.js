@@ -1,6 +1,5 @@
-// While a backup is queued or running: move the progress bar, and at the end say what came of it and
-// show the page anew.
-// Without this the page works just as well, with its link "Look again".
+// While a backup is queued or running: move the progress bar. At the end say how it ended and reload
+// the page. Without this script the page works, too, with its link "Reload the page".
 "use strict";
 
 (function () {
@@ -14,7 +13,7 @@
     touched = true;
   });
 
-  function showAnew() {
+  function reload() {
     window.location.assign(active.querySelector(".reload").href);
   }
 
@@ -24,10 +23,10 @@
     Array.from(active.childNodes).forEach((each) => kept.includes(each) || each.remove());
     finished.textContent = status.ended || finished.dataset.otherwise;
     if (!touched) {
-      // Soon enough, but not before a screen reader has begun to say it.
-      window.setTimeout(showAnew, EVERY_MS / 2);
+      // Not before a screen reader has begun to read it out.
+      window.setTimeout(reload, EVERY_MS / 2);
     }
-    // Otherwise not at all: what somebody is typing shall not be lost.
+    // Otherwise not at all, so that nobody loses what they are typing.
   }
 
   function hasBegun(status) {
@@ -59,13 +58,13 @@
         if (status.ended || (!status.queued && !status.running)) {
           end(status);
         } else if (hasBegun(status) && !touched) {
-          showAnew();
+          reload();
         } else {
           window.setTimeout(ask, EVERY_MS);
         }
       })
       .catch(function () {
-        // The server is away for a moment, or the session has ended: ask less often.
+        // The server is out of reach, or the session has ended: ask less often.
         window.setTimeout(ask, 10 * EVERY_MS);
       });
   }

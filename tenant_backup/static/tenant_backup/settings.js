@@ -1,5 +1,5 @@
-// While somebody changes the settings: say in a sentence what the choices mean.
-// Without this the sentence says what is saved.
+// While somebody changes the settings: say in one sentence what the choices mean.
+// Without this script the sentence describes the saved settings.
 "use strict";
 
 (function () {
@@ -14,7 +14,7 @@
 
   function ask() {
     const choices = new URLSearchParams(new FormData(form));
-    // What is not needed for it shall not stand in anybody's log.
+    // These are not needed, and must not appear in the server's log.
     choices.delete("csrfmiddlewaretoken");
     choices.delete("notify_email");
     asked += 1;
@@ -27,14 +27,14 @@
         return response.json();
       })
       .then(function (answer) {
-        // An answer that was overtaken by a later one is of no interest.
+        // A later request has been sent: ignore this answer.
         if (number === asked) {
           sentence.textContent = answer.summary;
           going.textContent = answer.going;
         }
       })
       .catch(function () {
-        // Better no sentence than one that may not be true any more.
+        // Better no sentence than a wrong one.
         if (number === asked) {
           sentence.textContent = "";
           going.textContent = "";
@@ -57,7 +57,7 @@
     return field.value !== field.defaultValue;
   }
 
-  // A browser may put back what was typed before, without a word.
+  // A browser may restore what was typed before, without an input event.
   window.addEventListener("pageshow", function () {
     if (Array.from(form.elements).some((field) => field.name && isChanged(field))) {
       ask();

@@ -1,4 +1,4 @@
-"""The whole example in one go: data, a backup of every tenant, and the pages to look at."""
+"""The whole example in one command: data, a backup of every tenant, and the pages."""
 
 import os
 import signal
@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from example_project.control import data
 from example_project.control.management.commands.setup_example import PASSWORD, positive
 from example_project.control.models import Customer, Membership
 from example_project.tenancy import DOMAIN
@@ -46,6 +47,7 @@ class Command(BaseCommand):
         if not no_serve:
             check_port(port)
         try:
+            self.begin_anew_if_needed()
             self.step("Prepare the control database", "migrate", verbosity=0)
             self.step("Make three tenants and their data", "setup_example", scale=scale)
             self.step("Back up every tenant", "runbackup")
@@ -56,6 +58,17 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             raise CommandError("Interrupted. Run it again to go on.", returncode=130) from None
 
+    def begin_anew_if_needed(self) -> None:
+        try:
+            if data.is_of_another_version():
+                aside = data.put_aside(settings.DATA)
+                self.stdout.write(
+                    f"The data in {settings.DATA} were made by another version of this project: "
+                    f"they are in {aside} now, and the demo begins anew."
+                )
+        except (DatabaseError, OSError) as error:
+            raise CommandError(f"The demo cannot use {settings.DATA}: {error}") from error
+
     def step(self, heading: str, command: str, **options: Any) -> None:
         self.heading(f"{heading}: manage.py {command}")
         try:
@@ -65,7 +78,7 @@ class Command(BaseCommand):
 
     def heading(self, text: str) -> None:
         self.stdout.write(self.style.MIGRATE_HEADING(f"\n== {text}"))
-        # What the step reports on standard error shall not come before its heading.
+        # So that the step's messages on standard error come after its heading.
         self.stdout.flush()
 
     def print_addresses(self, port: int) -> None:
@@ -89,8 +102,8 @@ class Command(BaseCommand):
 
     def serve(self, port: int) -> None:
         self.heading("Serve the pages, with a cluster for automatic backups, until Ctrl-C")
-        # A cluster ticks for the first time half a minute after its start. This counts as a tick,
-        # so nobody sees "stalled" until then.
+        # The first tick comes half a minute after the cluster starts. This counts as a tick, so
+        # that nobody sees "stalled" until then.
         call_command("runbackup", due=True, verbosity=0)
         with running_cluster():
             call_command(
@@ -106,17 +119,17 @@ class Command(BaseCommand):
 
 @contextmanager
 def running_cluster() -> Iterator[None]:
-    """The cluster for backups beside the web server, as a host has it, for as long as that runs.
+    """Run the cluster for backups beside the web server, as a host does.
 
-    The example has no other tasks, so the default cluster is not needed.
+    The example has no other tasks, so it does not need the default cluster.
     """
-    # Ended by a signal other than Ctrl-C, as when the terminal is closed, this process would leave
-    # the cluster behind.
+    # Another signal than Ctrl-C, such as that of a closed terminal, would end this process and
+    # leave the cluster running.
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
-    # In a session of its own, so that Ctrl-C does not reach it: django-q2 may hang when a second
-    # signal comes while it works on the first.
+    # In a session of its own, so that Ctrl-C does not reach it: django-q2 may hang if a second
+    # signal comes while it handles the first.
     command = [sys.executable, sys.argv[0], "qcluster"]
     environment = os.environ | {"Q_CLUSTER_NAME": str(settings.TENANT_BACKUP["CLUSTER"])}
     cluster = subprocess.Popen(command, start_new_session=True, env=environment)
@@ -132,9 +145,9 @@ def running_cluster() -> Iterator[None]:
 
 
 def check_port(port: int) -> None:
-    """Learn now, not after all the work, that the pages cannot be served."""
+    """Find out now, not after all the work, whether the pages can be served."""
     with socket.socket() as listener:
-        # As the server does: without it, a port used a moment ago would seem to be in use.
+        # As the server does. Without it, a port that was used a moment ago seems to be in use.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((ADDRESS, port))

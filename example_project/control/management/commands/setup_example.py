@@ -1,4 +1,4 @@
-"""Makes three tenants with data, and the users of the demo. Run again, it keeps what there is."""
+"""Makes three tenants with data, and the users of the demo. What exists already is kept."""
 
 from argparse import ArgumentTypeError
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ class Command(BaseCommand):
         alias = database_alias(tenant)
         call_command("migrate", "business", database=alias, verbosity=0)
         with tenant_context(tenant):
-            # All or nothing; and whoever runs the command a second time meanwhile waits here.
+            # All or nothing. A second run of the command waits here for the first.
             with transaction.atomic(using=alias):
                 is_new = not Partner.objects.exists()
                 if is_new:
@@ -86,10 +86,10 @@ class Command(BaseCommand):
                 f"{Contract.objects.count():,} contracts, {Ticket.objects.count():,} tickets, "
                 f"{InventoryItem.objects.count():,} inventory items"
             )
-        # Moves what is in the write-ahead log into the database file, whose size is told next.
+        # Moves the write-ahead log into the database file, whose size is printed next.
         connections[alias].close()
         size = filesizeformat(tenant.database.stat().st_size).replace("\xa0", " ")
-        # Last, so that nobody meets a tenant without its data.
+        # Last, so that nobody sees a tenant without its data.
         Customer.objects.get_or_create(
             slug=example.slug, defaults={"name": example.name, "time_zone": example.time_zone}
         )
@@ -100,7 +100,7 @@ class Command(BaseCommand):
 
 @transaction.atomic
 def make_users() -> list[str]:
-    """Make the users that there are not, and return their names."""
+    """Make the users that do not exist yet, and return their names."""
     made = []
     if not User.objects.filter(username="operator").exists():
         User.objects.create_superuser("operator", "operator@example.com", PASSWORD)
@@ -108,7 +108,7 @@ def make_users() -> list[str]:
     for username, slug, role in MEMBERS:
         if not User.objects.filter(username=username).exists():
             user = User.objects.create_user(username, f"{username}@example.com", PASSWORD)
-            # The admin's door; what is behind it depends on the tenant.
+            # Staff may enter the admin; what they see there depends on the tenant.
             user.is_staff = role == Membership.Role.ADMINISTRATOR
             user.save()
             Membership.objects.create(user=user, tenant=Customer.objects.get(slug=slug), role=role)

@@ -1,0 +1,216 @@
+"""The catalog: all backups of all tenants, to look at, to delete and to pin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, cast
+
+from django.contrib import admin
+from django.contrib.admin.actions import delete_selected
+from django.contrib.admin.models import LogEntry
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.defaultfilters import truncatechars
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
+
+from tenant_backup import backups
+from tenant_backup.admin.catalog import SHORT, CatalogAdmin, user_name
+from tenant_backup.exceptions import BackupInProgress
+from tenant_backup.files import size_in_words
+from tenant_backup.models import Backup
+from tenant_backup.tenants import Tenant
+
+
+class GoodFilter(admin.SimpleListFilter):
+    title = gettext_lazy("good")
+    parameter_name = "good"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", _("Yes")), ("no", _("No"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        good = Backup.objects.good()
+        if self.value() == "yes":
+            return queryset.filter(pk__in=good)
+        if self.value() == "no":
+            return queryset.exclude(pk__in=good)
+        return None
+
+
+@admin.register(Backup)
+class BackupAdmin(CatalogAdmin):
+    """A row says what happened, so nobody edits it. The use cases pin and delete."""
+
+    list_display = [
+        "tenant_id",
+        "created_at",
+        "size_in_words",
+        "condition",
+        "trigger",
+        "label",
+        "pin_sign",
+        "short_error",
+    ]
+    list_filter = ["status", "trigger", "pinned", GoodFilter]
+    search_fields = ["tenant_id", "file_name", "label"]
+    date_hierarchy = "created_at"
+    ordering = ["-created_at", "-pk"]
+    actions = ["delete_selected", "pin", "unpin"]
+    fieldsets = [
+        (None, {"fields": ["tenant_id", "status", "trigger", "label", "pin_sign", "error"]}),
+        (
+            gettext_lazy("File"),
+            {
+                "fields": [
+                    "file_name",
+                    "size_in_words",
+                    "size",
+                    "sha256",
+                    "verified_at",
+                    "missing_at",
+                    "damaged_at",
+                ]
+            },
+        ),
+        (
+            pgettext_lazy("of backups", "History"),
+            {
+                "fields": [
+                    "requested_by",
+                    "slot_at",
+                    "created_at",
+                    "enqueued_at",
+                    "started_at",
+                    "finished_at",
+                ]
+            },
+        ),
+    ]
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    @admin.display(description=gettext_lazy("size"), ordering="size")
+    def size_in_words(self, backup: Backup) -> str:
+        return size_in_words(backup.size) if backup.size else self.get_empty_value_display()
+
+    @admin.display(description=gettext_lazy("status"), ordering="status")
+    def condition(self, backup: Backup) -> str:
+        """The status, and what has since been found out about the file."""
+        words = [str(backup.get_status_display())]
+        if backup.missing_at:
+            words.append(_("file missing"))
+        if backup.damaged_at:
+            words.append(_("file damaged"))
+        if backup.future_at:
+            words.append(_("dated in the future"))
+        return ", ".join(words)
+
+    @admin.display(description=gettext_lazy("pinned"), ordering="pinned")
+    def pin_sign(self, backup: Backup) -> str:
+        """Nothing where it is not pinned: Django's red cross would make that look like a fault."""
+        if not backup.pinned:
+            return ""
+        return format_html('<span class="backup-light">{}</span>', _("pinned"))
+
+    @admin.display(description=gettext_lazy("error"))
+    def short_error(self, backup: Backup) -> str:
+        return truncatechars(backup.reason, SHORT)
+
+    @admin.action(
+        permissions=["delete"],
+        description=gettext_lazy("Delete selected %(verbose_name_plural)s"),
+    )
+    def delete_selected(
+        self, request: HttpRequest, queryset: QuerySet[Backup]
+    ) -> HttpResponse | None:
+        """As Django's, but without its message, which always says that all were deleted."""
+        *_rest, perms_needed, protected = self.get_deleted_objects(queryset, request)
+        if request.POST.get("post") and not perms_needed and not protected:
+            self.delete_queryset(request, queryset)
+            return None
+        return delete_selected(self, request, queryset)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Backup]) -> None:
+        self.after_commit(partial(self._delete, request, list(queryset)))
+
+    def delete_model(self, request: HttpRequest, obj: Backup) -> None:
+        self.after_commit(partial(self._delete, request, [obj]))
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[Backup]) -> list[LogEntry]:
+        """Nothing: Django calls this before anything is deleted. See `_delete`."""
+        return []
+
+    def response_delete(
+        self, request: HttpRequest, obj_display: str, obj_id: int
+    ) -> HttpResponseRedirect:
+        """Back to the list, without Django's message: `_delete` reports what happened."""
+        if not self.has_view_permission(request):
+            return HttpResponseRedirect(reverse("admin:index", current_app=self.admin_site.name))
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"
+        url = add_preserved_filters(
+            {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts},
+            reverse(name, current_app=self.admin_site.name),
+        )
+        return HttpResponseRedirect(url)
+
+    def _delete(self, request: HttpRequest, rows: list[Backup]) -> None:
+        busy: set[str] = set()
+
+        def delete(tenant: Tenant, backup: Backup) -> Backup:
+            if tenant.id in busy:
+                raise BackupInProgress  # Wait once for a tenant, not for each of its backups.
+            try:
+                backups.delete(tenant, backup, actor=user_name(request))
+            except BackupInProgress:
+                busy.add(tenant.id)
+                raise
+            return backup
+
+        deleted = self.for_each(
+            request, rows, delete, not_done=_("A backup of %(tenant)s was not deleted: %(reason)s")
+        )
+        if deleted:
+            # Django itself calls it with a list too.
+            super().log_deletions(request, cast("QuerySet[Backup]", deleted))
+        text = ngettext(
+            "%(count)d backup was deleted.", "%(count)d backups were deleted.", len(deleted)
+        )
+        self.report_success(request, text, len(deleted))
+
+    @admin.action(permissions=["delete"], description=gettext_lazy("Pin selected backups"))
+    def pin(self, request: HttpRequest, queryset: QuerySet[Backup]) -> None:
+        pinned = self._pin(
+            request,
+            queryset,
+            pinned=True,
+            not_done=_("A backup of %(tenant)s was not pinned: %(reason)s"),
+        )
+        text = ngettext("%(count)d backup is pinned.", "%(count)d backups are pinned.", pinned)
+        self.report_success(request, text, pinned)
+
+    @admin.action(permissions=["delete"], description=gettext_lazy("Unpin selected backups"))
+    def unpin(self, request: HttpRequest, queryset: QuerySet[Backup]) -> None:
+        unpinned = self._pin(
+            request,
+            queryset,
+            pinned=False,
+            not_done=_("A backup of %(tenant)s was not unpinned: %(reason)s"),
+        )
+        text = ngettext(
+            "%(count)d backup is no longer pinned.",
+            "%(count)d backups are no longer pinned.",
+            unpinned,
+        )
+        self.report_success(request, text, unpinned)
+
+    def _pin(
+        self, request: HttpRequest, rows: Iterable[Backup], *, pinned: bool, not_done: str
+    ) -> int:
+        use_case = partial(backups.pin, pinned=pinned, actor=user_name(request))
+        return len(self.for_each(request, rows, use_case, not_done=not_done))

@@ -1,0 +1,125 @@
+"""What our pages in the admin share: they are for operators, and work row by row.
+
+Somebody with the permissions on these models has them for every tenant. So the tenant provider says
+who is an operator, and nobody else is let in, whatever permissions they have.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import TypeVar
+
+from django.contrib import admin, messages
+from django.contrib.auth import get_permission_codename
+from django.db import transaction
+from django.db.models import Model
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from tenant_backup.conf import conf
+from tenant_backup.exceptions import BackupError, BackupInProgress
+from tenant_backup.models import Backup, BackupSettings
+from tenant_backup.tenants import Tenant, get_tenant, is_operator
+
+logger = logging.getLogger("tenant_backup")
+
+Row = TypeVar("Row", Backup, BackupSettings)
+Result = TypeVar("Result")
+
+SHORT = 60
+"""Characters of an error or a detail that a list shows."""
+
+FEW = 10
+"""Problems that get a message each; nobody reads more."""
+
+
+class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """For operators only. Rows are made by the use cases, never added here."""
+
+    class Media:
+        css = {"all": ["tenant_backup/admin.css"]}
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        # The cheap question first: the admin asks it for each page, of other apps too.
+        return super().has_module_permission(request) and is_operator(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_view_permission(request, obj) and is_operator(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_change_permission(request, obj) and is_operator(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and is_operator(request)
+
+    def after_commit(self, work: Callable[[], None]) -> None:
+        """Do it after the request's transaction, if there is one.
+
+        A rollback does not undo changes to files, so they must not happen before one can. Django's
+        delete view has a transaction; with `ATOMIC_REQUESTS` every view has.
+        """
+        transaction.on_commit(work, using=conf.CATALOG_DATABASE)
+
+    def for_each(
+        self,
+        request: HttpRequest,
+        rows: Iterable[Row],
+        use_case: Callable[[Tenant, Row], Result],
+        *,
+        not_done: str,
+    ) -> list[Result]:
+        """Call the use case with each row and its tenant, and return the results.
+
+        Where it fails, the user gets the message `not_done`, a text with the placeholders `tenant`
+        and `reason`, and the next row follows.
+        """
+        results: list[Result] = []
+        problems: list[tuple[int, str]] = []
+        find = cache(get_tenant)
+        for row in rows:
+            try:
+                results.append(use_case(find(row.tenant_id), row))
+            except BackupInProgress:
+                text = _("Another process is working on the backups of %(tenant)s. Try again soon.")
+                problems.append((messages.INFO, text % {"tenant": row.tenant_id}))
+            except Exception as error:
+                if not isinstance(error, BackupError):
+                    logger.exception("Failed in the admin, for tenant %r.", row.tenant_id)
+                reason = str(error) or type(error).__name__
+                text = not_done % {"tenant": row.tenant_id, "reason": reason}
+                problems.append((messages.ERROR, text))
+        for level, text in problems[:FEW]:
+            self.message_user(request, text, level)
+        if more := len(problems[FEW:]):
+            text = ngettext("%(count)d more failed.", "%(count)d more failed.", more)
+            self.message_user(request, text % {"count": more}, messages.ERROR)
+        return results
+
+    def report_success(self, request: HttpRequest, text: str, count: int) -> None:
+        if count:
+            self.message_user(request, text % {"count": count}, messages.SUCCESS)
+
+
+def user_name(request: HttpRequest) -> str:
+    """The user's name as the catalog stores it."""
+    return request.user.get_username()[:255]
+
+
+def has_model_permission(request: HttpRequest, action: str, model: type[Model]) -> bool:
+    """Whether the user is an operator with this permission ("add", "change" …) on the model."""
+    codename = get_permission_codename(action, model._meta)
+    permission = f"{model._meta.app_label}.{codename}"
+    return request.user.has_perm(permission) and is_operator(request)
+
+
+def with_detail(text: str, detail: str) -> SafeString:
+    """A cell of two lines, the second one small."""
+    return format_html('{} <span class="backup-detail">{}</span>', text, detail)

@@ -1,0 +1,207 @@
+"""The queue: everything that this app asks of django-q2. No other module imports it.
+
+One schedule runs the tick every minute, and each task carries the id of a row in our catalog.
+django-q2 may lose a task, or deliver it twice; what is due and what is done is in our own rows.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.util import find_spec
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db import connections, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from tenant_backup.conf import conf
+
+# Without the app, its models cannot be imported. The check that reports this must still run.
+if apps.is_installed("django_q"):
+    from django_q.conf import Conf as ClusterConf
+    from django_q.models import Failure, OrmQ, Schedule
+    from django_q.tasks import async_task
+
+SCHEDULE_NAME = "tenant_backup"
+TICK = "tenant_backup.tasks.tick"
+MAKE = "tenant_backup.tasks.make"
+VERIFY = "tenant_backup.tasks.verify"
+
+TASK_OPTIONS = {"ack_failure": True, "save": False}
+"""django-q2 shall not repeat a task that failed, since our own rows know what is left to do. Nor
+shall it save our results: one every minute would push the host's own out of its table."""
+
+NEAR = timedelta(minutes=5)
+"""A schedule whose next run is further from now than this was set by a clock that was wrong, or
+would make up for ticks that nobody needs any more."""
+
+SPARE_SECONDS = 10
+"""Our work gives up so long before the task's timeout, to end with a message and not by a kill."""
+
+BROKERS = ("orm", "broker_class", "iron_mq", "sqs", "mongo")
+"""The keys of `Q_CLUSTER` that choose a broker; without one of them it is Redis."""
+
+
+def send(task: str, backup_id: int) -> None:
+    """Queue a task about a backup. Raises whatever the host's broker raises."""
+    options = {**TASK_OPTIONS, "cluster": conf.CLUSTER, "group": SCHEDULE_NAME}
+    async_task(task, backup_id, q_options=options)
+
+
+def in_a_transaction() -> bool:
+    """Whether any database has a transaction open, in which nothing may be sent.
+
+    django-q2's ORM broker closes connections whose alias is in autocommit, and with them a
+    transaction that the host has open on another alias.
+    """
+    return any(
+        connection.connection is not None and not connection.get_autocommit()
+        for connection in connections.all(initialized_only=True)
+    )
+
+
+def deadline() -> float | None:
+    """The value of `time.monotonic()` by which this task must end; None where it has no timeout."""
+    timeout: float | None = ClusterConf.TIMEOUT
+    if not timeout:
+        return None
+    return time.monotonic() + max(timeout - SPARE_SECONDS, timeout / 2)
+
+
+def is_scheduled() -> bool:
+    """Whether there is a schedule that runs the tick."""
+    return _schedules().exists()
+
+
+def set_up() -> None:
+    """Create the schedule, or correct it: there is one, every minute, on our cluster."""
+    now = timezone.now()
+    wanted = {
+        "func": TICK,
+        "schedule_type": Schedule.MINUTES,
+        "minutes": 1,
+        "repeats": -1,
+        "cluster": conf.CLUSTER,
+        "kwargs": repr({"q_options": TASK_OPTIONS}),
+    }
+    with transaction.atomic(using=conf.CATALOG_DATABASE):
+        schedule = Schedule.objects.filter(name=SCHEDULE_NAME).order_by("pk").first()
+        if schedule is None:
+            Schedule.objects.create(name=SCHEDULE_NAME, next_run=now, **wanted)
+            return
+        # The name is not unique in django-q2's table; a second row would only tick twice.
+        Schedule.objects.filter(name=SCHEDULE_NAME).exclude(pk=schedule.pk).delete()
+        if not _is_near(schedule.next_run, now):
+            wanted["next_run"] = now
+        Schedule.objects.filter(pk=schedule.pk).update(**wanted)
+
+
+def repair_schedule() -> None:
+    """Correct a schedule whose next run is far from now. A missing one stays missing.
+
+    django-q2 computes the next run from the clock of the moment. After a clock that was ahead it
+    would not tick until that time, even if the cluster is restarted. After an outage it would run
+    every tick that was missed.
+    """
+    now = timezone.now()
+    next_runs = _schedules().values_list("next_run", flat=True)
+    if not all(_is_near(next_run, now) for next_run in next_runs):
+        set_up()
+
+
+def has_tables(using: str) -> bool:
+    """Whether django-q2's schedules have their table in this database."""
+    return Schedule._meta.db_table in _tables(using)
+
+
+def take_down(using: str) -> None:
+    """Remove the schedule from this database, and the queued messages of our tasks.
+
+    Once the app is removed from the project, such a message would kill each worker that takes it.
+    """
+    tables = _tables(using)
+    if Schedule._meta.db_table in tables:
+        Schedule.objects.using(using).filter(name=SCHEDULE_NAME).delete()
+    if OrmQ._meta.db_table in tables:
+        messages = OrmQ.objects.using(using)
+        ours = [
+            message.pk
+            for message in messages.iterator()
+            if str(message.task.get("func")) in (TICK, MAKE, VERIFY)
+        ]
+        messages.filter(pk__in=ours).delete()
+
+
+def forget_failures(before: datetime, *, limit: int) -> None:
+    """Delete failures of our tasks that ended before this time; django-q2 keeps them for ever."""
+    old = Failure.objects.filter(func__in=[TICK, MAKE, VERIFY], stopped__lt=before)
+    ids = list(old.values_list("pk", flat=True)[:limit])
+    Failure.objects.filter(pk__in=ids).delete()
+
+
+def start_command() -> str:
+    """The shell command that starts the cluster that runs our tasks.
+
+    It names the cluster by a variable, since django-q2's own option for the name comes too late on
+    Linux: its settings have been read by then.
+    """
+    command = "python manage.py qcluster"
+    ours = conf.CLUSTER
+    is_default = ours in (None, ClusterConf.conf.get("cluster_name"), ClusterConf.PREFIX)
+    return command if is_default else f"Q_CLUSTER_NAME={ours} {command}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """What the host's `Q_CLUSTER` says of the cluster that runs our tasks."""
+
+    orm: str | None
+    """The alias of the database that holds the queue, where that is the broker."""
+    has_broker: bool
+    is_sync: bool
+    """Tasks run inside the scheduler's transaction."""
+    is_known: bool
+    """A cluster of this name is configured."""
+    timeout: float | None
+    """Seconds after which a task is ended."""
+    retry: float
+    """Seconds after which a task is handed out again."""
+
+
+def cluster_settings(name: str | None) -> ClusterSettings | None:
+    """The settings of the cluster of this name, or of the default one; None where there are none.
+
+    They are read from the setting itself: django-q2's own values are those of this process.
+    """
+    everyones: dict[str, Any] | None = getattr(settings, "Q_CLUSTER", None)
+    if not isinstance(everyones, dict) or not everyones:
+        return None
+    alternatives = everyones.get("ALT_CLUSTERS") or {}
+    ours = {**everyones, **alternatives.get(name, {})}
+    names = {None, everyones.get("name", "default"), everyones.get("cluster_name"), *alternatives}
+    return ClusterSettings(
+        orm=everyones.get("orm"),
+        has_broker=any(everyones.get(key) for key in BROKERS) or find_spec("redis") is not None,
+        is_sync=bool(ours.get("sync")),
+        is_known=name in names,
+        timeout=ours.get("timeout"),
+        retry=ours.get("retry", 60),
+    )
+
+
+def _schedules() -> QuerySet[Any]:
+    # repeats=0 is how django-q2 marks a schedule as exhausted.
+    schedules: QuerySet[Any] = Schedule.objects.filter(name=SCHEDULE_NAME).exclude(repeats=0)
+    return schedules
+
+
+def _is_near(next_run: datetime | None, now: datetime) -> bool:
+    return next_run is not None and abs(now - next_run) <= NEAR
+
+
+def _tables(using: str) -> set[str]:
+    return set(connections[using].introspection.table_names())

@@ -1,0 +1,167 @@
+"""Making a backup's file: the copy of the database, its verification, its publication.
+
+The lock's holder does it, and brings the row from `queued` over `running` to its end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from datetime import datetime
+
+from django.db import DatabaseError
+from django.utils import timezone
+
+from tenant_backup import sqlite
+from tenant_backup.backups.directories import directory_of
+from tenant_backup.backups.outcomes import as_backup_error, complete
+from tenant_backup.backups.recovery import finalise
+from tenant_backup.backups.requests import NO_LIMITS, BackupRequest, Limits, claim
+from tenant_backup.catalog import close_connection
+from tenant_backup.conf import conf
+from tenant_backup.exceptions import BackupError, DatabaseDamaged
+from tenant_backup.files import BackupDirectory, file_names
+from tenant_backup.models import Backup
+from tenant_backup.signals import backup_started
+from tenant_backup.sqlite import Fingerprint, Progress, Snapshot
+from tenant_backup.tenants import Tenant
+
+logger = logging.getLogger("tenant_backup")
+
+Source = Callable[[], AbstractContextManager[Snapshot]]
+"""Opens the snapshot that a backup is made of."""
+
+Copy = Callable[[Backup], Fingerprint]
+"""Copies into the partial of a running backup, verifies that, and says what it is recognised by."""
+
+
+def make(tenant: Tenant, backup: Backup, copy: Copy) -> None:
+    """Bring a queued row to `complete` with its file, or to `failed` with the reason raised."""
+    directory = directory_of(tenant)
+    _start(tenant, backup)
+    try:
+        backup_started.send_robust(Backup, tenant=tenant, backup=backup)
+        made = copy(backup)
+        backup.record_copy(made)
+        directory.publish(backup.file_name, made.sha256)
+        complete(backup)
+    except BaseException as error:
+        is_complete = _finalise_after(error, directory, backup)
+        if not isinstance(error, Exception):
+            raise
+        if not is_complete:
+            raise as_backup_error(error) from error
+
+
+def _start(tenant: Tenant, backup: Backup) -> None:
+    now = timezone.now()
+    backup.start(_free_name(tenant, directory_of(tenant), now), at=now)
+
+
+def _finalise_after(error: BaseException, directory: BackupDirectory, backup: Backup) -> bool:
+    """Whether a backup that this error ended is complete all the same: its file is published."""
+    reason = as_backup_error(error)
+    if isinstance(error, Exception) and error is not reason:
+        logger.exception("Making backup %s of tenant %r failed.", backup.pk, backup.tenant_id)
+    try:
+        return finalise(directory, backup, reason)
+    except DatabaseError:
+        logger.exception(
+            "Backup %s of tenant %r stays marked as running until the next one is asked for.",
+            backup.pk,
+            backup.tenant_id,
+        )
+        return False
+
+
+def make_from(
+    source: Source, tenant: Tenant, request: BackupRequest, ended: list[Backup]
+) -> Backup:
+    """Make a backup of what the caller, who holds the lock, reads; raises as `create` does.
+
+    The caller's list of `tenant_lock` gets the row.
+    """
+    backup = claim(tenant, request)
+    ended.append(backup)
+    directory = directory_of(tenant)
+    try:
+        make(tenant, backup, lambda row: copy_into(directory, row.file_name, tenant, source))
+    except BackupError as error:
+        error.backup = backup
+        raise
+    return backup
+
+
+def begin(tenant: Tenant, request: BackupRequest) -> Backup:
+    """The `running` row of a backup that the lock's holder makes by itself."""
+    backup = claim(tenant, request)
+    _start(tenant, backup)
+    backup_started.send_robust(Backup, tenant=tenant, backup=backup)
+    return backup
+
+
+def take_back(backup: Backup, before: Backup | None) -> None:
+    """Undo `begin` where nothing was made, as if it had never been called.
+
+    `before` is the queued row that was taken over, as it was then.
+    """
+    row = Backup.objects.running().filter(pk=backup.pk, file_name=backup.file_name)
+    if before:
+        row.update(
+            **{
+                field.attname: getattr(before, field.attname)
+                for field in Backup._meta.concrete_fields
+                if not field.primary_key
+            }
+        )
+    else:
+        row.delete()
+
+
+def copy_into(
+    directory: BackupDirectory,
+    file_name: str,
+    tenant: Tenant,
+    source: Source,
+    limits: Limits = NO_LIMITS,
+    progress: Progress | None = None,
+) -> Fingerprint:
+    """Copy the source into the partial, verify it, and say what it is recognised by."""
+    close_connection()
+    # Between the snapshot and its end nothing is written to the catalog: where it lies in the very
+    # database that is copied, in rollback mode, we would be waiting for ourselves.
+    with source() as snapshot:
+        directory.require_space(snapshot.size + snapshot.wal_bytes)
+        target = directory.create_partial(file_name)
+        with directory.as_owner():
+            copy = sqlite.open_copy(target)
+        with closing(copy):
+            snapshot.copy_to(copy, progress=progress, deadline=limits.deadline)
+    sign_of_life = directory.sign_of_life(file_name)
+    try:
+        full = conf.VERIFY == "full"
+        if not sqlite.check(target, full=full, deadline=limits.deadline, sign_of_life=sign_of_life):
+            logger.info(
+                "Some indexes of tenant %r call functions of the host's own, so they were checked "
+                "for their structure only.",
+                tenant.id,
+            )
+    except DatabaseDamaged as error:
+        raise DatabaseDamaged(
+            "The copy of %(database)s is not a sound database, so the database itself is probably "
+            "damaged. SQLite says: %(reason)s",
+            database=snapshot.database,
+            reason=error,
+        ) from error
+    return sqlite.fingerprint(target, deadline=limits.deadline, sign_of_life=sign_of_life)
+
+
+def _free_name(tenant: Tenant, directory: BackupDirectory, at: datetime) -> str:
+    """The first of the names for this moment that neither the disk nor the catalog knows."""
+    rows = Backup.objects.for_tenant(tenant.id)
+    return next(
+        name
+        for name in file_names(tenant.id, at)
+        if directory.is_free(name) and not rows.filter(file_name=name).exists()
+    )

@@ -1,0 +1,121 @@
+"""Recovery: rows that a crash left `running` or half deleted get their true state.
+
+The lock's holder does it before anything else: see `locking.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import UTC, datetime, timedelta
+
+from tenant_backup.backups.deletion_steps import (
+    NO_MARK,
+    Deletion,
+    is_gone,
+    remove_files,
+    remove_row,
+)
+from tenant_backup.backups.directories import directory_of
+from tenant_backup.backups.outcomes import INTERRUPTED, complete, fail
+from tenant_backup.exceptions import BackupError
+from tenant_backup.files import BackupDirectory
+from tenant_backup.models import Backup
+from tenant_backup.tenants import Tenant
+from tenant_backup.texts import joined
+
+logger = logging.getLogger("tenant_backup")
+
+QUIET = timedelta(minutes=3)
+"""A running backup that has not moved for this long was probably left by a crash."""
+
+
+def is_moving(tenant: Tenant, backup: Backup, now: datetime) -> bool:
+    """Whether somebody seems to be at work on a running backup, and it was not left by a crash."""
+    # A time in the future was written by a clock that was wrong, and says nothing.
+    return abs(now - last_progress_at(tenant, backup)) < QUIET
+
+
+def last_progress_at(tenant: Tenant, backup: Backup) -> datetime:
+    """When a running backup was last seen to move: its partial, or else its row, tells."""
+    started_at = backup.started_at or backup.created_at
+    try:
+        changed = directory_of(tenant).partial(backup.file_name).stat().st_mtime
+    except (OSError, BackupError):
+        return started_at
+    return max(started_at, datetime.fromtimestamp(changed, UTC))
+
+
+def recover_running(tenant: Tenant) -> list[Backup]:
+    """Finalise the rows that a crash left `running`, and return them; the lock's holder calls it.
+
+    A row without a fingerprint may have a file all the same: where the catalog lies in the very
+    database that was restored, it could not be written to when the safety copy was published, and
+    is of that earlier time when it is back. The checksum file vouches for such a file.
+    """
+    directory = directory_of(tenant)
+    rows = list(Backup.objects.for_tenant(tenant.id).running())
+    for backup in rows:
+        logger.warning("Recovering backup %s of tenant %r.", backup.pk, tenant.id)
+        if not backup.fingerprint and (
+            copy := directory.fingerprint_by_checksum_file(backup.file_name)
+        ):
+            backup.record_copy(copy)
+        finalise(directory, backup, BackupError(INTERRUPTED))
+    return rows
+
+
+def finalise(directory: BackupDirectory, backup: Backup, reason: BackupError) -> bool:
+    """Bring a `running` row to its true state: complete if its file is published, else failed.
+
+    Returns whether it is complete. What cannot be read or tidied up is said in the row, and does
+    not keep it `running`: that would be in everybody's way.
+    """
+    troubles: list[BackupError] = []
+    is_published = False
+    try:
+        if backup.fingerprint and directory.holds(backup.file_name, backup.fingerprint):
+            is_published = True
+            directory.finish(backup.file_name)
+            complete(backup)
+            return True
+    except BackupError as error:
+        troubles.append(error)
+    # A published file keeps its checksum file, whatever became of the row.
+    if not is_published:
+        try:
+            directory.withdraw(backup.file_name, backup.sha256)
+        except BackupError as error:
+            troubles.append(error)
+    fail(backup, joined(reason, *troubles))
+    return False
+
+
+def recover_deletions(tenant: Tenant) -> list[Backup]:
+    """Complete the deletions that a crash interrupted, and return the backups that are gone.
+
+    Where the file is gone, the checksum file and the row go, too. Where it is still there, the mark
+    is removed, and whoever wanted to delete it decides again. The lock's holder calls it.
+    """
+    directory, gone = directory_of(tenant), []
+    rows = Backup.objects.for_tenant(tenant.id)
+    for backup in rows.being_deleted().order_by("pk"):
+        row = rows.being_deleted().filter(pk=backup.pk)
+        if _is_there(directory, backup):
+            logger.warning("The deletion of %s was interrupted: it is kept.", backup)
+            row.update(**NO_MARK)
+            continue
+        if not is_gone(directory, backup):
+            continue  # It is out of reach, so nothing can be said of it now.
+        logger.warning("The deletion of %s was interrupted: it is completed.", backup)
+        remove_files(directory, backup)
+        if remove_row(row, backup, Deletion.marked_on(backup)):
+            gone.append(backup)
+    return gone
+
+
+def _is_there(directory: BackupDirectory, backup: Backup) -> bool:
+    try:
+        return bool(backup.file_name) and os.path.lexists(directory.file(backup.file_name))
+    except BackupError:
+        return False

@@ -1,0 +1,101 @@
+"""What is asked for: a backup, how long it may take, and the row that answers the request."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+
+from django.db import IntegrityError
+
+from tenant_backup.backups import quota
+from tenant_backup.catalog import catalog_transaction
+from tenant_backup.conf import conf
+from tenant_backup.exceptions import BackupInProgress, RowChanged
+from tenant_backup.models import Backup, Status, Trigger
+from tenant_backup.tenants import Tenant
+
+REQUEST_BUSY_TIMEOUT = 5
+"""Seconds that a web request waits at most for a locked database, or for the tenant's lock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupRequest:
+    """What is asked for: the fields of a catalog row that whoever asks decides."""
+
+    trigger: Trigger
+    label: str = ""
+    pinned: bool = False
+    requested_by: str = ""
+    slot_at: datetime | None = None
+    replaces: int | None = None
+    """The backup made by hand that may go when this one is complete, where a limit demands it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long making a backup may take.
+
+    `lock_wait`: seconds to wait while another process is at work on the same tenant.
+    `busy_timeout`: seconds to wait for a locked database; None for the setting `BUSY_TIMEOUT`.
+    `deadline`: the time of `time.monotonic()` at which to give up; None for never.
+    """
+
+    lock_wait: float = 0
+    busy_timeout: float | None = None
+    deadline: float | None = None
+
+    @property
+    def database_wait(self) -> float:
+        return conf.BUSY_TIMEOUT if self.busy_timeout is None else self.busy_timeout
+
+
+NO_LIMITS = Limits()
+
+
+def request_timeout() -> float:
+    """Seconds that a web request waits for a lock."""
+    return min(REQUEST_BUSY_TIMEOUT, conf.BUSY_TIMEOUT)
+
+
+def request_limits() -> Limits:
+    """The limits of a backup that a web request makes."""
+    return Limits(busy_timeout=request_timeout())
+
+
+def admitted(tenant: Tenant, request: BackupRequest) -> BackupRequest:
+    """The request, which replaces something only if it has to.
+
+    Raises `LimitReached` where there is no room for a backup made by hand.
+    """
+    if request.trigger != Trigger.MANUAL:
+        return request
+    replaces = quota.admit(tenant, replaces=request.replaces, actor=request.requested_by)
+    return replace(request, replaces=replaces)
+
+
+def claim(tenant: Tenant, request: BackupRequest) -> Backup:
+    """The queued row that answers this request: the one that is there, or a new one.
+
+    Raises `BackupInProgress` where a backup of this tenant is running.
+    """
+    rows = Backup.objects.for_tenant(tenant.id)
+    active = rows.active().first()
+    if active is None:
+        with suppress(IntegrityError), catalog_transaction():
+            return rows.create(tenant_id=tenant.id, **asdict(request))
+        # Somebody else was faster.
+        active = rows.active().first()
+    if active and active.status == Status.QUEUED:
+        with suppress(RowChanged):
+            active.take_over(
+                trigger=request.trigger,
+                label=request.label,
+                pinned=request.pinned,
+                requested_by=request.requested_by,
+                replaces=request.replaces,
+            )
+            return active
+    raise BackupInProgress(
+        "A backup of %(tenant)s is being made at this moment.", tenant=tenant.name
+    )

@@ -1,0 +1,34 @@
+"""Texts for people who may not see where a tenant's files are."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from django.utils.translation import gettext
+
+from tenant_backup.conf import conf
+from tenant_backup.tenants import Tenant
+
+
+def without_paths(text: str, tenant: Tenant) -> str:
+    """The text with only the last name of the tenant's own files and folders.
+
+    A text that contains any other path is replaced by a general sentence.
+    """
+    folders = [
+        tenant.root / conf.DIRECTORY_NAME,
+        tenant.root,
+        tenant.root.parent,
+        tenant.database.parent,
+    ]
+    known = {path for folder in folders for path in (folder, folder.resolve()) if path.name}
+    for path in sorted(known, key=lambda path: len(str(path)), reverse=True):
+        # First what lies in the folder, then the folder itself, but not one that begins alike.
+        text = text.replace(f"{path}{os.sep}", "")
+        text = path.name.join(re.split(rf"{re.escape(str(path))}(?![\w-])", text))
+    # The name of a time zone has a slash, too, and reveals nothing.
+    left = text.replace(tenant.zone.key, "")
+    if "/" in left or "\\" in left:
+        return gettext("There was a technical problem. Ask the operator, who can see the details.")
+    return text

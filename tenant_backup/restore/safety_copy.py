@@ -1,0 +1,144 @@
+"""The state before the restore is saved first, and can be brought back."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing, suppress
+from pathlib import Path
+
+from django.utils import timezone
+
+from tenant_backup import backups, files, sqlite
+from tenant_backup.exceptions import BackupError, DatabaseDamaged
+from tenant_backup.files import BackupDirectory, Ownership, put_in_place
+from tenant_backup.models import Backup
+from tenant_backup.restore import manual
+from tenant_backup.restore.aside import Leftovers
+from tenant_backup.restore.job import Job
+from tenant_backup.sqlite import Exclusive
+from tenant_backup.texts import Text
+
+SafetyCopy = Backup | Path
+"""A backup; or the file of one without a row; or a folder with what is not a backup."""
+
+
+def save(
+    job: Job, live: Exclusive, leftovers: Leftovers, begun: Backup | None
+) -> SafetyCopy | None:
+    """Save what the database holds now; None where not even its pages can be copied.
+
+    `begun` is the row of the safety copy, where it had to be written before.
+    """
+    try:
+        copy = _save_as_backup(job, live, begun)
+    except DatabaseDamaged as error:
+        return _save_as_it_is(job, live, leftovers, error)
+    leftovers.drop()
+    return copy
+
+
+def where(job: Job, copy: SafetyCopy) -> str:
+    """What to call the safety copy: its file name, or its path where it is no backup of ours.
+
+    Not its id, which may be another backup's in the restored catalog.
+    """
+    if isinstance(copy, Backup):
+        return copy.file_name
+    return copy.name if copy.parent == job.directory.path else str(copy)
+
+
+def undo(job: Job, copy: SafetyCopy | None) -> str:
+    """How to bring the state before back: a command, or sentences."""
+    if copy is None:
+        text = Text("Remove %(database)s: there was no database before.", database=job.database)
+        return str(text)
+    if isinstance(copy, Path) and copy.is_dir():
+        text = Text(
+            "Stop everything that uses the database. Remove %(database)s and, if present, its "
+            "-wal, -shm and -journal. Then move what is in %(copy)s to %(folder)s.",
+            database=job.database,
+            copy=copy,
+            folder=job.database.parent,
+        )
+        return str(text)
+    return manual.command("restorebackup", job.tenant.id, where(job, copy))
+
+
+def replaced_as_a_file(reason: DatabaseDamaged) -> Text:
+    # Without the advice to copy what lies beside the database: that has been done.
+    what = reason.values.get("error", reason)
+    return Text("%(reason)s It was therefore replaced as a file.", reason=what)
+
+
+def _save_as_backup(job: Job, live: Exclusive, begun: Backup | None) -> SafetyCopy:
+    if job.safety_copy_to:
+        return _publish(job, live)
+    if job.holds_catalog:
+        # While the database is locked, no row can be written to the catalog in it.
+        return _publish(job, live, begun.file_name if begun else "")
+    return backups.make_from(live.snapshot, job.tenant, job.request, job.ended)
+
+
+def _publish(job: Job, live: Exclusive, name: str = "") -> Path:
+    """Make the safety copy without a row."""
+    directory = job.folder_of_safety_copy
+    names = files.file_names(job.tenant.id, timezone.now())
+    name = name or next(name for name in names if directory.is_free(name))
+    sha256 = ""
+    try:
+        copy = backups.copy_into(directory, name, job.tenant, live.snapshot)
+        sha256 = copy.sha256
+        directory.publish(name, sha256)
+    except BaseException:
+        with suppress(BackupError):
+            directory.withdraw(name, sha256)
+        raise
+    return directory.file(name)
+
+
+def _save_as_it_is(
+    job: Job, live: Exclusive, leftovers: Leftovers, damage: DatabaseDamaged
+) -> Path | None:
+    """Copy the pages of a damaged database into a folder; None where that cannot be done.
+
+    What a killed process left beside it is kept in a folder, too.
+    """
+    leftovers.separate()
+    folder = leftovers.folder_in(job.safety_copy_to or job.database.parent)
+    try:
+        _copy_pages(live, folder)
+    except BaseException as error:
+        if folder is not leftovers.folder:
+            with suppress(BackupError):
+                folder.discard(folder.path)
+        if isinstance(error, DatabaseDamaged):
+            job.note(replaced_as_a_file(error))
+            return None
+        raise
+    job.note(
+        Text(
+            "%(reason)s It was therefore saved as it is: that copy is not a backup.", reason=damage
+        )
+    )
+    if leftovers.folder and folder is not leftovers.folder:
+        job.note(leftovers.where)
+    return folder.path
+
+
+def _copy_pages(live: Exclusive, folder: BackupDirectory) -> None:
+    """Copy the database into the folder, under its own name.
+
+    First under another name: otherwise SQLite would take the log beside it for the copy's.
+    """
+    name = live.database.name
+    partial = folder.partial(name)
+    try:
+        os.close(folder.create(partial))
+        with live.snapshot() as snapshot, closing(sqlite.open_copy(partial)) as copy:
+            snapshot.copy_to(copy)
+        like = Ownership.of_database(partial, folder.path)
+        put_in_place(folder, partial, folder.file(name), like=like, instead_of=())
+    except BaseException:
+        with suppress(BackupError):
+            folder.discard(partial)
+        raise

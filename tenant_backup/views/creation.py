@@ -1,0 +1,97 @@
+"""A click on "Create backup": the request makes it, or a worker if the database is large."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext, ngettext
+from django.views.decorators.http import require_POST
+
+from tenant_backup import automation, backups
+from tenant_backup.automation import AutomationState, AutomationStatus
+from tenant_backup.conf import conf
+from tenant_backup.exceptions import BackupError, BackupInProgress, LimitReached
+from tenant_backup.forms import LabelForm
+from tenant_backup.languages import messages
+from tenant_backup.models import Trigger
+from tenant_backup.tenants import CREATE, DELETE, Tenant
+from tenant_backup.views.access import require, tenant_view, user_name
+from tenant_backup.views.lookup import id_or_404
+from tenant_backup.views.redaction import error_text, reader_of
+from tenant_backup.views.redirects import back
+from tenant_backup.words import end_in_words, time_in_words
+
+
+@require_POST
+@tenant_view(CREATE)
+def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    form = LabelForm(request.POST)
+    if not form.is_valid():
+        reason = " ".join(map(str, form.errors["label"]))
+        messages.error(
+            request, gettext("No backup was made. Label: %(reason)s") % {"reason": reason}
+        )
+        return back(request)
+    replaces = request.POST.get("replace", "")
+    if replaces:
+        # It is a deletion, too.
+        require(request, tenant, DELETE)
+    wanted = backups.BackupRequest(
+        trigger=Trigger.MANUAL,
+        label=form.cleaned_data["label"],
+        requested_by=user_name(request),
+        replaces=id_or_404(replaces) if replaces else None,
+    )
+    make = _queue if is_for_a_worker(tenant, automation.get_status()) else _make
+    try:
+        make(request, tenant, wanted)
+    except BackupInProgress:
+        text = gettext(
+            "A backup of %(tenant)s is being made right now, so no second one was started. "
+            "Try again when it is complete."
+        )
+        messages.warning(request, text % {"tenant": tenant.name})
+    except LimitReached as error:
+        messages.error(request, gettext("No backup was made. %(reason)s") % {"reason": error})
+    except BackupError as error:
+        reason = error_text(error, request, tenant)
+        messages.error(request, gettext("The backup failed. %(reason)s") % {"reason": reason})
+    return back(request)
+
+
+def is_running(status: AutomationStatus) -> bool:
+    return status.state is AutomationState.RUNNING
+
+
+def is_for_a_worker(tenant: Tenant, status: AutomationStatus) -> bool:
+    """Whether a backup would keep the request waiting for long, and a worker is there to make it.
+
+    By `stat` alone. If the database is missing, the answer is no: the request then says at once
+    what is wrong.
+    """
+    return is_running(status) and (backups.database_bytes(tenant) or 0) > conf.INLINE_MAX_BYTES
+
+
+def _make(request: HttpRequest, tenant: Tenant, wanted: backups.BackupRequest) -> None:
+    result = backups.create(tenant, wanted, limits=backups.request_limits())
+    messages.success(request, end_in_words(result.backup, reader_of(request, tenant)))
+    if result.replaced:
+        text = gettext("It replaces the backup of %(time)s, which was deleted.")
+        messages.info(request, text % {"time": time_in_words(result.replaced)})
+    if result.prune_error:
+        messages.warning(request, error_text(result.prune_error, request, tenant))
+    if number := len(result.pruned):
+        text = ngettext(
+            "%(number)d older backup was pruned, as set in the settings.",
+            "%(number)d older backups were pruned, as set in the settings.",
+            number,
+        )
+        messages.info(request, text % {"number": number})
+
+
+def _queue(request: HttpRequest, tenant: Tenant, wanted: backups.BackupRequest) -> None:
+    automation.enqueue(backups.request(tenant, wanted))
+    text = gettext(
+        "The backup is queued. A worker makes it in the background. You can leave this page: the "
+        "list shows when the backup is complete."
+    )
+    messages.info(request, text)
