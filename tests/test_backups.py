@@ -487,7 +487,7 @@ class TestCreateFails:
             Path(target).write_text("not yours")
             link(source, target)
 
-        monkeypatch.setattr(files.os, "link", be_faster)
+        monkeypatch.setattr(os, "link", be_faster)
         with pytest.raises(NotWritable, match="Nothing was overwritten"):
             backups.create(tenant, COMMAND)
         (name,) = names_in(directory.path)

@@ -128,9 +128,10 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_python_of_the_settings_page_runs():
-    provider, customers, receiver = (
+    provider, shops, customers, receiver = (
         run_block(code) for code in blocks(DOCS / "settings.md", "python")
     )
+    assert [tenant.id for tenant in shops["Shops"]().all_tenants()] == ["acme", "globex"]
     acme = customers["Customers"]().tenant(Path("/srv/customers/acme-corporation"))
     assert (acme.id, acme.name) == ("acme-corporation", "Acme Corporation")
     assert acme.zone.key == "Europe/Berlin"
