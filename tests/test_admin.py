@@ -461,7 +461,7 @@ class TestPinning:
         response = act(operator, "backup", "pin", [failed, ghost, backup])
         errors = "\n".join(sorted(texts(response, messages.ERROR)))
         assert re.fullmatch(
-            f"A backup of acme was not pinned: Backup {failed.pk} is not .*\n"
+            f"A backup of acme was not pinned: Backup {failed.pk} is missing, .*\n"
             "A backup of ghost was not pinned: There is no tenant 'ghost'.",
             errors,
         )

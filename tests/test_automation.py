@@ -902,7 +902,7 @@ class TestNoBackupReachesAWorker:
         text = render_to_string(
             "tenant_backup/_automation.html", {"automation_status": automation_status}
         )
-        assert "Queued backups do not reach a worker." in text
+        assert "Queued backups do not reach a worker" in text
         assert "route" not in text
 
     def test_in_the_diagnosis(self, waiting, tenant):
