@@ -7,11 +7,11 @@ from collections import defaultdict
 import pytest
 from django.utils.functional import Promise
 
-from tenant_backup import backups, chart, progress
+from tenant_backup import backups, chart, diagnosis, progress
 from tenant_backup.automation import AutomationStatus
 from tenant_backup.backups import quota
 from tenant_backup.models import Event, Status
-from tenant_backup.monitoring import Finding, Judgement, Verdict, diagnosis
+from tenant_backup.monitoring import Finding, Judgement, Verdict
 from tenant_backup.views import page, rendering
 from tests.conftest import REPOSITORY
 from tests.test_views import PAGE, make, note_tick, project, row, visit

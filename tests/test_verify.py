@@ -15,7 +15,17 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from tenant_backup import automation, backups, files, lock, monitoring, restore, retention, sqlite
+from tenant_backup import (
+    automation,
+    backups,
+    diagnosis,
+    files,
+    lock,
+    monitoring,
+    restore,
+    retention,
+    sqlite,
+)
 from tenant_backup.automation import AutomationState
 from tenant_backup.backups import index
 from tenant_backup.exceptions import (
@@ -34,7 +44,6 @@ from tenant_backup.models import (
     Trigger,
     Verdict,
 )
-from tenant_backup.monitoring import diagnosis
 from tests.conftest import make_database, names_in
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -2,8 +2,7 @@
 
 `verdict` judges a tenant by facts, which `judgements` gathers. `changes` notes what is new,
 `notices` decides who is notified and when, and `mails` writes to them. `absence` knows the tenants
-that have disappeared, and `room` the full disks. `diagnosis` finds out why backups fail.
-`heartbeat` calls an address after each tick.
+that have disappeared, and `room` the full disks. `heartbeat` calls an address after each tick.
 """
 
 from tenant_backup.models import Verdict

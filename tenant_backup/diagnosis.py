@@ -6,20 +6,17 @@ It changes nothing, except that missing or damaged files are marked so.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
 from tenant_backup import backups, sqlite
+from tenant_backup.automation import AutomationStatus
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import SPACE_MARGIN, size_in_words
 from tenant_backup.models import Backup, BackupSettings, Status
 from tenant_backup.tenants import Tenant
 from tenant_backup.words import when
-
-if TYPE_CHECKING:
-    from tenant_backup.automation import AutomationStatus
 
 
 @dataclass(frozen=True, slots=True)
