@@ -1004,7 +1004,7 @@ class TestSingleTenant:
         assert site.run("runbackup").returncode == 0
 
     def test_what_was_decided_and_found_since_is_not_undone(self, site):
-        """Retention, a pause, and what is damaged; and what was pruned since is not missing."""
+        """Retention, a pause, what is damaged, and notices; what was pruned is not missing."""
         site.query("UPDATE tenant_backup_backupsettings SET keep_last = 1")
         assert site.run("runbackup").returncode == 0
         # The first one is pruned; in the restored catalog it is there.
@@ -1020,6 +1020,8 @@ class TestSingleTenant:
             stream.write(b"rot")
         assert site.run("verifybackups").returncode == 1
         before = {row["file"] for row in site.catalog()}
+        site.query("UPDATE tenant_backup_tenantstate SET missing_notified = 7")
+        [(revision,)] = site.query("SELECT revision FROM tenant_backup_tenantstate")
 
         done = restore(site, "default", restored, "--no-input")
         assert done.returncode == 0, done.stderr
@@ -1033,6 +1035,9 @@ class TestSingleTenant:
             (rotten["file"],)
         ]
         assert site.query("SELECT file_name FROM tenant_backup_backup WHERE missing_at != ''") == []
+        [state] = site.query("SELECT missing_notified, revision FROM tenant_backup_tenantstate")
+        assert state[0] == 7
+        assert state[1] > revision
         assert "removed" not in site.run("prunebackups", "--dry-run").stdout
 
     def test_a_lost_database_is_restored_from_the_files_alone(self, site):

@@ -1,7 +1,7 @@
 """What the catalog knows is carried over a restore of the very database that it lies in.
 
 The restored catalog is as old as the backup. It learns again which files there are, what they are,
-what was found out about them, and how backups are configured today.
+what was found out about them, how backups are configured today, and who was notified of what.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.utils.translation import gettext_noop
 from tenant_backup import backups, sqlite
 from tenant_backup.backups import BackupRequest
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Automation, Backup, BackupSettings, Trigger
+from tenant_backup.models import Automation, Backup, BackupSettings, TenantState, Trigger
 from tenant_backup.restore import own_catalog
 from tenant_backup.restore.job import Job
 from tenant_backup.restore.safety_copy import SafetyCopy
@@ -38,6 +38,7 @@ class Memory:
     backups: dict[str, Backup]
     """The rows of the files, by the files' names."""
     settings: BackupSettings | None
+    state: TenantState | None
     automation: Automation | None
 
     def requests(self) -> dict[str, BackupRequest]:
@@ -77,6 +78,14 @@ class Memory:
             settings = BackupSettings.objects.filter(tenant_id=tenant.id)
             self.settings.pk = settings.values_list("pk", flat=True).first()
             self.settings.save()
+        if self.state:
+            # Not the revision: one below the folder's lets the catalog learn from the folder.
+            names = {field.attname for field in TenantState._meta.concrete_fields}
+            names -= {"id", "tenant_id", "revision"}
+            TenantState.objects.ensure([tenant.id])
+            TenantState.objects.filter(tenant_id=tenant.id).update(
+                **{name: getattr(self.state, name) for name in names}
+            )
         if self.automation:
             Automation.load()
             Automation.objects.update(
@@ -93,7 +102,12 @@ def remember(tenant: Tenant) -> Memory | None:
     if settings and settings.is_initial:
         # The catalog was created anew: only the restored one knows what was configured.
         settings = None
-    return Memory({row.file_name: row for row in rows}, settings, Automation.objects.first())
+    return Memory(
+        backups={row.file_name: row for row in rows},
+        settings=settings,
+        state=TenantState.objects.filter(tenant_id=tenant.id).first(),
+        automation=Automation.objects.first(),
+    )
 
 
 @contextmanager
