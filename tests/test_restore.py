@@ -352,6 +352,7 @@ def test_the_noted_journal_mode_is_never_lost_while_it_is_noted_again(tmp_path, 
     with pytest.raises(KeyboardInterrupt):
         note_journal_mode(database, "wal")
     assert noted_journal_mode(database) == "wal"
+    (tmp_path / "..db.journal-mode.partial").touch()  # As if it had been killed there.
     forget_journal_mode(database)
     assert list(tmp_path.iterdir()) == [database]
 

@@ -40,8 +40,10 @@ def note_journal_mode(database: Path, mode: str) -> None:
 
 def forget_journal_mode(database: Path) -> None:
     """Remove the note. One that cannot be removed does no harm: it names the right mode."""
+    folder, note = folder_of(database), _note(database)
     with suppress(BackupError):
-        folder_of(database).discard(_note(database))
+        folder.discard(note)
+        folder.discard(folder.partial(note.name))  # left by a restore that was killed
 
 
 def _note(database: Path) -> Path:
