@@ -18,8 +18,7 @@ def file_names(tenant_id: str, at: datetime) -> Iterator[str]:
     """The names that a backup made at this moment may get, in the order to try them."""
     stem = f"{_slug(tenant_id)}-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     yield f"{stem}.sqlite3"
-    for number in count(2):
-        yield f"{stem}-{number}.sqlite3"
+    yield from (f"{stem}-{number}.sqlite3" for number in count(2))
 
 
 def made_at(tenant_id: str, name: str) -> datetime | None:

@@ -30,8 +30,13 @@ def save(
 
     `begun` is the row of the safety copy, if it had to be written before.
     """
+    copy: SafetyCopy
     try:
-        copy = _save_as_backup(job, live, begun)
+        # While the database is locked, no row can be written to the catalog in it.
+        if job.safety_copy_to or job.holds_catalog:
+            copy = _publish(job, live, begun)
+        else:
+            copy = backups.make_from(live.snapshot, job.tenant, job.request, job.ended)
     except DatabaseDamaged as error:
         return _save_as_it_is(job, live, leftovers, error)
     leftovers.drop()
@@ -68,20 +73,11 @@ def replaced_as_a_file(reason: DatabaseDamaged) -> Text:
     return Text("%(reason)s It was therefore replaced as a file.", reason=what)
 
 
-def _save_as_backup(job: Job, live: Exclusive, begun: Backup | None) -> SafetyCopy:
-    if job.safety_copy_to:
-        return _publish(job, live)
-    if job.holds_catalog:
-        # While the database is locked, no row can be written to the catalog in it.
-        return _publish(job, live, begun.file_name if begun else "")
-    return backups.make_from(live.snapshot, job.tenant, job.request, job.ended)
-
-
-def _publish(job: Job, live: Exclusive, name: str = "") -> Path:
-    """Make the safety copy without a row."""
+def _publish(job: Job, live: Exclusive, begun: Backup | None) -> Path:
+    """Make the file of the safety copy, and no row."""
     directory = job.folder_of_safety_copy
     names = files.file_names(job.tenant.id, timezone.now())
-    name = name or next(name for name in names if directory.is_free(name))
+    name = begun.file_name if begun else next(filter(directory.is_free, names))
     sha256 = ""
     try:
         copy = backups.copy_into(directory, name, job.tenant, live.snapshot)
