@@ -44,6 +44,8 @@ INSERT INTO tenant_backup_backup
      deleting_why_data)
 VALUES (?, ?, 'automatic', '', 0, ?, 1048576, '', ?, ?, '', '', ?, '', '', '', '', '')
 """
+WELL = 30
+"""`Verdict.WELL`: nothing was found, and nobody was notified."""
 WHY = "It is over the limit of 100 backups."
 REASON = "The disk is full: 0 bytes are free, and 17 MB are needed for the copy and its log."
 
@@ -76,9 +78,10 @@ def fill(database: Path, tenants: int, hours: int) -> None:
             connection.executemany(EVENT, events(start, tenants, hours))
             connection.executemany(BACKUP, backups(start, tenants, hours))
             connection.executemany(
-                "INSERT INTO tenant_backup_tenantstate "
-                "(tenant_id, revision, retired_by, lost_told) VALUES (?, 0, '', 0)",
-                [(f"tenant{tenant}",) for tenant in range(tenants)],
+                "INSERT INTO tenant_backup_tenantstate (tenant_id, revision, retired_by, noted, "
+                "missing_noted, notified, missing_notified, unsent_to) "
+                "VALUES (?, 0, '', ?, 0, ?, 0, '')",
+                [(f"tenant{tenant}", WELL, WELL) for tenant in range(tenants)],
             )
 
 

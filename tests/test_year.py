@@ -240,7 +240,7 @@ class Faults:
         self._wrap(
             patch, BackupDirectory, "remove", before="remove", after=lambda: self.at("removed")
         )
-        self._wrap(patch, backups, "_finalise", before="finalise")
+        self._wrap(patch, backups.copying, "finalise", before="finalise")
         self._wrap(patch, automation.queue, "async_task", before="broker")
         # It judges every tenant with every tick, which is another test's affair.
         patch.setattr(monitoring, "notify", lambda *arguments, **options: True)
