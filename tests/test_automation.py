@@ -115,11 +115,11 @@ class TestSchedule:
     def test_to_ask_for_it_changes_nothing_and_to_repair_it_makes_none(self):
         far = timezone.now() + timedelta(days=30)
         Schedule.objects.update(next_run=far)
-        assert queue.is_scheduled()
+        assert queue.next_runs() == [far]
         assert Schedule.objects.get().next_run == far
         Schedule.objects.all().delete()
-        queue.repair_schedule()
-        assert not queue.is_scheduled()
+        queue.repair_schedule(queue.next_runs())
+        assert queue.next_runs() == []
 
     def test_the_migration_of_another_database_makes_none(self):
         Schedule.objects.all().delete()

@@ -7,6 +7,7 @@ django-q2 may lose a task, or deliver it twice; what is due and what is done is 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.util import find_spec
@@ -15,7 +16,6 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.db import connections, transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from tenant_backup.conf import conf
@@ -72,9 +72,11 @@ def deadline() -> float | None:
     return time.monotonic() + max(timeout - SPARE_SECONDS, timeout / 2)
 
 
-def is_scheduled() -> bool:
-    """Whether there is a schedule that runs the tick."""
-    return _schedules().exists()
+def next_runs() -> list[datetime | None]:
+    """When the tick runs next; nothing where there is no schedule that runs it."""
+    # repeats=0 is how django-q2 marks a schedule as exhausted.
+    schedules = Schedule.objects.filter(name=SCHEDULE_NAME).exclude(repeats=0)
+    return list(schedules.values_list("next_run", flat=True))
 
 
 def set_up() -> None:
@@ -100,15 +102,16 @@ def set_up() -> None:
         Schedule.objects.filter(pk=schedule.pk).update(**wanted)
 
 
-def repair_schedule() -> None:
-    """Correct a schedule whose next run is far from now. A missing one stays missing.
+def repair_schedule(next_runs: Iterable[datetime | None]) -> None:
+    """Correct the schedule if one of these, its next runs, is far from now.
+
+    A missing schedule stays missing.
 
     django-q2 computes the next run from the clock of the moment. After a clock that was ahead it
     would not tick until that time, even if the cluster is restarted. After an outage it would run
     every tick that was missed.
     """
     now = timezone.now()
-    next_runs = _schedules().values_list("next_run", flat=True)
     if not all(_is_near(next_run, now) for next_run in next_runs):
         set_up()
 
@@ -191,12 +194,6 @@ def cluster_settings(name: str | None) -> ClusterSettings | None:
         timeout=ours.get("timeout"),
         retry=ours.get("retry", 60),
     )
-
-
-def _schedules() -> QuerySet[Any]:
-    # repeats=0 is how django-q2 marks a schedule as exhausted.
-    schedules: QuerySet[Any] = Schedule.objects.filter(name=SCHEDULE_NAME).exclude(repeats=0)
-    return schedules
 
 
 def _is_near(next_run: datetime | None, now: datetime) -> bool:

@@ -89,10 +89,11 @@ def get_status(now: datetime | None = None) -> AutomationStatus:
     First it repairs the schedule: where that lies ahead, no tick comes that could do so.
     """
     now = now or timezone.now()
-    queue.repair_schedule()
+    next_runs = queue.next_runs()
+    queue.repair_schedule(next_runs)
     row = Automation.load()
     unsent: Backup | None = None
-    if not queue.is_scheduled():
+    if not next_runs:
         state = AutomationState.NOT_SET_UP
     elif row.paused_at:
         state = AutomationState.PAUSED

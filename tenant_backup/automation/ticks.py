@@ -38,7 +38,7 @@ def tick(now: datetime | None = None) -> None:
             ensure_settings(now)
         with logged("Marking what is dated in the future"):
             backups.note_future()
-    queue.repair_schedule()
+    queue.repair_schedule(queue.next_runs())
     claims.recover_and_claim(now, BackupSettings.objects.all())
     handover.hand_over_waiting(now)
     with logged("Choosing a backup to verify again"):
