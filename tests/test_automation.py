@@ -58,7 +58,7 @@ with transaction.atomic(using="acme"):
     connections["acme"].cursor().execute("INSERT INTO credits (amount) VALUES (0)")
     {hand_over}
 """
-NAIVELY = "automation.queue.async_task(automation.MAKE, backup.pk)"
+NAIVELY = "automation.queue.async_task(automation.queue.MAKE, backup.pk)"
 OURS = "automation.enqueue(backup)"
 
 
@@ -382,7 +382,7 @@ class TestEnqueue:
         automation.enqueue_verify(backup)
         [row] = OrmQ.objects.all()
         assert row.key == "long"
-        assert (row.task["func"], row.task["args"]) == (automation.VERIFY, (backup.pk,))
+        assert (row.task["func"], row.task["args"]) == (queue.VERIFY, (backup.pk,))
 
     def test_what_no_worker_started_is_handed_over_again_with_growing_delay(self, tenant):
         row = make_due(tenant)
@@ -475,7 +475,9 @@ class TestMake:
     def test_a_failure_leaves_nothing_in_django_q2s_table(self, add_tenant):
         tenant = add_tenant(database=False)
         backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC)
-        queue.async_task(automation.MAKE, backup.pk, q_options={**queue.TASK_OPTIONS, "sync": True})
+        queue.async_task(
+            queue.MAKE, backup.pk, q_options={**queue.TASK_OPTIONS, "sync": True}
+        )
         assert Backup.objects.get().status == Status.FAILED
         assert not Task.objects.exists()
 
@@ -553,14 +555,18 @@ class TestForgetting:
         assert "Removing what is old from the history failed." in caplog.text
 
     def test_django_q2s_old_failures_of_our_tasks_go_and_the_hosts_own_stay(self):
-        for func, days in ((automation.MAKE, 91), (automation.TICK, 89), ("shop.tasks.bill", 999)):
+        for func, days in (
+            (queue.MAKE, 91),
+            (queue.TICK, 89),
+            ("shop.tasks.bill", 999),
+        ):
             at = NOW - timedelta(days=days)
             Task.objects.create(
                 id=f"{days:032}", name="x", func=func, started=at, stopped=at, success=False
             )
         automation.tick(NOW)
         assert {failure.func for failure in Failure.objects.all()} == {
-            automation.TICK,
+            queue.TICK,
             "shop.tasks.bill",
         }
 
@@ -902,7 +908,7 @@ class TestNoBackupReachesAWorker:
         text = render_to_string(
             "tenant_backup/_automation.html", {"automation_status": automation_status}
         )
-        assert "Queued backups do not reach a worker." in text
+        assert "Queued backups do not reach a worker" in text
         assert "route" not in text
 
     def test_in_the_diagnosis(self, waiting, tenant):

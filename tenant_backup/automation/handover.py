@@ -9,8 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from tenant_backup.automation import queue
-from tenant_backup.automation.status import AHEAD
-from tenant_backup.automation.switch import waiting
+from tenant_backup.automation.status import AHEAD, waiting
 from tenant_backup.models import Backup
 
 logger = logging.getLogger("tenant_backup")

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib.util import find_spec
-from typing import Any
 
 from django.apps import apps
-from django.conf import settings
 from django.db import connections, transaction
 from django.utils import timezone
 
@@ -41,9 +37,6 @@ would make up for ticks that nobody needs any more."""
 
 SPARE_SECONDS = 10
 """Our work gives up so long before the task's timeout, to end with a message and not by a kill."""
-
-BROKERS = ("orm", "broker_class", "iron_mq", "sqs", "mongo")
-"""The keys of `Q_CLUSTER` that choose a broker; without one of them it is Redis."""
 
 
 def send(task: str, backup_id: int) -> None:
@@ -118,7 +111,7 @@ def repair_schedule(next_runs: Iterable[datetime | None]) -> None:
 
 def has_tables(using: str) -> bool:
     """Whether django-q2's schedules have their table in this database."""
-    return Schedule._meta.db_table in _tables(using)
+    return Schedule._meta.db_table in connections[using].introspection.table_names()
 
 
 def take_down(using: str) -> None:
@@ -126,7 +119,7 @@ def take_down(using: str) -> None:
 
     Once the app is removed from the project, such a message would kill each worker that takes it.
     """
-    tables = _tables(using)
+    tables = connections[using].introspection.table_names()
     if Schedule._meta.db_table in tables:
         Schedule.objects.using(using).filter(name=SCHEDULE_NAME).delete()
     if OrmQ._meta.db_table in tables:
@@ -158,47 +151,5 @@ def start_command() -> str:
     return command if is_default else f"Q_CLUSTER_NAME={ours} {command}"
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterSettings:
-    """What the host's `Q_CLUSTER` says of the cluster that runs our tasks."""
-
-    orm: str | None
-    """The alias of the database that holds the queue, where that is the broker."""
-    has_broker: bool
-    is_sync: bool
-    """Tasks run inside the scheduler's transaction."""
-    is_known: bool
-    """A cluster of this name is configured."""
-    timeout: float | None
-    """Seconds after which a task is ended."""
-    retry: float
-    """Seconds after which a task is handed out again."""
-
-
-def cluster_settings(name: str | None) -> ClusterSettings | None:
-    """The settings of the cluster of this name, or of the default one; None where there are none.
-
-    They are read from the setting itself: django-q2's own values are those of this process.
-    """
-    everyones: dict[str, Any] | None = getattr(settings, "Q_CLUSTER", None)
-    if not isinstance(everyones, dict) or not everyones:
-        return None
-    alternatives = everyones.get("ALT_CLUSTERS") or {}
-    ours = {**everyones, **alternatives.get(name, {})}
-    names = {None, everyones.get("name", "default"), everyones.get("cluster_name"), *alternatives}
-    return ClusterSettings(
-        orm=everyones.get("orm"),
-        has_broker=any(everyones.get(key) for key in BROKERS) or find_spec("redis") is not None,
-        is_sync=bool(ours.get("sync")),
-        is_known=name in names,
-        timeout=ours.get("timeout"),
-        retry=ours.get("retry", 60),
-    )
-
-
 def _is_near(next_run: datetime | None, now: datetime) -> bool:
     return next_run is not None and abs(now - next_run) <= NEAR
-
-
-def _tables(using: str) -> set[str]:
-    return set(connections[using].introspection.table_names())
