@@ -475,9 +475,7 @@ class TestMake:
     def test_a_failure_leaves_nothing_in_django_q2s_table(self, add_tenant):
         tenant = add_tenant(database=False)
         backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC)
-        queue.async_task(
-            queue.MAKE, backup.pk, q_options={**queue.TASK_OPTIONS, "sync": True}
-        )
+        queue.async_task(queue.MAKE, backup.pk, q_options={**queue.TASK_OPTIONS, "sync": True})
         assert Backup.objects.get().status == Status.FAILED
         assert not Task.objects.exists()
 

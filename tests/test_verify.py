@@ -415,7 +415,8 @@ class TestNowAndThen:
         assert [task["func"] for task in self.tasks()] == [automation.queue.MAKE]
         backups.perform(busy, waiting.pk)
         automation.tick(self.later(minutes=1))
-        assert [task["func"] for task in self.tasks()] == [automation.queue.MAKE, automation.queue.VERIFY]
+        tasks = [task["func"] for task in self.tasks()]
+        assert tasks == [automation.queue.MAKE, automation.queue.VERIFY]
 
     def test_one_tick_asks_for_one_of_all_tenants(self, old, add_tenant):
         other = add_tenant("globex")

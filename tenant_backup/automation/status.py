@@ -23,6 +23,7 @@ from tenant_backup.models import (
     EventKind,
     Trigger,
 )
+from tenant_backup.retention import AHEAD
 from tenant_backup.tenants import Tenant, tenant_or_none
 
 STALLED_AFTER = timedelta(minutes=3)
@@ -30,9 +31,6 @@ STALLED_AFTER = timedelta(minutes=3)
 
 HANDED_OVER_WITHIN = timedelta(minutes=10)
 """A backup that ticks could not hand over for so long does not reach the workers at all."""
-
-AHEAD = timedelta(minutes=5)
-"""A time that is later than now by more than this was written by a clock that was wrong."""
 
 
 class AutomationState(enum.Enum):

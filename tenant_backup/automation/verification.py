@@ -15,9 +15,10 @@ from django.utils import timezone
 
 from tenant_backup import backups
 from tenant_backup.automation import queue
-from tenant_backup.automation.status import AHEAD, is_making_one, is_paused, waiting
+from tenant_backup.automation.status import is_making_one, is_paused, waiting
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Automation, Backup, BackupSettings
+from tenant_backup.retention import AHEAD
 from tenant_backup.sqlite import SignOfLife
 from tenant_backup.tenants import tenant_or_none
 

@@ -15,8 +15,7 @@ from tenant_backup.automation import AutomationState
 from tenant_backup.exceptions import BackupError
 from tenant_backup.management.automation_status import status_as_dict, status_in_words
 from tenant_backup.management.base import FAILED, TenantCommand
-from tenant_backup.management.report import Report
-from tenant_backup.management.terminal import shown
+from tenant_backup.management.output import Report, shown
 from tenant_backup.models import Health
 from tenant_backup.tenants import Listing, Tenant
 
@@ -33,55 +32,44 @@ class Command(TenantCommand):
             "--notify", action="store_true", help="mail what has changed, as the tick would"
         )
 
-    def handle(
-        self,
-        *,
-        tenants: list[str],
-        notify: bool,
-        as_json: bool,
-        verbosity: int,
-        **options: Any,
-    ) -> None:
-        report = Report()
-        quiet = as_json or verbosity == 0
+    def handle(self, *, tenants: list[str], notify: bool, **options: Any) -> None:
         try:
-            listing = self.find_tenants(tenants, as_json=as_json, notes_absent=True)
+            listing = self.find_tenants(tenants, notes_absent=True)
         except CommandError as error:
             if notify and error.returncode == FAILED:
                 automation.notify()
             raise
         found = listing.tenants
-        self.report_invalid(listing, report)
+        self.report_invalid(listing)
         automation_status = automation.get_status()
-        report.more["automation"] = status_as_dict(automation_status)
+        self.report.more["automation"] = status_as_dict(automation_status)
         automation_runs = automation_status.state is AutomationState.RUNNING
         for tenant in found:
-            check = partial(_check, tenant, report, automation_runs=automation_runs)
-            line = self.attempt(tenant, report, check)
-            if line and not quiet:
-                self.say(line)
+            check = partial(_check, tenant, self.report, automation_runs=automation_runs)
+            if line := self.attempt(tenant.id, check):
+                self.tell(line)
         absent = 0
         if not tenants:
-            absent = self.report_absent(report)
-            self._say_who_is_not_listed(listing, report, quiet=quiet)
+            absent = self.report_absent()
+            self._say_who_is_not_listed(listing)
         if trouble := automation.trouble(found):
             message = status_in_words(trouble)
-            report.errors.append(("", message))
+            self.report.errors.append(("", message))
             self.say(message, loud=True)
         if notify:
             automation.notify()
         # Each tenant is one thing to check, and automation is one more.
         total = len(listing) + absent + 1
-        self.finish(report, total, as_json=as_json, failed="checks failed")
+        self.finish(total, failed="checks failed")
 
-    def _say_who_is_not_listed(self, listing: Listing, report: Report, *, quiet: bool) -> None:
+    def _say_who_is_not_listed(self, listing: Listing) -> None:
         words = {
             Health.UNLISTED: "not listed by the tenant provider any more.",
             Health.RETIRED: "retired: not listed by the tenant provider any more, on purpose.",
         }
         for row, health in monitoring.unlisted(listing.ids):
             problems = ["absent"] if health is Health.ABSENT else []
-            report.tenants.append(
+            self.report.tenants.append(
                 {
                     "id": row.tenant_id,
                     "automatic": row.automatic,
@@ -89,8 +77,8 @@ class Command(TenantCommand):
                     "health": health.name.lower(),
                 }
             )
-            if health in words and not quiet:
-                self.say(f"{shown(row.tenant_id)}: {words[health]}")
+            if health in words:
+                self.tell(f"{shown(row.tenant_id)}: {words[health]}")
 
 
 def _check(tenant: Tenant, report: Report, *, automation_runs: bool) -> str:
