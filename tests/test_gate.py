@@ -335,6 +335,18 @@ class TestReported:
         assert str(refusal.value) == f"bad: FAILED: {words}"
         assert not Backup.objects.exists()
 
+    def test_by_the_list_of_what_is_in_its_backups(self, words, capsys):
+        good = {"status": "complete", "verified_at": timezone.now()}
+        for name in ("acme", "bad"):
+            Backup.objects.create(tenant_id=name, trigger="manual", file_name="x.sqlite3", **good)
+        run("listbackups", "bad", "--contents")
+        printed = capsys.readouterr()
+        assert "x.sqlite3" in printed.out
+        assert printed.err.splitlines() == [f"bad: FAILED: {words}"]
+        # It is known, with and without a backup in the catalog.
+        Backup.objects.filter(tenant_id="bad").delete()
+        call_command("listbackups", "bad")
+
     def test_as_listed_where_it_is_to_be_retired(self, words, capsys):
         call_command("syncbackups", "--retire", "bad")
         assert "The tenant provider lists it" in capsys.readouterr().out
@@ -459,6 +471,21 @@ class TestNothingIsMade:
         assert "1 tenant is not retired: the tenant provider lists it." in act(
             operator, "retire", "bad"
         )
+
+
+@pytest.mark.django_db
+def test_the_list_of_backups_says_that_the_provider_fails(add_tenant, monkeypatch, capsys):
+    add_tenant()
+    good = {"status": "complete", "verified_at": timezone.now()}
+    Backup.objects.create(tenant_id="acme", trigger="manual", file_name="x.sqlite3", **good)
+    monkeypatch.setattr(Tenants, "get_tenant", lambda self, tenant_id: 1 / 0)
+    reason = "ZeroDivisionError: division by zero"
+    with pytest.raises(CommandError, match=f"^The tenant provider failed: {reason}$"):
+        call_command("listbackups", "globex")
+    run("listbackups", "acme", "--contents")
+    printed = capsys.readouterr()
+    assert "x.sqlite3" in printed.out
+    assert printed.err.splitlines() == [f"acme: FAILED: {reason}"]
 
 
 @pytest.mark.django_db
