@@ -11,6 +11,7 @@ class TenantBackupConfig(AppConfig):
     def ready(self) -> None:
         # Not before now, since these modules import models. The checks register themselves.
         from tenant_backup import automation, before_migrate, checks, signals  # noqa: F401
+        from tenant_backup.monitoring import room
 
         if not apps.is_installed("django_q"):
             return  # One of the checks says so, and nothing runs before it is installed.
@@ -25,3 +26,5 @@ class TenantBackupConfig(AppConfig):
         signals.backup_failed.connect(
             automation.retry_after_failure, dispatch_uid="tenant_backup.retry"
         )
+        for attempt_ended in (signals.backup_completed, signals.backup_failed):
+            attempt_ended.connect(room.note_after_attempt, dispatch_uid="tenant_backup.room")

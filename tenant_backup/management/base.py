@@ -216,10 +216,10 @@ class TenantCommand(CatalogCommand):
         self.report_failure(tenant_id, message)
         return None
 
-    def report_failure(self, tenant_id: str, message: str) -> None:
+    def report_failure(self, tenant_id: str, message: str, *, label: str = "failed") -> None:
         self.report.errors.append((tenant_id, message))
         whose = f"{shown(tenant_id)}: " if tenant_id else ""
-        self.say(f"{whose}FAILED: {message}", loud=True)
+        self.say(f"{whose}{label.upper()}: {message}", loud=True)
 
     def finish(self, total: int, *, failed: str) -> None:
         """Print the report for programs, and end the command with the right exit status."""
