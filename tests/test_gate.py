@@ -316,11 +316,14 @@ class TestReported:
 
     COMMANDS = ["runbackup", "verifybackups", "prunebackups", "syncbackups", "checkbackups"]
 
+    def label(self, command):
+        return "NOT VALID" if command == "checkbackups" else "FAILED"
+
     @pytest.mark.parametrize("command", COMMANDS)
     def test_by_each_command_for_all(self, words, command, capsys):
         run(command)
         errors = capsys.readouterr().err.splitlines()
-        assert errors.count(f"bad: FAILED: {words}") == 1
+        assert errors.count(f"bad: {self.label(command)}: {words}") == 1
         run(command, as_json=True)
         answer = json.loads(capsys.readouterr().out)
         assert {"tenant": "bad", "message": words} in answer["errors"]
@@ -329,7 +332,8 @@ class TestReported:
     def test_by_each_command_for_this_one(self, words, capsys):
         for command in self.COMMANDS:
             run(command, "bad")
-            assert f"bad: FAILED: {words}" in capsys.readouterr().err.splitlines(), command
+            line = f"bad: {self.label(command)}: {words}"
+            assert line in capsys.readouterr().err.splitlines(), command
         with pytest.raises(CommandError) as refusal:
             call_command("restorebackup", "bad", "--latest", "--no-input")
         assert str(refusal.value) == f"bad: FAILED: {words}"
