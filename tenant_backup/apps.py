@@ -9,11 +9,10 @@ class TenantBackupConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # Not before now: these modules import models.
-        from tenant_backup import automation, before_migrate, checks, signals
+        # Not before now, since these modules import models. The checks register themselves.
+        from tenant_backup import automation, before_migrate, checks, signals  # noqa: F401
         from tenant_backup.monitoring import room
 
-        checks.register_all()
         if not apps.is_installed("django_q"):
             return  # One of the checks says so, and nothing runs before it is installed.
         pre_migrate.connect(

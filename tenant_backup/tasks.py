@@ -1,15 +1,5 @@
-"""The tasks, by the names that queued messages carry. They hold no logic."""
+"""The tasks, by the names that queued messages carry."""
 
-from tenant_backup import automation
+from tenant_backup.automation import make, tick, verify
 
-
-def tick() -> None:
-    automation.tick()
-
-
-def make(backup_id: int) -> str:
-    return automation.make(backup_id)
-
-
-def verify(backup_id: int) -> str:
-    return automation.verify(backup_id)
+__all__ = ["make", "tick", "verify"]

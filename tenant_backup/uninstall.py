@@ -36,7 +36,8 @@ def clean_up(state: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 def _remove_permissions(alias: str) -> None:
     Permission = apps.get_model("auth", "Permission")
     ContentType = apps.get_model("contenttypes", "ContentType")
-    if not {Permission._meta.db_table, ContentType._meta.db_table} <= _tables(alias):
+    tables = set(connections[alias].introspection.table_names())
+    if not {Permission._meta.db_table, ContentType._meta.db_table} <= tables:
         return
     types = ContentType.objects.using(alias).filter(app_label=OURS)
     Permission.objects.using(alias).filter(content_type__in=types).delete()
@@ -58,7 +59,3 @@ def _nothing_else_is_deleted_with(rows: list[Any], alias: str) -> bool:
     models: set[type[Model]] = {model for model, found in collector.data.items() if found}
     models |= {found.model for found in collector.fast_deletes if found.exists()}
     return models <= {type(rows[0])}
-
-
-def _tables(alias: str) -> set[str]:
-    return set(connections[alias].introspection.table_names())

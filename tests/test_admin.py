@@ -1338,7 +1338,7 @@ class TestVerifying:
             )
         ]
         task = OrmQ.objects.get().task
-        assert (task["func"], task["args"]) == (automation.VERIFY, (backup.pk,))
+        assert (task["func"], task["args"]) == (automation.queue.VERIFY, (backup.pk,))
         file.unlink()
         automation.verify(*task["args"])
         backup.refresh_from_db()

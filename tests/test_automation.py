@@ -57,7 +57,7 @@ with transaction.atomic(using="acme"):
     connections["acme"].cursor().execute("INSERT INTO credits (amount) VALUES (0)")
     {hand_over}
 """
-NAIVELY = "automation.queue.async_task(automation.MAKE, backup.pk)"
+NAIVELY = "automation.queue.async_task(automation.queue.MAKE, backup.pk)"
 OURS = "automation.enqueue(backup)"
 
 
@@ -114,11 +114,11 @@ class TestSchedule:
     def test_to_ask_for_it_changes_nothing_and_to_repair_it_makes_none(self):
         far = timezone.now() + timedelta(days=30)
         Schedule.objects.update(next_run=far)
-        assert queue.is_scheduled()
+        assert queue.next_runs() == [far]
         assert Schedule.objects.get().next_run == far
         Schedule.objects.all().delete()
-        queue.repair_schedule()
-        assert not queue.is_scheduled()
+        queue.repair_schedule(queue.next_runs())
+        assert queue.next_runs() == []
 
     def test_the_migration_of_another_database_makes_none(self):
         Schedule.objects.all().delete()
@@ -381,7 +381,7 @@ class TestEnqueue:
         automation.enqueue_verify(backup)
         [row] = OrmQ.objects.all()
         assert row.key == "long"
-        assert (row.task["func"], row.task["args"]) == (automation.VERIFY, (backup.pk,))
+        assert (row.task["func"], row.task["args"]) == (queue.VERIFY, (backup.pk,))
 
     def test_what_no_worker_started_is_handed_over_again_with_growing_delay(self, tenant):
         row = make_due(tenant)
@@ -474,7 +474,7 @@ class TestMake:
     def test_a_failure_leaves_nothing_in_django_q2s_table(self, add_tenant):
         tenant = add_tenant(database=False)
         backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.AUTOMATIC)
-        queue.async_task(automation.MAKE, backup.pk, q_options={**queue.TASK_OPTIONS, "sync": True})
+        queue.async_task(queue.MAKE, backup.pk, q_options={**queue.TASK_OPTIONS, "sync": True})
         assert Backup.objects.get().status == Status.FAILED
         assert not Task.objects.exists()
 
@@ -552,14 +552,18 @@ class TestForgetting:
         assert "Removing what is old from the history failed." in caplog.text
 
     def test_django_q2s_old_failures_of_our_tasks_go_and_the_hosts_own_stay(self):
-        for func, days in ((automation.MAKE, 91), (automation.TICK, 89), ("shop.tasks.bill", 999)):
+        for func, days in (
+            (queue.MAKE, 91),
+            (queue.TICK, 89),
+            ("shop.tasks.bill", 999),
+        ):
             at = NOW - timedelta(days=days)
             Task.objects.create(
                 id=f"{days:032}", name="x", func=func, started=at, stopped=at, success=False
             )
         automation.tick(NOW)
         assert {failure.func for failure in Failure.objects.all()} == {
-            automation.TICK,
+            queue.TICK,
             "shop.tasks.bill",
         }
 

@@ -316,11 +316,14 @@ class TestReported:
 
     COMMANDS = ["runbackup", "verifybackups", "prunebackups", "syncbackups", "checkbackups"]
 
+    def label(self, command):
+        return "NOT VALID" if command == "checkbackups" else "FAILED"
+
     @pytest.mark.parametrize("command", COMMANDS)
     def test_by_each_command_for_all(self, words, command, capsys):
         run(command)
         errors = capsys.readouterr().err.splitlines()
-        assert errors.count(f"bad: FAILED: {words}") == 1
+        assert errors.count(f"bad: {self.label(command)}: {words}") == 1
         run(command, as_json=True)
         answer = json.loads(capsys.readouterr().out)
         assert {"tenant": "bad", "message": words} in answer["errors"]
@@ -329,11 +332,24 @@ class TestReported:
     def test_by_each_command_for_this_one(self, words, capsys):
         for command in self.COMMANDS:
             run(command, "bad")
-            assert f"bad: FAILED: {words}" in capsys.readouterr().err.splitlines(), command
+            line = f"bad: {self.label(command)}: {words}"
+            assert line in capsys.readouterr().err.splitlines(), command
         with pytest.raises(CommandError) as refusal:
             call_command("restorebackup", "bad", "--latest", "--no-input")
         assert str(refusal.value) == f"bad: FAILED: {words}"
         assert not Backup.objects.exists()
+
+    def test_by_the_list_of_what_is_in_its_backups(self, words, capsys):
+        good = {"status": "complete", "verified_at": timezone.now()}
+        for name in ("acme", "bad"):
+            Backup.objects.create(tenant_id=name, trigger="manual", file_name="x.sqlite3", **good)
+        run("listbackups", "bad", "--contents")
+        printed = capsys.readouterr()
+        assert "x.sqlite3" in printed.out
+        assert printed.err.splitlines() == [f"bad: FAILED: {words}"]
+        # It is known, with and without a backup in the catalog.
+        Backup.objects.filter(tenant_id="bad").delete()
+        call_command("listbackups", "bad")
 
     def test_as_listed_where_it_is_to_be_retired(self, words, capsys):
         call_command("syncbackups", "--retire", "bad")
@@ -459,6 +475,21 @@ class TestNothingIsMade:
         assert "1 tenant is not retired: the tenant provider lists it." in act(
             operator, "retire", "bad"
         )
+
+
+@pytest.mark.django_db
+def test_the_list_of_backups_says_that_the_provider_fails(add_tenant, monkeypatch, capsys):
+    add_tenant()
+    good = {"status": "complete", "verified_at": timezone.now()}
+    Backup.objects.create(tenant_id="acme", trigger="manual", file_name="x.sqlite3", **good)
+    monkeypatch.setattr(Tenants, "get_tenant", lambda self, tenant_id: 1 / 0)
+    reason = "ZeroDivisionError: division by zero"
+    with pytest.raises(CommandError, match=f"^The tenant provider failed: {reason}$"):
+        call_command("listbackups", "globex")
+    run("listbackups", "acme", "--contents")
+    printed = capsys.readouterr()
+    assert "x.sqlite3" in printed.out
+    assert printed.err.splitlines() == [f"acme: FAILED: {reason}"]
 
 
 @pytest.mark.django_db

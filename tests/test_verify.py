@@ -366,7 +366,7 @@ class TestNowAndThen:
     def test_the_one_that_was_longest_unread_and_one_a_day(self, old):
         automation.tick(self.later(minutes=0))
         [task] = self.tasks()
-        assert (task["func"], task["args"]) == (automation.VERIFY, (old[0].pk,))
+        assert (task["func"], task["args"]) == (automation.queue.VERIFY, (old[0].pk,))
         automation.tick(self.later(minutes=1))
         automation.tick(self.later(hours=23))
         assert len(self.tasks()) == 1
@@ -411,7 +411,7 @@ class TestNowAndThen:
             started_at=timezone.now(),
         )
         automation.tick(timezone.now())
-        assert [task["func"] for task in self.tasks()] == [automation.VERIFY]
+        assert [task["func"] for task in self.tasks()] == [automation.queue.VERIFY]
 
     def test_not_during_a_pause_in_which_nothing_automatic_starts(self, old):
         automation.pause("ada")
@@ -419,7 +419,7 @@ class TestNowAndThen:
         assert self.tasks() == []
         automation.resume("ada")
         automation.tick(self.later(minutes=1))
-        assert [task["func"] for task in self.tasks()] == [automation.VERIFY]
+        assert [task["func"] for task in self.tasks()] == [automation.queue.VERIFY]
 
     def test_not_while_a_backup_is_being_made(self, old, add_tenant):
         globex = add_tenant("globex")
@@ -438,10 +438,11 @@ class TestNowAndThen:
         busy = add_tenant("globex")
         waiting = backups.request(busy, COMMAND)
         automation.tick(timezone.now())
-        assert [task["func"] for task in self.tasks()] == [automation.MAKE]
+        assert [task["func"] for task in self.tasks()] == [automation.queue.MAKE]
         backups.perform(busy, waiting.pk)
         automation.tick(self.later(minutes=1))
-        assert [task["func"] for task in self.tasks()] == [automation.MAKE, automation.VERIFY]
+        tasks = [task["func"] for task in self.tasks()]
+        assert tasks == [automation.queue.MAKE, automation.queue.VERIFY]
 
     def test_one_tick_asks_for_one_of_all_tenants(self, old, add_tenant):
         other = add_tenant("globex")

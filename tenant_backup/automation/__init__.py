@@ -7,21 +7,24 @@ queue only carries ids, and may carry them twice. Only `queue` knows django-q2.
 
 from __future__ import annotations
 
-from tenant_backup.automation.after_migrate import set_up_after_migrate
 from tenant_backup.automation.claims import is_due, take_due
 from tenant_backup.automation.handover import enqueue
 from tenant_backup.automation.notices import notify
-from tenant_backup.automation.queue import MAKE, TICK, VERIFY, set_up, take_down
-from tenant_backup.automation.status import AutomationState, AutomationStatus, get_status, trouble
-from tenant_backup.automation.switch import is_paused, pause, resume
-from tenant_backup.automation.ticks import end_tick, forget, tick
+from tenant_backup.automation.queue import set_up, take_down
+from tenant_backup.automation.status import (
+    AutomationState,
+    AutomationStatus,
+    get_status,
+    is_paused,
+    pause,
+    resume,
+    trouble,
+)
+from tenant_backup.automation.ticks import end_tick, forget, set_up_after_migrate, tick
 from tenant_backup.automation.verification import enqueue_verify, verify
 from tenant_backup.automation.work import make, perform, retry_after_failure
 
 __all__ = [
-    "MAKE",
-    "TICK",
-    "VERIFY",
     "AutomationState",
     "AutomationStatus",
     "end_tick",

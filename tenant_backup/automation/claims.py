@@ -6,15 +6,15 @@ Several processes may claim at the same time: ticks of several clusters, or of c
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from tenant_backup import backups
-from tenant_backup.automation.isolation import logged, tenant_or_none
-from tenant_backup.automation.switch import is_paused, waiting
+from tenant_backup.automation.status import is_paused, waiting
 from tenant_backup.conf import conf
 from tenant_backup.models import (
     Automation,
@@ -24,9 +24,18 @@ from tenant_backup.models import (
     Trigger,
 )
 from tenant_backup.schedule import PERIODS
-from tenant_backup.tenants import Tenant
+from tenant_backup.tenants import Tenant, tenant_or_none
 
 logger = logging.getLogger("tenant_backup")
+
+
+@contextmanager
+def logged(doing: str) -> Iterator[None]:
+    """Log any failure and go on: one tenant's trouble must not keep others from their backups."""
+    try:
+        yield
+    except Exception:
+        logger.exception("%s failed.", doing)
 
 
 def is_due(tenant: Tenant, now: datetime) -> bool:

@@ -9,9 +9,9 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from tenant_backup.automation import queue
-from tenant_backup.automation.status import AHEAD
-from tenant_backup.automation.switch import waiting
+from tenant_backup.automation.status import waiting
 from tenant_backup.models import Backup
+from tenant_backup.retention import AHEAD
 
 logger = logging.getLogger("tenant_backup")
 

@@ -7,15 +7,11 @@ django-q2 may lose a task, or deliver it twice; what is due and what is done is 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from importlib.util import find_spec
-from typing import Any
 
 from django.apps import apps
-from django.conf import settings
 from django.db import connections, transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from tenant_backup.conf import conf
@@ -41,9 +37,6 @@ would make up for ticks that nobody needs any more."""
 
 SPARE_SECONDS = 10
 """Our work gives up so long before the task's timeout, to end with a message and not by a kill."""
-
-BROKERS = ("orm", "broker_class", "iron_mq", "sqs", "mongo")
-"""The keys of `Q_CLUSTER` that choose a broker; without one of them it is Redis."""
 
 
 def send(task: str, backup_id: int) -> None:
@@ -72,9 +65,11 @@ def deadline() -> float | None:
     return time.monotonic() + max(timeout - SPARE_SECONDS, timeout / 2)
 
 
-def is_scheduled() -> bool:
-    """Whether there is a schedule that runs the tick."""
-    return _schedules().exists()
+def next_runs() -> list[datetime | None]:
+    """When the tick runs next; nothing where there is no schedule that runs it."""
+    # repeats=0 is how django-q2 marks a schedule as exhausted.
+    schedules = Schedule.objects.filter(name=SCHEDULE_NAME).exclude(repeats=0)
+    return list(schedules.values_list("next_run", flat=True))
 
 
 def set_up() -> None:
@@ -100,22 +95,23 @@ def set_up() -> None:
         Schedule.objects.filter(pk=schedule.pk).update(**wanted)
 
 
-def repair_schedule() -> None:
-    """Correct a schedule whose next run is far from now. A missing one stays missing.
+def repair_schedule(next_runs: Iterable[datetime | None]) -> None:
+    """Correct the schedule if one of these, its next runs, is far from now.
+
+    A missing schedule stays missing.
 
     django-q2 computes the next run from the clock of the moment. After a clock that was ahead it
     would not tick until that time, even if the cluster is restarted. After an outage it would run
     every tick that was missed.
     """
     now = timezone.now()
-    next_runs = _schedules().values_list("next_run", flat=True)
     if not all(_is_near(next_run, now) for next_run in next_runs):
         set_up()
 
 
 def has_tables(using: str) -> bool:
     """Whether django-q2's schedules have their table in this database."""
-    return Schedule._meta.db_table in _tables(using)
+    return Schedule._meta.db_table in connections[using].introspection.table_names()
 
 
 def take_down(using: str) -> None:
@@ -123,7 +119,7 @@ def take_down(using: str) -> None:
 
     Once the app is removed from the project, such a message would kill each worker that takes it.
     """
-    tables = _tables(using)
+    tables = connections[using].introspection.table_names()
     if Schedule._meta.db_table in tables:
         Schedule.objects.using(using).filter(name=SCHEDULE_NAME).delete()
     if OrmQ._meta.db_table in tables:
@@ -155,53 +151,5 @@ def start_command() -> str:
     return command if is_default else f"Q_CLUSTER_NAME={ours} {command}"
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterSettings:
-    """What the host's `Q_CLUSTER` says of the cluster that runs our tasks."""
-
-    orm: str | None
-    """The alias of the database that holds the queue, where that is the broker."""
-    has_broker: bool
-    is_sync: bool
-    """Tasks run inside the scheduler's transaction."""
-    is_known: bool
-    """A cluster of this name is configured."""
-    timeout: float | None
-    """Seconds after which a task is ended."""
-    retry: float
-    """Seconds after which a task is handed out again."""
-
-
-def cluster_settings(name: str | None) -> ClusterSettings | None:
-    """The settings of the cluster of this name, or of the default one; None where there are none.
-
-    They are read from the setting itself: django-q2's own values are those of this process.
-    """
-    everyones: dict[str, Any] | None = getattr(settings, "Q_CLUSTER", None)
-    if not isinstance(everyones, dict) or not everyones:
-        return None
-    alternatives = everyones.get("ALT_CLUSTERS") or {}
-    ours = {**everyones, **alternatives.get(name, {})}
-    names = {None, everyones.get("name", "default"), everyones.get("cluster_name"), *alternatives}
-    return ClusterSettings(
-        orm=everyones.get("orm"),
-        has_broker=any(everyones.get(key) for key in BROKERS) or find_spec("redis") is not None,
-        is_sync=bool(ours.get("sync")),
-        is_known=name in names,
-        timeout=ours.get("timeout"),
-        retry=ours.get("retry", 60),
-    )
-
-
-def _schedules() -> QuerySet[Any]:
-    # repeats=0 is how django-q2 marks a schedule as exhausted.
-    schedules: QuerySet[Any] = Schedule.objects.filter(name=SCHEDULE_NAME).exclude(repeats=0)
-    return schedules
-
-
 def _is_near(next_run: datetime | None, now: datetime) -> bool:
     return next_run is not None and abs(now - next_run) <= NEAR
-
-
-def _tables(using: str) -> set[str]:
-    return set(connections[using].introspection.table_names())

@@ -1,4 +1,4 @@
-"""Status: whether automatic backups happen at present, and if not, why."""
+"""Status: whether automatic backups happen, and if not, why. An operator can pause them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext
 
 from tenant_backup import backups
 from tenant_backup.automation import queue
-from tenant_backup.automation.isolation import tenant_or_none
+from tenant_backup.conf import conf
 from tenant_backup.models import (
     Automation,
     Backup,
@@ -20,17 +21,16 @@ from tenant_backup.models import (
     BackupSettings,
     Event,
     EventKind,
+    Trigger,
 )
-from tenant_backup.tenants import Tenant
+from tenant_backup.retention import AHEAD
+from tenant_backup.tenants import Tenant, tenant_or_none
 
 STALLED_AFTER = timedelta(minutes=3)
 """Without a tick for this long, automation counts as stalled."""
 
 HANDED_OVER_WITHIN = timedelta(minutes=10)
 """A backup that ticks could not hand over for so long does not reach the workers at all."""
-
-AHEAD = timedelta(minutes=5)
-"""A time that is later than now by more than this was written by a clock that was wrong."""
 
 
 class AutomationState(enum.Enum):
@@ -89,10 +89,11 @@ def get_status(now: datetime | None = None) -> AutomationStatus:
     First it repairs the schedule: where that lies ahead, no tick comes that could do so.
     """
     now = now or timezone.now()
-    queue.repair_schedule()
+    next_runs = queue.next_runs()
+    queue.repair_schedule(next_runs)
     row = Automation.load()
     unsent: Backup | None = None
-    if not queue.is_scheduled():
+    if not next_runs:
         state = AutomationState.NOT_SET_UP
     elif row.paused_at:
         state = AutomationState.PAUSED
@@ -155,3 +156,32 @@ def _never_handed_over(now: datetime) -> Backup | None:
     if Event.objects.filter(kind=EventKind.RESUMED, created_at__gt=before).exists():
         return None
     return oldest
+
+
+def pause(by: str) -> None:
+    """Start nothing automatic until `resume`, not even what is queued already."""
+    Automation.load()
+    running = Automation.objects.filter(paused_at=None)
+    with transaction.atomic(using=conf.CATALOG_DATABASE):
+        if running.update(paused_at=timezone.now(), paused_by=by):
+            Event.record(EventKind.PAUSED, "", actor=by)
+
+
+def resume(by: str) -> None:
+    """Start automatic backups again."""
+    paused = Automation.objects.exclude(paused_at=None)
+    with transaction.atomic(using=conf.CATALOG_DATABASE):
+        if paused.update(paused_at=None, paused_by=""):
+            Event.record(EventKind.RESUMED, "", actor=by)
+            # What was queued meanwhile shall not wait for its turn to be handed over again.
+            Backup.objects.queued().update(enqueued_at=None)
+
+
+def is_paused() -> bool:
+    return Automation.load().paused_at is not None
+
+
+def waiting() -> BackupQuerySet:
+    """What is queued and may be made now: nothing automatic while automation is paused."""
+    queued = Backup.objects.queued()
+    return queued.exclude(trigger=Trigger.AUTOMATIC) if is_paused() else queued

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from typing import Any
 
+from django.db import connections
 from django.db.models import Q
 from django.utils import timezone
 
 from tenant_backup import backups
 from tenant_backup.automation import claims, handover, queue, verification
-from tenant_backup.automation.isolation import logged
+from tenant_backup.automation.claims import logged
 from tenant_backup.automation.notices import notify
-from tenant_backup.automation.status import is_making_one
-from tenant_backup.automation.switch import waiting
+from tenant_backup.automation.status import is_making_one, waiting
 from tenant_backup.backups import history
+from tenant_backup.conf import conf
 from tenant_backup.models import Automation, Backup, BackupSettings
 from tenant_backup.monitoring import absence, heartbeat
 from tenant_backup.tenants import list_tenants
@@ -38,7 +40,7 @@ def tick(now: datetime | None = None) -> None:
             ensure_settings(now)
         with logged("Marking what is dated in the future"):
             backups.note_future()
-    queue.repair_schedule()
+    queue.repair_schedule(queue.next_runs())
     claims.recover_and_claim(now, BackupSettings.objects.all())
     handover.hand_over_waiting(now)
     with logged("Choosing a backup to verify again"):
@@ -76,6 +78,23 @@ def ensure_settings(now: datetime | None = None) -> None:
         )
     BackupSettings.objects.ensure(tenant.id for tenant in listing.tenants)
     absence.note(listing.ids, now or timezone.now())
+
+
+def set_up_after_migrate(*, using: str, **kwargs: Any) -> None:
+    """Receiver of our `post_migrate`, which comes for each alias after every `migrate`."""
+    if using != conf.CATALOG_DATABASE or not queue.has_tables(using):
+        return
+    ours = {Automation._meta.db_table, BackupSettings._meta.db_table}
+    if not ours <= set(connections[using].introspection.table_names()):
+        return
+    # Apps may be migrated one by one, so django-q2's table, or the host's, may still lack columns.
+    # The next `migrate` makes up for it, and for the settings the tick, too.
+    steps = {"set up automation": queue.set_up, "make settings": ensure_settings}
+    for doing, step in steps.items():
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - whatever the host's own code raises
+            logger.warning("Cannot %s yet: %s: %s", doing, type(error).__name__, error)
 
 
 def _ten_minutes(at: datetime | None) -> int | None:

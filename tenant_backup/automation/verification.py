@@ -15,12 +15,12 @@ from django.utils import timezone
 
 from tenant_backup import backups
 from tenant_backup.automation import queue
-from tenant_backup.automation.isolation import tenant_or_none
-from tenant_backup.automation.status import AHEAD, is_making_one
-from tenant_backup.automation.switch import is_paused, waiting
+from tenant_backup.automation.status import is_making_one, is_paused, waiting
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Automation, Backup, TenantState
+from tenant_backup.retention import AHEAD
 from tenant_backup.sqlite import SignOfLife
+from tenant_backup.tenants import tenant_or_none
 
 logger = logging.getLogger("tenant_backup")
 

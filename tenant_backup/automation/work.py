@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from tenant_backup import backups
 from tenant_backup.automation import queue
-from tenant_backup.automation.switch import waiting
+from tenant_backup.automation.status import waiting
 from tenant_backup.exceptions import BackupError, BackupInProgress, TenantNotFound
 from tenant_backup.models import Backup, BackupSettings
 from tenant_backup.sqlite import Progress

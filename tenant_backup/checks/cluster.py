@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core import checks
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, register
 from django.db import connections
 
-from tenant_backup.automation import queue
 from tenant_backup.checks.configuration import value_of
+
+BROKERS = ("orm", "broker_class", "iron_mq", "sqs", "mongo")
+"""The keys of `Q_CLUSTER` that choose a broker; without one of them it is Redis."""
 
 SHORT_TIMEOUT = 60
 """Seconds; a database of some gigabytes takes longer to copy and check."""
 
 
+@register("tenant_backup")
 def check_cluster(**kwargs: Any) -> list[CheckMessage]:
-    """django-q2 is installed, and `Q_CLUSTER` suits our tasks."""
+    """django-q2 is installed, and `Q_CLUSTER` suits our tasks.
+
+    This reads the setting, since django-q2's own values are those of this process's cluster.
+    """
     if not apps.is_installed("django_q"):
         return [
             Error(
@@ -26,36 +34,40 @@ def check_cluster(**kwargs: Any) -> list[CheckMessage]:
                 id="tenant_backup.E011",
             )
         ]
-    catalog = value_of("CATALOG_DATABASE")
+    catalog, name = value_of("CATALOG_DATABASE"), value_of("CLUSTER")
     if catalog not in connections:
         return []  # check_settings says so
-    name = value_of("CLUSTER")
-    cluster = queue.cluster_settings(name)
-    if cluster is None:
+    configured: Any = getattr(settings, "Q_CLUSTER", None)
+    cluster: dict[str, Any] = configured if isinstance(configured, dict) else {}
+    alternatives = cluster.get("ALT_CLUSTERS") or {}
+    ours = {**cluster, **alternatives.get(name, {})}
+    names = {None, cluster.get("name", "default"), cluster.get("cluster_name"), *alternatives}
+    orm = cluster.get("orm")
+    if not cluster:
         problem = "there is no setting Q_CLUSTER"
         hint = (
             f'Set Q_CLUSTER, for example to {{"orm": "{catalog}", "timeout": 600, "retry": 2000}}.'
         )
-    elif cluster.orm and cluster.orm not in connections:
-        problem = f"Q_CLUSTER['orm'] is {cluster.orm!r}, which is not in DATABASES"
+    elif orm and orm not in connections:
+        problem = f"Q_CLUSTER['orm'] is {orm!r}, which is not in DATABASES"
         hint = f'Set Q_CLUSTER["orm"] to "{catalog}".'
-    elif cluster.orm and cluster.orm != catalog:
-        problem = f"Q_CLUSTER['orm'] is {cluster.orm!r}, but django-q2's tables are in {catalog!r}"
+    elif orm and orm != catalog:
+        problem = f"Q_CLUSTER['orm'] is {orm!r}, but django-q2's tables are in {catalog!r}"
         hint = f'Set Q_CLUSTER["orm"] to "{catalog}", the CATALOG_DATABASE.'
-    elif not cluster.has_broker:
+    elif not any(cluster.get(key) for key in BROKERS) and find_spec("redis") is None:
         problem = "its broker is Redis, as Q_CLUSTER names no other, and redis cannot be imported"
         hint = f'Set Q_CLUSTER["orm"] to "{catalog}", or install redis.'
-    elif cluster.is_sync:
+    elif ours.get("sync"):
         problem = (
             'with "sync", tasks run inside the scheduler\'s transaction, and no backup can be made '
             "there"
         )
         hint = 'Remove "sync" from Q_CLUSTER.'
-    elif not cluster.is_known:
+    elif name not in names:
         problem = f"TENANT_BACKUP['CLUSTER'] is {name!r}, which Q_CLUSTER lacks"
         hint = 'Name a key of Q_CLUSTER["ALT_CLUSTERS"], or leave it out.'
     else:
-        return _check_times(cluster)
+        return _check_times(ours.get("timeout"), ours.get("retry", 60))
     return [
         checks.Warning(
             f"Automatic backups cannot run: {problem}.",
@@ -65,13 +77,12 @@ def check_cluster(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-def _check_times(cluster: queue.ClusterSettings) -> list[CheckMessage]:
-    """The timeout and retry of the cluster that runs our tasks.
+def _check_times(timeout: float | None, retry: float) -> list[CheckMessage]:
+    """The seconds after which the cluster ends a task, and after which it hands it out again.
 
     A task that is handed out twice, or whose worker was killed, is no danger: the catalog's rows
     and the tenant's lock see to that. But it costs a worker, and a kill leaves no message.
     """
-    timeout, retry = cluster.timeout, cluster.retry
     if not timeout:
         problem = "it has no timeout, so a backup that hangs keeps its worker for ever"
         hint = 'Set "timeout" to more seconds than your longest backup takes, such as 3600'

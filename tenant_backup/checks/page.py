@@ -8,11 +8,12 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core import checks
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, register
 from django.templatetags.static import static
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
 
 
+@register("tenant_backup")
 def check_admin(**kwargs: Any) -> list[CheckMessage]:
     """The page extends the Django admin's look, whose templates ask for the admin's addresses."""
     if not apps.is_installed("django.contrib.admin"):
@@ -31,6 +32,7 @@ def check_admin(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+@register("tenant_backup")
 def check_address(**kwargs: Any) -> list[CheckMessage]:
     """The page's address leads to our page, and not to a pattern before it that takes anything."""
     if not getattr(settings, "ROOT_URLCONF", None):
@@ -59,6 +61,7 @@ def check_address(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+@register("tenant_backup")
 def check_static_files(**kwargs: Any) -> list[CheckMessage]:
     """The storage of static files knows ours; one with a manifest fails for what it lacks."""
     if settings.DEBUG or not apps.is_installed("django.contrib.staticfiles"):

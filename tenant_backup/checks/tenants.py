@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from django.core import checks
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
 
-from tenant_backup.checks.configuration import check_settings, value_of
-from tenant_backup.checks.provider import check_provider
+from tenant_backup.checks.configuration import check_provider, check_settings, value_of
 from tenant_backup.conf import conf
 from tenant_backup.models import Backup
 from tenant_backup.tenants import HostNameTenants, InvalidTenant, Tenant, get_provider, list_tenants
@@ -30,6 +29,7 @@ FEW = 10
 """Tenants that one message names; of a larger number the rest is counted."""
 
 
+@register(Tags.database)
 def check_tenants(*, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Every tenant has an id and a root of its own, and paths that mean the same everywhere."""
     if value_of("CATALOG_DATABASE") not in (databases or ()) or not _is_migrated():
@@ -49,10 +49,8 @@ def check_tenants(*, databases: Iterable[str] | None = None, **kwargs: Any) -> l
     tenants = listing.tenants
     return [
         *_check_validity(listing.invalid),
-        *_check_roots(tenants),
-        *_check_folders(tenants),
+        *_check_paths(tenants),
         *_check_ids(tenants),
-        *_check_databases(tenants),
         *_check_host_names(tenants),
     ]
 
@@ -68,32 +66,34 @@ def _check_validity(errors: Sequence[InvalidTenant]) -> list[CheckMessage]:
     ]
 
 
-def _check_roots(tenants: Sequence[Tenant]) -> list[CheckMessage]:
-    return [
+def _check_paths(tenants: Sequence[Tenant]) -> list[CheckMessage]:
+    """Each tenant has a root, a folder of backups and a database of its own, links followed."""
+    messages: list[CheckMessage] = [
         Error(
-            f"The tenants {ids} share the root {root}.",
+            f"The tenants {_in_words(ids)} share the root {root}.",
             hint="Each would have the others' backups in its directory. Give each its own root.",
             id="tenant_backup.E009",
         )
         for root, ids in _shared((tenant.root, tenant.id) for tenant in tenants)
     ]
-
-
-def _check_folders(tenants: Sequence[Tenant]) -> list[CheckMessage]:
-    """By links two tenants can have one folder of backups, though each has its own root."""
     roots = {tenant.id: os.path.realpath(tenant.root) for tenant in tenants}
-    folders: dict[str, list[str]] = {}
-    for tenant in tenants:
-        folder = os.path.realpath(tenant.root / conf.DIRECTORY_NAME)
-        folders.setdefault(folder, []).append(tenant.id)
-    return [
+    folders = ((tenant.root / conf.DIRECTORY_NAME, tenant.id) for tenant in tenants)
+    messages += [
         Error(
-            f"The tenants {', '.join(map(repr, ids))} share the folder of backups {folder}.",
+            f"The tenants {_in_words(ids)} share the folder of backups {folder}.",
             hint="Each would take the others' backups for its own. Give each its own folder.",
             id="tenant_backup.E014",
         )
-        for folder, ids in folders.items()
+        for folder, ids in _shared(folders)
         if len({roots[id_] for id_ in ids}) > 1
+    ]
+    return messages + [
+        Error(
+            f"The tenants {_in_words(ids)} share the database {database}.",
+            hint="To restore one would restore the others, too. Give each its own database.",
+            id="tenant_backup.E013",
+        )
+        for database, ids in _shared((tenant.database, tenant.id) for tenant in tenants)
     ]
 
 
@@ -107,17 +107,6 @@ def _check_ids(tenants: Sequence[Tenant]) -> list[CheckMessage]:
         )
         for id_, times in number.items()
         if times > 1
-    ]
-
-
-def _check_databases(tenants: Sequence[Tenant]) -> list[CheckMessage]:
-    return [
-        Error(
-            f"The tenants {ids} share the database {database}.",
-            hint="To restore one would restore the others, too. Give each its own database.",
-            id="tenant_backup.E013",
-        )
-        for database, ids in _shared((tenant.database, tenant.id) for tenant in tenants)
     ]
 
 
@@ -136,11 +125,10 @@ def _check_host_names(tenants: Sequence[Tenant]) -> list[CheckMessage]:
     ]
     if not ids:
         return []
-    named = ", ".join(map(repr, ids[:FEW]))
     more = f" and {len(ids) - FEW} more" if len(ids) > FEW else ""
     return [
         checks.Warning(
-            f"No host name leads to the page of these tenants: {named}{more}.",
+            f"No host name leads to the page of these tenants: {_in_words(ids[:FEW])}{more}.",
             hint="Use ids of letters, digits and hyphens that neither begin nor end with a hyphen "
             "and differ in more than capitals; or override the provider's tenant_for_request().",
             id="tenant_backup.W006",
@@ -148,14 +136,16 @@ def _check_host_names(tenants: Sequence[Tenant]) -> list[CheckMessage]:
     ]
 
 
-def _shared(paths: Iterable[tuple[Path, str]]) -> Iterator[tuple[str, str]]:
-    """Each path that several tenants have, and their ids in words."""
+def _shared(paths: Iterable[tuple[Path, str]]) -> Iterator[tuple[str, list[str]]]:
+    """Each path that several tenants have, and their ids."""
     ids_by_path: dict[str, list[str]] = {}
     for path, tenant_id in paths:
         ids_by_path.setdefault(os.path.realpath(path), []).append(tenant_id)
-    for shared, ids in ids_by_path.items():
-        if len(ids) > 1:
-            yield shared, ", ".join(map(repr, ids))
+    return ((path, ids) for path, ids in ids_by_path.items() if len(ids) > 1)
+
+
+def _in_words(ids: Iterable[str]) -> str:
+    return ", ".join(map(repr, ids))
 
 
 def _is_migrated() -> bool:

@@ -15,40 +15,40 @@ from tenant_backup.tenants import list_tenants
 logger = logging.getLogger("tenant_backup")
 
 
-def status_as_dict(automation_status: AutomationStatus) -> dict[str, Any]:
+def status_as_dict(status: AutomationStatus) -> dict[str, Any]:
     """The status for programs."""
     return {
-        "state": automation_status.state.value,
-        "last_tick_at": automation_status.last_tick_at,
-        "paused_at": automation_status.paused_at,
-        "paused_by": automation_status.paused_by or None,
+        "state": status.state.value,
+        "last_tick_at": status.last_tick_at,
+        "paused_at": status.paused_at,
+        "paused_by": status.paused_by or None,
     }
 
 
-def status_in_words(automation_status: AutomationStatus) -> str:
+def status_in_words(status: AutomationStatus) -> str:
     """The status for people, and what to do."""
     seen = "not seen yet"
-    if automation_status.last_tick_at:
-        seen = f"last seen at {_local(automation_status.last_tick_at)}"
-    match automation_status.state:
+    if status.last_tick_at:
+        seen = f"last seen at {_local(status.last_tick_at)}"
+    match status.state:
         case AutomationState.NOT_SET_UP:
             return "Automation is not set up. Set it up: manage.py automatebackups enable"
         case AutomationState.PAUSED:
-            by = f" by {automation_status.paused_by}" if automation_status.paused_by else ""
+            by = f" by {status.paused_by}" if status.paused_by else ""
             return (
-                f"Automation is paused{by} since {_local(automation_status.paused_at)}. "
+                f"Automation is paused{by} since {_local(status.paused_at)}. "
                 "Resume it: manage.py automatebackups resume"
             )
-        case AutomationState.STALLED if automation_status.waiting_since:
+        case AutomationState.STALLED if status.waiting_since:
             return (
                 f"Automation is stalled: it was {seen}, but queued backups do not reach a worker, "
-                f"the oldest since {_local(automation_status.waiting_since)}. "
-                f"{automation_status.waiting_because}"
+                f"the oldest since {_local(status.waiting_since)}. "
+                f"{status.waiting_because}"
             ).rstrip()
         case AutomationState.STALLED:
             return (
                 f"Automation is stalled: {seen}. Start a cluster "
-                f"({automation_status.start_command}), or let cron run "
+                f"({status.start_command}), or let cron run "
                 "python manage.py runbackup --due every minute. Workers that are busy "
                 "with other long tasks look the same."
             )

@@ -16,14 +16,12 @@ from django.utils import timezone
 from tenant_backup import sqlite
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, DatabaseDamaged, TenantNotFound
-from tenant_backup.management.report import Report
-from tenant_backup.management.terminal import harmless, shown
+from tenant_backup.management.output import Report, harmless, shown
 from tenant_backup.models import BackupSettings
 from tenant_backup.monitoring import absence
 from tenant_backup.tenants import (
     InvalidTenant,
     Listing,
-    Tenant,
     get_tenant,
     list_tenants,
     sqlite_file,
@@ -45,25 +43,38 @@ FULL = 1024 * 1024
 class CatalogCommand(BaseCommand):
     """A command that needs the catalog, and explains in a sentence where it cannot be used."""
 
+    report: Report
+    as_json: bool
+    quiet: bool
+    """Nothing is printed for people, except failures."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--json", action="store_true", dest="as_json", help="print one JSON object"
+        )
+
     def execute(self, *args: Any, **options: Any) -> str | None:
+        self.report = Report()
+        self.as_json = options["as_json"]
+        self.quiet = self.as_json or options["verbosity"] == 0
         if not logger.hasHandlers():
             # Then Python prints log messages on the terminal, where the command says it itself.
             logger.addHandler(logging.NullHandler())
         try:
-            self.look_at_catalog(as_json=options["as_json"])
+            self.look_at_catalog()
             return super().execute(*args, **options)
         except CommandError as error:
             error.args = (harmless(str(error)), *error.args[1:])
             raise
         except DatabaseError as error:
-            raise self.failure(catalog_trouble(error), as_json=options["as_json"]) from error
+            raise self.failure(catalog_trouble(error)) from error
         except KeyboardInterrupt as error:
             # The interrupted code says in notes what state it left.
             notes = getattr(error, "__notes__", [])
             message = harmless(" ".join(["Interrupted.", *notes]))
             raise CommandError(message, returncode=INTERRUPTED) from None
 
-    def look_at_catalog(self, *, as_json: bool) -> None:
+    def look_at_catalog(self) -> None:
         """End the command if connecting to the catalog would destroy what lies beside its file.
 
         The catalog may be in a tenant's own database. If that was emptied or overwritten, SQLite
@@ -75,13 +86,13 @@ class CatalogCommand(BaseCommand):
         try:
             sqlite.require_openable(file, busy_timeout=0)
         except DatabaseDamaged as error:
-            raise self.failure(str(error), as_json=as_json) from error
+            raise self.failure(str(error)) from error
         except BackupError:
             pass  # The command meets the same trouble, and says so itself.
 
-    def failure(self, message: str, *, as_json: bool) -> CommandError:
+    def failure(self, message: str) -> CommandError:
         """The error that ends a command as a whole; with `as_json` it is printed, too."""
-        if as_json:
+        if self.as_json:
             self.say(Report(errors=[("", message)]).as_json())
         return CommandError(harmless(message), returncode=FAILED)
 
@@ -96,6 +107,11 @@ class CatalogCommand(BaseCommand):
         except (OSError, UnicodeError) as error:
             logger.warning("A line of output was lost (%s): %s", error, text)
 
+    def tell(self, text: str) -> None:
+        """Print a line for people."""
+        if not self.quiet:
+            self.say(text)
+
 
 class TenantCommand(CatalogCommand):
     """A command about the named tenants, or about all of them when none is named."""
@@ -104,18 +120,14 @@ class TenantCommand(CatalogCommand):
         parser.add_argument(
             "tenants", nargs="*", metavar="TENANT", help="the id of a tenant; none means all"
         )
-        parser.add_argument(
-            "--json", action="store_true", dest="as_json", help="print one JSON object"
-        )
+        super().add_arguments(parser)
 
-    def find_tenants(
-        self, tenant_ids: Sequence[str], *, as_json: bool, notes_absent: bool = False
-    ) -> Listing:
+    def find_tenants(self, tenant_ids: Sequence[str], *, notes_absent: bool = False) -> Listing:
         """The tenants of these ids, or all if there are none. Ends the command if one is unknown.
 
         With `notes_absent`, and if it is about all, note which tenants are no longer listed.
         """
-        with self.asking_provider(as_json=as_json):
+        with self.asking_provider():
             listing = Listing() if tenant_ids else list_tenants()
             unknown = []
             for tenant_id in dict.fromkeys(tenant_ids):
@@ -125,7 +137,7 @@ class TenantCommand(CatalogCommand):
                     listing.invalid.append(error)
                 except TenantNotFound:
                     unknown.append(tenant_id)
-        self.refuse_unknown(unknown, as_json=as_json)
+        self.refuse_unknown(unknown)
         if notes_absent and not tenant_ids:
             absence.note(listing.ids, timezone.now())
         if not len(listing) and (known := BackupSettings.objects.count()):
@@ -134,13 +146,13 @@ class TenantCommand(CatalogCommand):
                 f"The tenant provider lists no tenant at all, though the catalog knows {known}. "
                 "Nobody is backed up. Is a disk not mounted?"
             )
-            raise self.failure(message, as_json=as_json)
+            raise self.failure(message)
         return listing
 
-    def listed(self, tenant_ids: Sequence[str], *, as_json: bool) -> set[str]:
+    def listed(self, tenant_ids: Sequence[str]) -> set[str]:
         """Those of these ids that the provider knows."""
         listed = set()
-        with self.asking_provider(as_json=as_json):
+        with self.asking_provider():
             for tenant_id in tenant_ids:
                 try:
                     listed.add(get_tenant(tenant_id).id)
@@ -151,7 +163,7 @@ class TenantCommand(CatalogCommand):
         return listed
 
     @contextmanager
-    def asking_provider(self, *, as_json: bool) -> Iterator[None]:
+    def asking_provider(self) -> Iterator[None]:
         """End the command with a message if the host's own code fails."""
         try:
             yield
@@ -160,61 +172,61 @@ class TenantCommand(CatalogCommand):
         except Exception as error:
             logger.exception("The tenant provider failed.")
             message = f"The tenant provider failed: {type(error).__name__}: {error}"
-            raise self.failure(message, as_json=as_json) from error
+            raise self.failure(message) from error
 
-    def refuse_unknown(self, tenant_ids: Sequence[str], *, as_json: bool) -> None:
+    def refuse_unknown(self, tenant_ids: Sequence[str]) -> None:
         """End the command as a usage error if there are unknown tenants; nothing is done."""
         if not tenant_ids:
             return
-        if as_json:
+        if self.as_json:
             report = Report(errors=[(id_, "There is no such tenant.") for id_ in tenant_ids])
             self.say(report.as_json())
         names = ", ".join(shown(tenant_id) for tenant_id in tenant_ids)
         raise CommandError(f"There is no tenant {names}. Nothing was done.", returncode=USAGE_ERROR)
 
-    def report_invalid(self, listing: Listing, report: Report) -> None:
+    def report_invalid(self, listing: Listing) -> None:
         """Report the tenants that are not valid, so that nobody believes them to be backed up."""
         for error in listing.invalid:
-            self._report_failure(report, error.tenant_id, str(error))
+            self.report_failure(error.tenant_id, str(error))
 
-    def report_absent(self, report: Report) -> int:
+    def report_absent(self) -> int:
         """Report the tenants that have disappeared, and return the number of findings."""
         findings = absence.findings(timezone.now())
         for finding in findings:
-            self._report_failure(report, finding.tenant_id, str(finding))
+            self.report_failure(finding.tenant_id, str(finding))
         return len(findings)
 
-    def attempt(self, tenant: Tenant, report: Report, work: Callable[[], T]) -> T | None:
+    def attempt(self, tenant_id: str, work: Callable[[], T]) -> T | None:
         """Do one tenant's work. A failure is reported, and never stops the work for others."""
         try:
             return work()
         except BackupError as error:
             if error.backup:
-                report.backups.append(error.backup)
+                self.report.backups.append(error.backup)
             message = str(error)
             if isinstance(error.__cause__, DatabaseError):
                 # It was the catalog that failed, in the middle of the work.
                 message = catalog_trouble(error.__cause__)
         except DatabaseError as error:
-            logger.exception("The catalog failed during the work for tenant %r.", tenant.id)
+            logger.exception("The catalog failed during the work for tenant %r.", tenant_id)
             message = catalog_trouble(error)
         except Exception as error:
-            logger.exception("The work for tenant %r failed.", tenant.id)
+            logger.exception("The work for tenant %r failed.", tenant_id)
             message = f"{type(error).__name__}: {error}"
-        self._report_failure(report, tenant.id, message)
+        self.report_failure(tenant_id, message)
         return None
 
-    def _report_failure(self, report: Report, tenant_id: str, message: str) -> None:
-        report.errors.append((tenant_id, message))
+    def report_failure(self, tenant_id: str, message: str, *, label: str = "failed") -> None:
+        self.report.errors.append((tenant_id, message))
         whose = f"{shown(tenant_id)}: " if tenant_id else ""
-        self.say(f"{whose}FAILED: {message}", loud=True)
+        self.say(f"{whose}{label.upper()}: {message}", loud=True)
 
-    def finish(self, report: Report, total: int, *, as_json: bool, failed: str) -> None:
+    def finish(self, total: int, *, failed: str) -> None:
         """Print the report for programs, and end the command with the right exit status."""
-        if as_json:
-            self.say(report.as_json())
-        if report.errors:
-            raise CommandError(f"{len(report.errors)} of {total} {failed}.", returncode=FAILED)
+        if self.as_json:
+            self.say(self.report.as_json())
+        if self.report.errors:
+            raise CommandError(f"{len(self.report.errors)} of {total} {failed}.", returncode=FAILED)
 
 
 def catalog_trouble(error: DatabaseError) -> str:

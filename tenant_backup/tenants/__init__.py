@@ -20,6 +20,7 @@ from tenant_backup.tenants.gate import (
     is_operator,
     list_tenants,
     tenant_for_request,
+    tenant_or_none,
 )
 from tenant_backup.tenants.provider import (
     ACTIONS,
@@ -63,5 +64,6 @@ __all__ = [
     "list_tenants",
     "sqlite_file",
     "tenant_for_request",
+    "tenant_or_none",
     "validate",
 ]

@@ -6,6 +6,7 @@ of its `InvalidTenant`, and harms no other tenant.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,10 +16,12 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import InvalidTenant
+from tenant_backup.exceptions import InvalidTenant, TenantNotFound
 from tenant_backup.tenants.operators import is_operator_by_default, tenant_of_database
 from tenant_backup.tenants.provider import TenantProvider
 from tenant_backup.tenants.tenant import Tenant, validate
+
+logger = logging.getLogger("tenant_backup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,19 @@ def get_tenant(tenant_id: str) -> Tenant:
     Raises `TenantNotFound`, `InvalidTenant`, and what the host's code raises.
     """
     return validate(get_provider().get_tenant(tenant_id))
+
+
+def tenant_or_none(tenant_id: str) -> Tenant | None:
+    """The tenant; None if it is gone or invalid, or if the host's code fails, which is logged."""
+    try:
+        return get_tenant(tenant_id)
+    except TenantNotFound:
+        pass
+    except InvalidTenant as error:
+        logger.error("Skipping tenant %r: %s", tenant_id, error)
+    except Exception:
+        logger.exception("The tenant provider failed with tenant %r.", tenant_id)
+    return None
 
 
 def tenant_for_request(request: HttpRequest) -> Tenant:

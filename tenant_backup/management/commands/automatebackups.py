@@ -8,8 +8,7 @@ from typing import Any
 from tenant_backup import automation
 from tenant_backup.management.automation_status import status_as_dict, status_in_words
 from tenant_backup.management.base import CatalogCommand
-from tenant_backup.management.report import Report
-from tenant_backup.management.terminal import user
+from tenant_backup.management.output import user
 
 
 class Command(CatalogCommand):
@@ -21,11 +20,9 @@ class Command(CatalogCommand):
             choices=["enable", "pause", "resume", "status"],
             help="enable: create the schedule, as migrate does; pause: start nothing automatic",
         )
-        parser.add_argument(
-            "--json", action="store_true", dest="as_json", help="print one JSON object"
-        )
+        super().add_arguments(parser)
 
-    def handle(self, *, action: str, as_json: bool, **options: Any) -> None:
+    def handle(self, *, action: str, **options: Any) -> None:
         match action:
             case "enable":
                 automation.set_up()
@@ -34,7 +31,8 @@ class Command(CatalogCommand):
             case "resume":
                 automation.resume(user())
         automation_status = automation.get_status()
-        if as_json:
-            self.say(Report(more=status_as_dict(automation_status)).as_json())
+        if self.as_json:
+            self.report.more = status_as_dict(automation_status)
+            self.say(self.report.as_json())
         else:
             self.say(status_in_words(automation_status))

@@ -13,8 +13,7 @@ from django.utils import timezone
 from tenant_backup import automation, monitoring
 from tenant_backup.management.automation_status import status_as_dict, status_in_words
 from tenant_backup.management.base import FAILED, TenantCommand
-from tenant_backup.management.report import Report
-from tenant_backup.management.terminal import shown
+from tenant_backup.management.output import shown
 from tenant_backup.models import Verdict
 from tenant_backup.monitoring import Judgement, absence
 from tenant_backup.tenants import Listing
@@ -32,76 +31,62 @@ class Command(TenantCommand):
             "--notify", action="store_true", help="mail what has changed, as the tick would"
         )
 
-    def handle(
-        self,
-        *,
-        tenants: list[str],
-        notify: bool,
-        as_json: bool,
-        verbosity: int,
-        **options: Any,
-    ) -> None:
-        report = Report()
-        quiet = as_json or verbosity == 0
+    def handle(self, *, tenants: list[str], notify: bool, **options: Any) -> None:
         try:
-            listing = self.find_tenants(tenants, as_json=as_json, notes_absent=True)
+            listing = self.find_tenants(tenants, notes_absent=True)
         except CommandError as error:
             if notify and error.returncode == FAILED:
                 automation.notify()
             raise
         automation_status = automation.get_status()
-        report.more["automation"] = status_as_dict(automation_status)
+        self.report.more["automation"] = status_as_dict(automation_status)
         for judgement in monitoring.judge_invalid(listing.invalid, timezone.now()):
-            self._report(judgement, report, quiet=quiet)
+            self._report(judgement)
         for tenant in listing.tenants:
             judge = partial(
                 monitoring.judge_tenant, tenant, automation_runs=automation_status.is_running
             )
-            if judged := self.attempt(tenant, report, judge):
-                self._report(judged, report, quiet=quiet)
-        disappeared = 0 if tenants else self._report_unlisted(listing, report, quiet=quiet)
+            if judged := self.attempt(tenant.id, judge):
+                self._report(judged)
+        disappeared = 0 if tenants else self._report_unlisted(listing)
         if trouble := automation.trouble(listing.tenants):
             message = status_in_words(trouble)
-            report.errors.append(("", message))
+            self.report.errors.append(("", message))
             self.say(message, loud=True)
         if notify:
             automation.notify()
         # Each tenant is one thing to check, and automation is one more.
         total = len(listing) + disappeared + 1
-        self.finish(report, total, as_json=as_json, failed="checks failed")
+        self.finish(total, failed="checks failed")
 
-    def _report(self, judgement: Judgement, report: Report, *, quiet: bool) -> None:
+    def _report(self, judgement: Judgement) -> None:
         """Add a tenant to the report, and say how it stands."""
         if judgement.tenant_id:
-            report.tenants.append(_as_dict(judgement))
-        whose = f"{shown(judgement.tenant_id)}: " if judgement.tenant_id else ""
+            self.report.tenants.append(_as_dict(judgement))
         label = str(judgement.verdict.label)
         if judgement.findings:
             sentences = [*map(str, judgement.findings), judgement.last_good]
             message = " ".join(filter(None, sentences))
-            report.errors.append((judgement.tenant_id, message))
-            self.say(f"{whose}{label.upper()}: {message}", loud=True)
-        elif not quiet:
+            self.report_failure(judgement.tenant_id, message, label=label)
+        else:
             is_unlisted = judgement.tenant is None
             more = judgement.headline if is_unlisted else judgement.last_good
-            self.say(f"{whose}{label}. {more}")
+            self.tell(f"{shown(judgement.tenant_id)}: {label}. {more}")
 
-    def _report_unlisted(self, listing: Listing, report: Report, *, quiet: bool) -> int:
+    def _report_unlisted(self, listing: Listing) -> int:
         """Report who is not listed any more, and return how many findings that are.
 
         Many who disappeared at once are one finding, which names them all.
         """
         for judgement in monitoring.judge_unlisted(listing.ids, timezone.now()):
             if judgement.findings:
-                report.tenants.append(_as_dict(judgement))
+                self.report.tenants.append(_as_dict(judgement))
             else:
-                self._report(judgement, report, quiet=quiet)
+                self._report(judgement)
         findings = absence.findings(timezone.now())
         for finding in findings:
-            report.errors.append((finding.tenant_id, str(finding)))
-            whose = f"{shown(finding.tenant_id)}: " if finding.tenant_id else ""
             label = str(Verdict.DISAPPEARED.label)
-            self.say(f"{whose}{label.upper()}: {finding}", loud=True)
+            self.report_failure(finding.tenant_id, str(finding), label=label)
         return len(findings)
 
 

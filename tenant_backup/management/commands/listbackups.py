@@ -12,10 +12,9 @@ from tenant_backup import backups
 from tenant_backup.exceptions import TenantNotFound
 from tenant_backup.files import size_in_words
 from tenant_backup.management.base import TenantCommand
-from tenant_backup.management.report import Report
-from tenant_backup.management.terminal import shown
+from tenant_backup.management.output import shown
 from tenant_backup.models import Backup
-from tenant_backup.tenants import InvalidTenant, get_tenant
+from tenant_backup.tenants import get_tenant
 
 TITLES = ["ID", "TENANT", "TIME", "SIZE", "STATUS", "TRIGGER", "FILE", "LABEL"]
 INDENT = "    "
@@ -32,82 +31,67 @@ class Command(TenantCommand):
             help="what is in each backup: the rows of each table, beside today's",
         )
 
-    def handle(self, *, tenants: list[str], contents: bool, as_json: bool, **options: Any) -> None:
-        rows = Backup.objects.newest_first().order_by("tenant_id", "-created_at", "-pk")
+    def handle(self, *, tenants: list[str], contents: bool, **options: Any) -> None:
+        rows = Backup.objects.order_by("tenant_id", "-created_at", "-pk")
         if tenants:
             rows = rows.filter(tenant_id__in=tenants)
-        report = Report(backups=list(rows))
-        self.refuse_unknown(_unknown(tenants, report.backups), as_json=as_json)
-        report.tenants = [{"id": id_} for id_ in _tenant_ids(tenants, report.backups)]
-        if not as_json:
-            self.say_list(report.backups)
-        if contents:
-            for backup in report.backups:
-                self.look_inside(backup, report, as_json=as_json)
-        self.finish(report, len(report.backups), as_json=as_json, failed="could not be looked into")
+        self.report.backups = list(rows)
+        # Backups may outlive their tenant, so the provider need not know those in the catalog.
+        in_catalog = dict.fromkeys(backup.tenant_id for backup in rows)
+        others = [id_ for id_ in dict.fromkeys(tenants) if id_ not in in_catalog]
+        listed = self.listed(others)
+        self.refuse_unknown([id_ for id_ in others if id_ not in listed])
+        entries: dict[str, dict[str, Any]] = {
+            id_: {"id": id_} for id_ in dict.fromkeys(tenants or in_catalog)
+        }
+        self.report.tenants = list(entries.values())
+        if not self.as_json:
+            self.say_list()
+        for backup in rows if contents else ():
+            if backup.is_good:
+                self.look_inside(backup, entries[backup.tenant_id])
+        self.finish(len(rows), failed="could not be looked into")
 
-    def say_list(self, rows: list[Backup]) -> None:
-        if rows:
+    def say_list(self) -> None:
+        if rows := self.report.backups:
             self.say(f"Times are in the time zone {timezone.get_current_timezone_name()}.")
             self.say(_table(rows))
         else:
             self.say("There are no backups yet. Make some: manage.py runbackup")
 
-    def look_inside(self, backup: Backup, report: Report, *, as_json: bool) -> None:
-        """Say what is in a good backup, and add it to the report of its tenant."""
-        if not backup.is_good:
-            return
-        try:
-            tenant = get_tenant(backup.tenant_id)
-        except TenantNotFound:
-            return  # nothing says where its files are
-        tables = self.attempt(tenant, report, partial(backups.contents, tenant, backup))
+    def look_inside(self, backup: Backup, entry: dict[str, Any]) -> None:
+        """Say what is in a backup, and add it to the report's entry of its tenant."""
+        tables = self.attempt(backup.tenant_id, partial(_contents, backup))
         if tables is None:
             return
-        [about] = [entry for entry in report.tenants if entry["id"] == tenant.id]
         rows = {table.name: {"rows": table.rows, "today": table.rows_today} for table in tables}
-        about.setdefault("contents", {})[str(backup.pk)] = rows
-        if not as_json:
-            self.say(f"\n{backup.pk}  {shown(tenant.id)}  {backup}")
+        entry.setdefault("contents", {})[str(backup.pk)] = rows
+        if not self.as_json:
+            self.say(f"\n{backup.pk}  {shown(backup.tenant_id)}  {backup}")
             self.say(_columns(_contents_rows(tables), INDENT))
 
 
-def _unknown(tenant_ids: list[str], rows: list[Backup]) -> list[str]:
-    """The ids that neither the provider nor the catalog knows: backups may outlive their tenant."""
-    in_catalog = {backup.tenant_id for backup in rows}
-    unknown = []
-    for tenant_id in tenant_ids:
-        if tenant_id not in in_catalog:
-            try:
-                get_tenant(tenant_id)
-            except InvalidTenant:
-                pass  # it is known, though it cannot be backed up
-            except TenantNotFound:
-                unknown.append(tenant_id)
-    return unknown
-
-
-def _tenant_ids(tenant_ids: list[str], backups: list[Backup]) -> list[str]:
-    return list(dict.fromkeys(tenant_ids or [backup.tenant_id for backup in backups]))
+def _contents(backup: Backup) -> list[backups.Table] | None:
+    try:
+        tenant = get_tenant(backup.tenant_id)
+    except TenantNotFound:
+        return None  # nothing says where its files are
+    return backups.contents(tenant, backup)
 
 
 def _cells(backup: Backup) -> list[str]:
-    marks = [
-        mark
-        for mark, is_set in (
-            ("pinned", backup.pinned),
-            ("missing", backup.missing_at),
-            ("damaged", backup.damaged_at),
-            ("dated in the future", backup.future_at),
-        )
-        if is_set
-    ]
+    marks = {
+        "pinned": backup.pinned,
+        "missing": backup.missing_at,
+        "damaged": backup.damaged_at,
+        "dated in the future": backup.future_at,
+    }
     return [
         str(backup.pk),
         shown(backup.tenant_id),
         f"{timezone.localtime(backup.created_at):%Y-%m-%d %H:%M:%S}",
         size_in_words(backup.size) if backup.size else "-",
-        ", ".join([backup.status, *marks]),
+        ", ".join([backup.status, *(mark for mark, is_set in marks.items() if is_set)]),
         backup.trigger,
         backup.file_name or "-",
         shown(backup.label) if backup.label else "",
@@ -128,17 +112,12 @@ def _contents_rows(tables: list[backups.Table]) -> list[list[str]]:
     def number(rows: int | None, *, is_there: bool) -> str:
         return str(rows) if rows is not None else "not counted" if is_there else "-"
 
-    return [
-        ["TABLE", "ROWS", "TODAY"],
-        *(
-            [
-                shown(table.name),
-                number(table.rows, is_there=table.is_in_backup),
-                number(table.rows_today, is_there=table.is_there_today),
-            ]
-            for table in tables
-        ),
-    ]
+    lines = [["TABLE", "ROWS", "TODAY"]]
+    for table in tables:
+        in_backup = number(table.rows, is_there=table.is_in_backup)
+        today = number(table.rows_today, is_there=table.is_there_today)
+        lines.append([shown(table.name), in_backup, today])
+    return lines
 
 
 def _columns(rows: list[list[str]], indent: str = "") -> str:

@@ -13,8 +13,7 @@ from tenant_backup import backups, restore
 from tenant_backup.exceptions import BackupError, BackupNotFound
 from tenant_backup.files import size_in_words
 from tenant_backup.management.base import FAILED, INTERRUPTED, USAGE_ERROR, TenantCommand
-from tenant_backup.management.report import Report
-from tenant_backup.management.terminal import harmless, progress_bar, shown, user
+from tenant_backup.management.output import harmless, progress_bar, shown, user
 from tenant_backup.models import Backup
 from tenant_backup.restore import Choice, Origin, Plan, Restored
 from tenant_backup.tenants import Tenant
@@ -72,7 +71,6 @@ class Command(TenantCommand):
         interactive: bool,
         safety_copy_to: Path | None,
         from_another_tenant: bool,
-        as_json: bool,
         verbosity: int,
         **options: Any,
     ) -> None:
@@ -80,14 +78,13 @@ class Command(TenantCommand):
             raise _misused("Name a backup or use --latest, not both.")
         if not interactive and not (backup or latest):
             raise _misused("With --no-input, name a backup or use --latest.")
-        if as_json and interactive:
+        if self.as_json and interactive:
             raise _misused("--json cannot ask questions, so it needs --no-input.")
         if safety_copy_to and not safety_copy_to.is_dir():
             raise _misused(f"{safety_copy_to} is not a directory.")
         safety_copy_to = safety_copy_to and safety_copy_to.absolute()
-        listing = self.find_tenants([tenant], as_json=as_json)
-        report = Report()
-        self.quiet = as_json or (verbosity == 0 and not interactive)
+        self.quiet = self.as_json or (verbosity == 0 and not interactive)
+        listing = self.find_tenants([tenant])
         try:
             if listing.invalid:
                 raise listing.invalid[0]
@@ -108,19 +105,19 @@ class Command(TenantCommand):
                     progress=progress,
                 )
         except BackupError as error:
-            report.errors.append((tenant, str(error)))
-            report.backups += [error.backup] if error.backup else []
-            if as_json:
-                self.say(report.as_json())
+            self.report.errors.append((tenant, str(error)))
+            self.report.backups += [error.backup] if error.backup else []
+            if self.as_json:
+                self.say(self.report.as_json())
             status = USAGE_ERROR if isinstance(error, BackupNotFound) else FAILED
             raise CommandError(f"{shown(tenant)}: FAILED: {error}", returncode=status) from error
-        report.backups.append(restored.backup)
+        self.report.backups.append(restored.backup)
         if isinstance(restored.safety_copy, Backup):
-            report.backups.append(restored.safety_copy)
-        report.tenants.append(_as_dict(plan, restored))
+            self.report.backups.append(restored.safety_copy)
+        self.report.tenants.append(_as_dict(plan, restored))
         self.tell(_result(plan, restored))
-        if as_json:
-            self.say(report.as_json())
+        if self.as_json:
+            self.say(self.report.as_json())
 
     def choose(self, tenant: Tenant, text: str | None, *, latest: bool) -> Choice:
         if latest:
@@ -150,7 +147,7 @@ class Command(TenantCommand):
         if self.ask(f"To continue, type the tenant's id ({shown(tenant.id)}): ") != tenant.id:
             raise CommandError(f"That is not the tenant's id. {NOTHING}", returncode=FAILED)
 
-    def look_at_catalog(self, *, as_json: bool) -> None:
+    def look_at_catalog(self) -> None:
         """Do nothing: `restore` looks by itself, and can restore a damaged catalog."""
 
     def ask(self, question: str) -> str:
@@ -164,10 +161,6 @@ class Command(TenantCommand):
         except KeyboardInterrupt:
             self.say("")
             raise CommandError(NOTHING, returncode=INTERRUPTED) from None
-
-    def tell(self, text: str) -> None:
-        if not self.quiet:
-            self.say(text)
 
 
 def _misused(message: str) -> CommandError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,13 +15,12 @@ from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import size_in_words
 from tenant_backup.management.base import USAGE_ERROR, TenantCommand
-from tenant_backup.management.report import Report
-from tenant_backup.management.terminal import progress_bar, shown, user
+from tenant_backup.management.output import progress_bar, shown, user
 from tenant_backup.models import LABEL_LENGTH, BackupSettings, Trigger
 from tenant_backup.tenants import Tenant
 
-Work = Callable[[Report], str]
-"""Does something for one tenant, adds it to the report, and returns a line that says what."""
+Maker = Callable[..., backups.BackupResult | None]
+"""Makes a tenant's backup; None if that is left to another process."""
 
 
 def label(text: str) -> str:
@@ -59,8 +58,6 @@ class Command(TenantCommand):
         label: str,
         pin: bool,
         dry_run: bool,
-        as_json: bool,
-        verbosity: int,
         **options: Any,
     ) -> None:
         if due and (label or pin):
@@ -68,105 +65,90 @@ class Command(TenantCommand):
                 "--label and --pin are for backups that you ask for, not for those that are due.",
                 returncode=USAGE_ERROR,
             )
-        listing = self.find_tenants(tenants, as_json=as_json, notes_absent=not dry_run)
-        found = listing.tenants
+        listing = self.find_tenants(tenants, notes_absent=not dry_run)
+        found, now = listing.tenants, timezone.now()
         request = backups.BackupRequest(
             trigger=Trigger.COMMAND, label=label, pinned=pin, requested_by=user()
         )
+        work: list[tuple[Tenant, Callable[[], str]]]
         if dry_run:
-            work = _previews(found, request, due=due)
-        elif due:
-            work = _due_work(found, counts_as_tick=not tenants)
+            work = [
+                (tenant, partial(self.preview, tenant, request))
+                for tenant in found
+                if not due or automation.is_due(tenant, now)
+            ]
         else:
-            work = _work(found, request)
-        report = Report()
-        self.report_invalid(listing, report)
-        quiet = as_json or verbosity == 0
+            BackupSettings.objects.ensure(tenant.id for tenant in found)
+            makers = _due(found, counts_as_tick=not tenants) if due else _asked_for(found, request)
+            work = [(tenant, partial(self.make, tenant, maker)) for tenant, maker in makers]
+        self.report_invalid(listing)
         for tenant, do in work:
-            line = self.attempt(tenant, report, partial(do, report))
-            if line and not quiet:
-                self.say(line)
-        if not work and not listing.invalid and not quiet:
-            self.say(_why_nothing(found))
+            if line := self.attempt(tenant.id, do):
+                self.tell(line)
+        if not work and not listing.invalid:
+            self.tell(_why_nothing(found))
         # With --due, cron would report it every minute; there the notices tell it once.
-        absent = 0 if tenants or due else self.report_absent(report)
+        absent = 0 if tenants or due else self.report_absent()
         if due and not tenants and not dry_run:
             automation.forget(timezone.now())
             automation.end_tick(timezone.now())
         elif not dry_run:
             automation.notify()
         failed = "would fail" if dry_run else "failed"
-        self.finish(
-            report, len(work) + len(listing.invalid) + absent, as_json=as_json, failed=failed
+        self.finish(len(work) + len(listing.invalid) + absent, failed=failed)
+
+    def make(self, tenant: Tenant, maker: Maker) -> str:
+        """Make a backup of this tenant, and return a line that says what came of it."""
+        with progress_bar(shown(tenant.id)) as progress:
+            result = maker(progress=progress)
+        if result is None:
+            return f"{shown(tenant.id)}: left to another process, or to the end of a pause"
+        self.report.backups.append(result.backup)
+        pruned = [decision.backup.pk for decision in result.pruned]
+        self.report.tenants.append(_about(tenant) | {"pruned": pruned})
+        if result.prune_error:
+            raise BackupError(result.prune_error)
+        size = size_in_words(result.backup.size or 0)
+        line = f"{shown(tenant.id)}: {result.backup} ({size}, verified)"
+        return f"{line}, {len(pruned)} older removed" if pruned else line
+
+    def preview(self, tenant: Tenant, request: backups.BackupRequest) -> str:
+        """Say what `make` would do."""
+        preview = backups.preview(tenant, request)
+        self.report.tenants.append(
+            _about(tenant)
+            | {
+                "bytes_needed": preview.bytes_needed,
+                "bytes_free": preview.bytes_free,
+                "would_prune": [decision.backup.pk for decision in preview.removals],
+            }
         )
+        lines = [
+            f"{shown(tenant.id)}: would back up {tenant.database}; needs "
+            f"{size_in_words(preview.bytes_needed)}, {size_in_words(preview.bytes_free)} are free"
+        ]
+        lines += [
+            f"  would remove {decision.backup}: {' '.join(decision.reasons)}"
+            for decision in preview.removals
+        ]
+        return "\n".join(lines)
 
 
-def _work(tenants: Sequence[Tenant], request: backups.BackupRequest) -> list[tuple[Tenant, Work]]:
+def _asked_for(
+    tenants: Sequence[Tenant], request: backups.BackupRequest
+) -> Iterator[tuple[Tenant, Maker]]:
     """A backup of each tenant; if another process is at work on one, wait for it."""
-    BackupSettings.objects.ensure(tenant.id for tenant in tenants)
     limits = backups.Limits(lock_wait=conf.BUSY_TIMEOUT)
-    return [
-        (tenant, partial(_make, tenant, partial(backups.create, tenant, request, limits=limits)))
-        for tenant in tenants
-    ]
+    for tenant in tenants:
+        yield tenant, partial(backups.create, tenant, request, limits=limits)
 
 
-def _due_work(tenants: Sequence[Tenant], *, counts_as_tick: bool) -> list[tuple[Tenant, Work]]:
+def _due(tenants: Sequence[Tenant], *, counts_as_tick: bool) -> Iterator[tuple[Tenant, Maker]]:
     """What is due for these tenants, unless another process is already making it."""
-    BackupSettings.objects.ensure(tenant.id for tenant in tenants)
-    due = automation.take_due(tenants, timezone.now(), counts_as_tick=counts_as_tick)
-    return [
-        (tenant, partial(_make, tenant, partial(automation.perform, tenant, backup)))
-        for tenant, backup in due
-    ]
-
-
-def _previews(
-    tenants: Sequence[Tenant], request: backups.BackupRequest, *, due: bool
-) -> list[tuple[Tenant, Work]]:
-    now = timezone.now()
-    return [
-        (tenant, partial(_preview, tenant, request))
-        for tenant in tenants
-        if not due or automation.is_due(tenant, now)
-    ]
-
-
-def _make(tenant: Tenant, make: Callable[..., backups.BackupResult | None], report: Report) -> str:
-    with progress_bar(shown(tenant.id)) as progress:
-        result = make(progress=progress)
-    if result is None:
-        return f"{shown(tenant.id)}: left to another process, or to the end of a pause"
-    report.backups.append(result.backup)
-    report.tenants.append(
-        _about(tenant) | {"pruned": [decision.backup.pk for decision in result.pruned]}
-    )
-    if result.prune_error:
-        raise BackupError(result.prune_error)
-    size = size_in_words(result.backup.size or 0)
-    line = f"{shown(tenant.id)}: {result.backup} ({size}, verified)"
-    return f"{line}, {len(result.pruned)} older removed" if result.pruned else line
-
-
-def _preview(tenant: Tenant, request: backups.BackupRequest, report: Report) -> str:
-    preview = backups.preview(tenant, request)
-    report.tenants.append(
-        _about(tenant)
-        | {
-            "bytes_needed": preview.bytes_needed,
-            "bytes_free": preview.bytes_free,
-            "would_prune": [decision.backup.pk for decision in preview.removals],
-        }
-    )
-    lines = [
-        f"{shown(tenant.id)}: would back up {tenant.database}; needs "
-        f"{size_in_words(preview.bytes_needed)}, {size_in_words(preview.bytes_free)} are free"
-    ]
-    lines += [
-        f"  would remove {decision.backup}: {' '.join(decision.reasons)}"
-        for decision in preview.removals
-    ]
-    return "\n".join(lines)
+    for tenant, backup in automation.take_due(
+        tenants, timezone.now(), counts_as_tick=counts_as_tick
+    ):
+        yield tenant, partial(automation.perform, tenant, backup)
 
 
 def _why_nothing(tenants: Sequence[Tenant]) -> str:

@@ -11,8 +11,7 @@ from django.core.management.base import CommandError
 from tenant_backup import backups
 from tenant_backup.exceptions import BackupError
 from tenant_backup.management.base import USAGE_ERROR, TenantCommand
-from tenant_backup.management.report import Report
-from tenant_backup.management.terminal import shown, user
+from tenant_backup.management.output import shown, user
 from tenant_backup.models import BackupSettings
 from tenant_backup.monitoring import absence
 from tenant_backup.tenants import Tenant
@@ -36,35 +35,24 @@ class Command(TenantCommand):
             help="say that the named tenants are gone on purpose, so that nobody is notified",
         )
 
-    def handle(
-        self,
-        *,
-        tenants: list[str],
-        retire: bool,
-        as_json: bool,
-        verbosity: int,
-        **options: Any,
-    ) -> None:
-        quiet = as_json or verbosity == 0
+    def handle(self, *, tenants: list[str], retire: bool, **options: Any) -> None:
         if retire:
-            self._retire(list(dict.fromkeys(tenants)), as_json=as_json, quiet=quiet)
+            self._retire(list(dict.fromkeys(tenants)))
             return
-        report = Report()
-        listing = self.find_tenants(tenants, as_json=as_json, notes_absent=True)
+        listing = self.find_tenants(tenants, notes_absent=True)
         BackupSettings.objects.ensure(tenant.id for tenant in listing.tenants)
-        self.report_invalid(listing, report)
-        if not len(listing) and not quiet:
-            self.say("There are no tenants, so there is nothing to bring in line.")
+        self.report_invalid(listing)
+        if not len(listing):
+            self.tell("There are no tenants, so there is nothing to bring in line.")
         for tenant in listing.tenants:
-            if synced := self.attempt(tenant, report, partial(backups.sync, tenant)):
-                self._report(tenant, synced, report, quiet=quiet)
-        self.finish(report, len(listing), as_json=as_json, failed="not in line")
+            if synced := self.attempt(tenant.id, partial(backups.sync, tenant)):
+                self._report(tenant, synced)
+        self.finish(len(listing), failed="not in line")
 
-    def _report(
-        self, tenant: Tenant, synced: backups.Synced, report: Report, *, quiet: bool
-    ) -> None:
+    def _report(self, tenant: Tenant, synced: backups.Synced) -> None:
         for reason in synced.refused:
-            self.attempt(tenant, report, partial(_refuse, reason))
+            refusal = BackupError("not adopted: %(reason)s", reason=reason)
+            self.report_failure(tenant.id, str(refusal))
         changes = {
             "missing": synced.missing,
             "damaged": synced.damaged,
@@ -74,29 +62,23 @@ class Command(TenantCommand):
             "forgotten": synced.forgotten,
         }
         ids = {change: [backup.pk for backup in rows] for change, rows in changes.items()}
-        report.tenants.append({"id": tenant.id, **ids})
+        self.report.tenants.append({"id": tenant.id, **ids})
         for change, rows in changes.items():
-            report.backups += rows
-            for backup in () if quiet else rows:
-                self.say(f"{shown(tenant.id)}: {change}: {backup}")
-        if not quiet and not any([*changes.values(), synced.refused]):
-            self.say(f"{shown(tenant.id)}: the catalog is in line with the files")
+            self.report.backups += rows
+            for backup in rows:
+                self.tell(f"{shown(tenant.id)}: {change}: {backup}")
+        if not any([*changes.values(), synced.refused]):
+            self.tell(f"{shown(tenant.id)}: the catalog is in line with the files")
 
-    def _retire(self, tenant_ids: list[str], *, as_json: bool, quiet: bool) -> None:
+    def _retire(self, tenant_ids: list[str]) -> None:
         if not tenant_ids:
             raise CommandError("--retire needs the ids of tenants.", returncode=USAGE_ERROR)
-        listed = self.listed(tenant_ids, as_json=as_json)
-        unknown = set(tenant_ids) - absence.known(tenant_ids) - listed
-        self.refuse_unknown([key for key in tenant_ids if key in unknown], as_json=as_json)
+        listed = self.listed(tenant_ids)
+        known = absence.known(tenant_ids) | listed
+        self.refuse_unknown([id_ for id_ in tenant_ids if id_ not in known])
         absence.retire(tenant_ids, by=user())
-        report = Report()
         for tenant_id in tenant_ids:
             is_listed = tenant_id in listed
-            report.tenants.append({"id": tenant_id, "retired": True, "listed": is_listed})
-            if not quiet:
-                self.say(f"{shown(tenant_id)}: {LISTED if is_listed else 'retired'}")
-        self.finish(report, len(tenant_ids), as_json=as_json, failed="not retired")
-
-
-def _refuse(reason: str) -> None:
-    raise BackupError("not adopted: %(reason)s", reason=reason)
+            self.report.tenants.append({"id": tenant_id, "retired": True, "listed": is_listed})
+            self.tell(f"{shown(tenant_id)}: {LISTED if is_listed else 'retired'}")
+        self.finish(len(tenant_ids), failed="not retired")

@@ -9,8 +9,7 @@ from typing import Any
 from tenant_backup import backups
 from tenant_backup.exceptions import BackupError
 from tenant_backup.management.base import TenantCommand
-from tenant_backup.management.report import Report
-from tenant_backup.management.terminal import shown
+from tenant_backup.management.output import shown
 from tenant_backup.models import Backup
 from tenant_backup.tenants import Tenant
 
@@ -30,37 +29,22 @@ class Command(TenantCommand):
             help="also read those that were found missing or damaged before",
         )
 
-    def handle(
-        self,
-        *,
-        tenants: list[str],
-        every: bool,
-        as_json: bool,
-        verbosity: int,
-        **options: Any,
-    ) -> None:
-        report = Report()
-        quiet = as_json or verbosity == 0
+    def handle(self, *, tenants: list[str], every: bool, **options: Any) -> None:
         number = 0
-        listing = self.find_tenants(tenants, as_json=as_json)
-        self.report_invalid(listing, report)
+        listing = self.find_tenants(tenants)
+        self.report_invalid(listing)
         for tenant in listing.tenants:
-            report.tenants.append({"id": tenant.id})
+            self.report.tenants.append({"id": tenant.id})
             for backup in Backup.objects.for_tenant(tenant.id).complete().newest_first():
                 number += 1
                 do = _verify if every or backup.is_good else _raise_what_was_found
-                line = self.attempt(tenant, report, partial(do, tenant, backup))
-                report.backups.append(backup)
-                if line and not quiet:
-                    self.say(line)
-        if not number and not quiet:
-            self.say("There are no backups to verify.")
-        self.finish(
-            report,
-            number + len(listing.invalid),
-            as_json=as_json,
-            failed="missing, damaged or out of reach",
-        )
+                line = self.attempt(tenant.id, partial(do, tenant, backup))
+                self.report.backups.append(backup)
+                if line:
+                    self.tell(line)
+        if not number:
+            self.tell("There are no backups to verify.")
+        self.finish(number + len(listing.invalid), failed="missing, damaged or out of reach")
 
 
 def _verify(tenant: Tenant, backup: Backup) -> str:
