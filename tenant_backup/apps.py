@@ -11,6 +11,7 @@ class TenantBackupConfig(AppConfig):
     def ready(self) -> None:
         # Not before now: these modules import models.
         from tenant_backup import automation, before_migrate, checks, signals
+        from tenant_backup.monitoring import room
 
         checks.register_all()
         if not apps.is_installed("django_q"):
@@ -26,3 +27,5 @@ class TenantBackupConfig(AppConfig):
         signals.backup_failed.connect(
             automation.retry_after_failure, dispatch_uid="tenant_backup.retry"
         )
+        for attempt_ended in (signals.backup_completed, signals.backup_failed):
+            attempt_ended.connect(room.note_after_attempt, dispatch_uid="tenant_backup.room")

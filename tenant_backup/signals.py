@@ -1,8 +1,9 @@
 """Signals for the host project. The sender is always the model `Backup`.
 
-Receivers get `tenant` (a `Tenant`) and `backup` (a `Backup`). An exception in a receiver is logged
-and breaks nothing. No signal is sent inside a transaction of ours. All but `backup_started` are
-sent when the tenant's lock is free again, so that a receiver may ask for another backup.
+Receivers get `tenant` (a `Tenant`) and, unless something else is said, `backup` (a `Backup`). An
+exception in a receiver is logged and breaks nothing. No signal is sent inside a transaction of
+ours. All but `backup_started` are sent when the tenant's lock is free again, so that a receiver may
+ask for another backup.
 """
 
 from django.dispatch import Signal
@@ -13,6 +14,9 @@ __all__ = [
     "backup_failed",
     "backup_restored",
     "backup_started",
+    "backups_missing",
+    "tenant_overdue",
+    "tenant_recovered",
 ]
 
 backup_started = Signal()
@@ -35,3 +39,25 @@ backup_deleted = Signal()
 
 backup_restored = Signal()
 """This backup is the tenant's database now."""
+
+# What monitoring finds. Each is sent once, when the change is noted: by the tick, at the end of
+# `runbackup`, or by `checkbackups --notify`.
+
+tenant_overdue = Signal()
+"""A backup was due, and none has succeeded since.
+
+Receivers get `tenant` and `finding`: `finding.verdict` is `Verdict.OVERDUE`, and `str(finding)` is
+a sentence for people.
+"""
+
+backups_missing = Signal()
+"""More backups than before are missing or damaged.
+
+Receivers get `tenant` and `finding`, as for `tenant_overdue`, with `Verdict.MISSING`.
+"""
+
+tenant_recovered = Signal()
+"""A backup has succeeded after a failure.
+
+Receivers get `tenant` and `verdict`: what the tenant has recovered from, such as `Verdict.OVERDUE`.
+"""

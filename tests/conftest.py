@@ -185,13 +185,14 @@ def tenant(add_tenant):
     return add_tenant()
 
 
-class Process(subprocess.Popen[str]):
+class Process(warm.Process):
     """A real Python process that runs some code. A test talks to it line by line."""
 
     def __init__(self, code, *arguments, flag="-c", **options):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        environment = {"env": dict(os.environ)}
         super().__init__(
-            [sys.executable, flag, code, *map(str, arguments)], text=True, **(pipes | options)
+            [flag, code, *map(str, arguments)], text=True, **(environment | pipes | options)
         )
 
     def line(self):
@@ -275,7 +276,7 @@ class Host:
 
     def start(self, code, *arguments):
         """Run Python code in which Django is set up and `command(...)` runs a command."""
-        process = Process(PRELUDE + code, *arguments, env=self.environment)
+        process = Process(PRELUDE + code, *arguments, env=self.environment, runner=self.runner)
         self.processes.append(process)
         return process
 
@@ -284,7 +285,7 @@ class Host:
         arguments = list(map(str, arguments))
         environment = self.environment | environment
         if self.runner and self.runner.can_run(environment):
-            return self.runner.run(arguments, environment, answers)
+            return self.runner.run(["-m", "django", *arguments], environment, answers)
         return subprocess.run(
             [sys.executable, "-m", "django", *arguments],
             env=environment,

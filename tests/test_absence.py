@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from tenant_backup import automation, backups, monitoring
-from tenant_backup.models import Backup, BackupSettings, Event, Health, TenantState
+from tenant_backup.models import Backup, BackupSettings, Event, TenantState, Verdict
 from tenant_backup.monitoring import absence, retire
 from tenant_backup.tenants import list_tenants
 from tests.tenancy import Tenants
@@ -302,7 +302,7 @@ class TestCommands:
         add("acme", "globex")
         vanish("acme")
         automation.tick(NOW)
-        assert TenantState.objects.get().absent_since == NOW
+        assert TenantState.objects.get(tenant_id="acme").absent_since == NOW
 
     def test_a_dry_run_notes_nothing(self, add_tenant):
         for name in ("acme", "globex"):
@@ -311,12 +311,14 @@ class TestCommands:
         run("runbackup", "--dry-run")
         assert not TenantState.objects.exclude(absent_since=None).exists()
 
-    @pytest.mark.parametrize("command", ["runbackup", "checkbackups"])
-    def test_ends_with_1_and_says_it(self, moved, command):
+    @pytest.mark.parametrize(
+        ("command", "word"), [("runbackup", "FAILED"), ("checkbackups", "DISAPPEARED")]
+    )
+    def test_ends_with_1_and_says_it(self, moved, command, word):
         status, _, errors, _ = run(command)
         assert status == 1
         assert re.fullmatch(
-            r"acme: FAILED: The tenant provider has not listed it since .*, and it has good "
+            rf"acme: {word}: The tenant provider has not listed it since .*, and it has good "
             r"backups\. Is its folder still there\? If it is gone on purpose, say so: "
             r"python manage\.py syncbackups --retire acme\n",
             errors,
@@ -349,15 +351,15 @@ class TestCommands:
         assert gone == {
             "id": "acme",
             "automatic": False,
-            "problems": ["absent"],
-            "health": "absent",
+            "problems": ["disappeared"],
+            "verdict": "disappeared",
         }
 
     def test_before_the_day_is_over_it_is_said_and_no_failure(self, moved):
         TenantState.objects.update(absent_since=timezone.now() - HOUR)
         status, output, errors, _ = run("checkbackups")
         assert (status, errors) == (0, "")
-        assert "acme: not listed by the tenant provider any more.\n" in output
+        assert "acme: not listed. The tenant provider does not list this tenant" in output
 
     def test_where_nobody_is_listed_the_notice_is_sent_all_the_same(self, moved):
         vanish("globex")
@@ -369,7 +371,7 @@ class TestCommands:
         assert run("syncbackups", "--retire", "acme") == (0, "acme: retired\n", "", "")
         status, output, errors, _ = run("checkbackups")
         assert (status, errors) == (0, "")
-        assert "acme: retired: not listed by the tenant provider any more, on purpose.\n" in output
+        assert "acme: retired. This tenant is retired, so it is not backed up.\n" in output
         assert run("runbackup")[0] == 0
 
     def test_retire_as_json(self, moved):
@@ -405,9 +407,10 @@ def test_how_they_stand_among_all(add):
     vanish("away")
     look(NOW)
     absence.retire(["retired"], now=NOW)
-    assert absence.healths(["gone", "away", "retired", "none"], NOW) == {
-        "gone": Health.ABSENT,
-        "away": Health.UNLISTED,
-        "retired": Health.RETIRED,
-        "none": Health.UNLISTED,
+    judgements = monitoring.judge_unlisted(set(), NOW)
+    assert {judgement.tenant_id: judgement.verdict for judgement in judgements} == {
+        "gone": Verdict.DISAPPEARED,
+        "away": Verdict.UNLISTED,
+        "retired": Verdict.RETIRED,
+        "none": Verdict.UNLISTED,
     }

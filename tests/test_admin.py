@@ -31,17 +31,16 @@ from tenant_backup.admin.backups import BackupAdmin
 from tenant_backup.admin.history import CappedPaginator
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import (
-    Alarm,
     Automation,
     Backup,
     BackupSettings,
     Event,
     EventKind,
-    Health,
     Interval,
     Status,
     TenantState,
     Trigger,
+    Verdict,
 )
 from tenant_backup.monitoring import absence
 from tenant_backup.tenants import Tenant
@@ -462,7 +461,7 @@ class TestPinning:
         response = act(operator, "backup", "pin", [failed, ghost, backup])
         errors = "\n".join(sorted(texts(response, messages.ERROR)))
         assert re.fullmatch(
-            f"A backup of acme was not pinned: Backup {failed.pk} is not .*\n"
+            f"A backup of acme was not pinned: Backup {failed.pk} is missing, .*\n"
             "A backup of ghost was not pinned: There is no tenant 'ghost'.",
             errors,
         )
@@ -958,7 +957,7 @@ class TestAllTenants:
         [
             ("state=overdue", ["overdue"]),
             ("state=failed", ["failed"]),
-            ("state=lost", ["lost"]),
+            ("state=missing", ["lost"]),
             ("state=no_backup", ["none"]),
             ("state=off", ["off"]),
             ("state=well", ["well"]),
@@ -984,11 +983,10 @@ class TestAllTenants:
     def test_the_filter_counts_as_the_column_says(self, operator, all_tenants):
         page = self.list(operator, "_facets=True").content.decode()
         assert "needs attention (3)" in page
-        for health in Health:
-            is_there = health not in (
-                *(Health.STOPPED, Health.ABSENT, Health.UNLISTED, Health.FUTURE),
-            )
-            assert f"{health.label} ({int(is_there)})" in page
+        states = [row["state"][2:] for row in self.rows(self.list(operator)).values()]
+        for verdict in Verdict:
+            is_there = verdict.label in states
+            assert f"{verdict.label} ({int(is_there)})" in page
 
     def test_search_by_the_name_that_only_the_provider_knows(self, operator, add_tenant):
         Tenants.tenants.append(replace(add_tenant("a7"), name="Käse & Söhne"))
@@ -1025,7 +1023,7 @@ class TestAllTenants:
 
         monkeypatch.setattr(Tenants, "all_tenants", fail)
         # Without tenants nothing can be judged, so what the last tick has noted is shown.
-        BackupSettings.objects.filter(tenant_id="gone").update(alarm=Alarm.OVERDUE)
+        TenantState.objects.filter(tenant_id="gone").update(noted=Verdict.OVERDUE)
         response = self.list(operator)
         [text] = texts(response, messages.ERROR)
         assert text.endswith("no <tenants> today")
@@ -1096,14 +1094,13 @@ class TestAllTenants:
         with pytest.raises(CommandError):
             call_command("checkbackups", "--json")
         answer = json.loads(capsys.readouterr().out)
-        found = Counter(tenant["health"] for tenant in answer["tenants"])
+        found = Counter(tenant["verdict"] for tenant in answer["tenants"])
         assert counts["Tenants"] == str(len(Tenants.tenants))
         assert counts["All well"] == str(found["well"])
         assert counts["No backup yet"] == str(found["no_backup"])
         assert counts["Retired"] == str(found["retired"])
         listed = [each for each in answer["tenants"] if each["id"] not in ("gone", "absent")]
-        # The one that is not valid cannot be looked at, so nothing is known of it but that.
-        off = sum(not each["automatic"] for each in listed) + 1
+        off = sum(not each["automatic"] for each in listed)
         assert counts["Automatic off"] == str(off)
         assert counts["Need attention"] == str(len(answer["errors"]))
         assert {error["tenant"] for error in answer["errors"]} == set(
@@ -1208,10 +1205,10 @@ class TestAllTenants:
             response = self.list(operator)
         assert response.context["cl"].result_count == 1000
         assert len(response.context["cl"].result_list) == 100
-        # The session and the user; the ids; the two of monitoring; the two counts and the page of
-        # the list; the states and the backups of the header; automation's row, its schedule, and
-        # what waits to be handed over.
-        assert len(few) == len(many) == 13
+        # The session and the user; the ids, also for those who are not listed; the three of
+        # monitoring; the two counts and the page of the list; the states and the backups of the
+        # header; automation's row, its schedule twice, and what waits to be handed over.
+        assert len(few) == len(many) == 16
 
     def test_a_state_is_that_of_now_and_not_of_the_last_tick(
         self, operator, all_tenants, add_tenant

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django_q.exceptions import TimeoutException
 from django_q.models import Failure, OrmQ, Schedule, Task
 
-from tenant_backup import automation, backups, lock
+from tenant_backup import automation, backups, diagnosis, lock
 from tenant_backup.automation import AutomationState, claims, handover, queue, ticks
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import (
@@ -29,7 +29,6 @@ from tenant_backup.models import (
     Status,
     Trigger,
 )
-from tenant_backup.monitoring import diagnosis
 from tenant_backup.signals import backup_completed
 from tests.conftest import count_rows
 from tests.tenancy import Tenants
@@ -902,7 +901,7 @@ class TestNoBackupReachesAWorker:
         text = render_to_string(
             "tenant_backup/_automation.html", {"automation_status": automation_status}
         )
-        assert "Queued backups do not reach a worker." in text
+        assert "Queued backups do not reach a worker" in text
         assert "route" not in text
 
     def test_in_the_diagnosis(self, waiting, tenant):

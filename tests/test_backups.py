@@ -1070,7 +1070,7 @@ class TestDatedInTheFuture:
         "prune": backups.prune,
         "look": backups.check_files,
         "verify": lambda tenant: backups.verify(tenant, Backup.objects.earliest("pk")),
-        "check": monitoring.inspect,
+        "check": partial(monitoring.judge_tenant, automation_runs=True),
         "tick": lambda tenant: automation.tick(),
     }
 
@@ -1086,7 +1086,8 @@ class TestDatedInTheFuture:
         # Its time has come, and it counts for nothing all the same.
         assert list(Backup.objects.good().counted(timezone.now())) == [ahead[0]]
         assert restore.newest(tenant).backup == ahead[0]
-        assert monitoring.inspect(tenant).settings.last_good_at == ahead[0].created_at
+        judgement = monitoring.judge_tenant(tenant, automation_runs=True)
+        assert judgement.settings.last_good_at == ahead[0].created_at
 
     def test_clocks_that_differ_by_minutes_mark_nothing(self, tenant, clock):
         clock.error = timedelta(minutes=4)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_q.models import Schedule
 
 from tenant_backup import automation, backups
-from tenant_backup.models import Automation, Backup, BackupSettings, Trigger
+from tenant_backup.models import Automation, Backup, BackupSettings, TenantState, Trigger, Verdict
 from tenant_backup.schedule import overdue_at
 from tests.conftest import REPOSITORY, send_mail_by, tenant_in, without_privileges
 from tests.tenancy import Tenants
@@ -72,7 +72,7 @@ def test_all_is_well(tenant):
     turn_on(tenant)
     answer = Answer()
     assert (answer.status, answer.errors) == (0, "")
-    assert re.fullmatch(rf"acme: all well\. The last good backup is of {TIME}\.\n", answer.output)
+    assert re.fullmatch(rf"acme: all well\. The last good backup is from {TIME}\.\n", answer.output)
 
 
 def test_without_tenants_there_is_nothing_to_complain_of():
@@ -83,12 +83,12 @@ def test_without_tenants_there_is_nothing_to_complain_of():
 def test_a_tenant_that_nobody_wants_backed_up_is_no_alarm_but_is_said(tenant):
     answer = Answer()
     assert answer.status == 0
-    assert answer.output == "acme: no backup yet. Automatic backup is off.\n"
+    assert answer.output == "acme: no backup yet. There is no good backup.\n"
 
 
 def test_a_new_tenant(tenant):
     turn_on(tenant, scheduled_since=timezone.now())
-    assert Answer().output == "acme: no backup yet.\n"
+    assert Answer().output == "acme: no backup yet. There is no good backup.\n"
 
 
 def test_a_failed_one(tenant):
@@ -99,7 +99,7 @@ def test_a_failed_one(tenant):
     assert re.fullmatch(
         rf"acme: FAILED: The last attempt, at {TIME}, failed\. "
         rf"The database {tenant.database} does not exist\. "
-        rf"The last good backup is of {TIME}\.\n",
+        rf"The last good backup is from {TIME}\.\n",
         answer.errors,
     )
     assert answer.end == "1 of 2 checks failed."
@@ -110,7 +110,7 @@ def test_an_overdue_one(tenant):
     answer = Answer()
     assert answer.status == 1
     assert re.fullmatch(
-        rf"acme: FAILED: A backup was due at {TIME}, and none has succeeded since\. "
+        rf"acme: OVERDUE: A backup was due at {TIME}, and none has succeeded since\. "
         r"There is no good backup\.\n",
         answer.errors,
     )
@@ -122,7 +122,7 @@ def test_a_file_that_was_removed_by_hand_is_found_at_once(tenant):
     backups.directory_of(tenant).file(gone.file_name).unlink()
     answer = Answer()
     assert answer.status == 1
-    assert "FAILED: The file of 1 backup is missing or damaged. The last good" in answer.errors
+    assert "DAMAGED: The file of 1 backup is missing or damaged. The last good" in answer.errors
     assert Answer().status == 1
     Backup.objects.filter(pk=gone.pk).delete()
     assert Answer().status == 0
@@ -162,7 +162,7 @@ def test_a_root_that_may_not_be_entered(open_folder, monkeypatch):
         answer = Answer()
     tenant.root.chmod(0o700)
     assert answer.status == 1
-    assert "acme: FAILED: " in answer.errors
+    assert "acme: BACKUPS MISSING OR DAMAGED: " in answer.errors
     assert Backup.objects.good().count() == 1
 
 
@@ -204,10 +204,9 @@ def test_json_of_one_that_is_well_and_one_that_is_not(add_tenant):
         "id": "acme",
         "automatic": True,
         "problems": [],
-        "health": "well",
+        "verdict": "well",
         "last_good_at": f"{good.created_at:%Y-%m-%dT%H:%M:%SZ}",
         "last_success_at": f"{good.finished_at:%Y-%m-%dT%H:%M:%SZ}",
-        "alarm": None,
         "alarm_since": None,
         "alarm_age": None,
         "next_run_at": f"{row.next_run_at:%Y-%m-%dT%H:%M:%SZ}",
@@ -218,11 +217,10 @@ def test_json_of_one_that_is_well_and_one_that_is_not(add_tenant):
         "id": "globex",
         "automatic": False,
         "problems": ["failed"],
-        "health": "failed",
+        "verdict": "failed",
         "last_good_at": None,
         "last_success_at": None,
         "last_success_age": None,
-        "alarm": "failed",
         "next_run_at": None,
     }
     [error] = answer.json["errors"]
@@ -242,9 +240,9 @@ def test_json_says_since_when_it_is_wrong(tenant):
     def alarm():
         [facts] = Answer("--json").json["tenants"]
         assert facts["last_success_age"] // 86400 == 9
-        return facts["alarm"], facts["alarm_age"] and facts["alarm_age"] // 86400
+        return facts["verdict"], facts["alarm_age"] and facts["alarm_age"] // 86400
 
-    assert alarm() == (None, None)
+    assert alarm() == ("off", None)
     for days in (1, 3, 2):
         Backup.objects.create(
             tenant_id="acme",
@@ -261,7 +259,7 @@ def test_json_says_since_when_it_is_wrong(tenant):
     row = turn_on(tenant)
     at = overdue_at(row.rule, tenant.id, tenant.zone, now - 9 * DAY)
     [facts] = Answer("--json").json["tenants"]
-    assert (facts["alarm"], facts["alarm_since"]) == ("overdue", f"{at:%Y-%m-%dT%H:%M:%SZ}")
+    assert (facts["verdict"], facts["alarm_since"]) == ("overdue", f"{at:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def test_json_says_how_automation_stands():
@@ -328,9 +326,9 @@ def test_one_that_is_not_valid_hides_no_other(add_tenant):
     fail(Tenants.tenants[2])
     answer = Answer()
     assert answer.status == 1
-    assert answer.output == "globex: no backup yet. Automatic backup is off.\n"
+    assert answer.output == "globex: no backup yet. There is no good backup.\n"
     first, second = answer.errors.splitlines()
-    assert first == ("acme: FAILED: The time zone 'Mars/Base' of tenant 'acme' is not known.")
+    assert first == ("acme: NOT VALID: The time zone 'Mars/Base' of tenant 'acme' is not known.")
     assert second.startswith("initech: FAILED: The last attempt")
     assert answer.end == "2 of 4 checks failed."
 
@@ -349,7 +347,7 @@ def test_one_that_cannot_be_looked_at_hides_no_other(add_tenant, monkeypatch):
     answer = Answer()
     assert answer.status == 1
     assert answer.errors == "acme: FAILED: OSError: Stale file handle\n"
-    assert answer.output == "globex: no backup yet.\n"
+    assert answer.output == "globex: no backup yet. There is no good backup.\n"
 
 
 def test_with_nothing_but_backups_dated_in_the_future_it_says_so(tenant, monkeypatch):
@@ -360,8 +358,9 @@ def test_with_nothing_but_backups_dated_in_the_future_it_says_so(tenant, monkeyp
     answer = Answer()
     assert answer.status == 1
     assert re.fullmatch(
-        f"acme: FAILED: All good backups are dated in the future, the newest {TIME}\\. The clock "
-        r"was wrong when they were made, so none of them counts\. There is no good backup\.\n",
+        f"acme: ONLY BACKUPS DATED IN THE FUTURE: All good backups are dated in the future, the "
+        rf"newest {TIME}\. The clock was wrong when they were made, so none of them counts\. "
+        r"There is no good backup\.\n",
         answer.errors,
     )
     assert Backup.objects.get(pk=ahead.pk).future_at is not None
@@ -430,7 +429,7 @@ class TestAutomation:
         at = self.stall()
         answer = Answer()
         assert answer.status == 1
-        assert answer.output.startswith("acme: all well.")
+        assert answer.output.startswith("acme: automation does not run. The last good backup")
         assert answer.errors.startswith(
             f"Automation is stalled: last seen at {at:%Y-%m-%d %H:%M:%S}. Start a cluster ("
         )
@@ -473,7 +472,7 @@ class TestAutomation:
         Backup.objects.update(created_at=timezone.now() - 2 * DAY)
         answer = Answer()
         assert answer.status == 1
-        assert "acme: FAILED: A backup was due at" in answer.errors
+        assert "acme: OVERDUE: A backup was due at" in answer.errors
 
 
 class TestNotify:
@@ -492,7 +491,7 @@ class TestNotify:
         fail(tenant)
         Answer()
         assert mailoutbox == []
-        assert BackupSettings.objects.get().alarm == ""
+        assert TenantState.objects.of(tenant.id).noted == Verdict.WELL
 
     def test_of_all_tenants_whoever_is_named(self, add_tenant, mailoutbox):
         add_tenant("acme")
@@ -531,7 +530,7 @@ class TestAsARealProcess:
         assert host.run("runbackup").returncode == 0
         well = host.run("checkbackups")
         assert (well.returncode, well.stderr) == (0, "")
-        assert well.stdout.startswith("acme: all well.")
+        assert well.stdout.startswith("acme: automatic off. The last good backup is from")
         next((root / "backups").glob("*.sqlite3")).unlink()
         ill = host.run("checkbackups", "--json")
         assert ill.returncode == 1

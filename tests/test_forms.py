@@ -92,11 +92,10 @@ class TestSettings:
 
     def test_the_rest_of_the_settings_cannot_be_reached(self):
         saved = BackupSettings(tenant_id="acme")
-        settings = form(saved, tenant_id="globex", next_run_at="2020-01-01", alarm="failed")
+        settings = form(saved, tenant_id="globex", next_run_at="2020-01-01")
         assert settings.is_valid()
         assert saved.tenant_id == "acme"
         assert saved.next_run_at is None
-        assert saved.alarm == ""
 
     def test_thinning_and_the_address_for_notices_are_taken(self):
         settings = form(

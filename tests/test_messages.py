@@ -276,7 +276,8 @@ except exceptions.BackupError as error:
         ):
             with translation.override(language):
                 assert (backup.reason, event.said) == (text, text)
-                assert monitoring.inspect(tenant).findings[0].reason == text
+                judgement = monitoring.judge_tenant(tenant, automation_runs=True)
+                assert judgement.findings[0].reason == text
         assert backup.error == said
 
     @pytest.mark.django_db(transaction=True)

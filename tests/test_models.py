@@ -658,7 +658,7 @@ def test_a_log_that_cannot_be_written_undoes_nothing(monkeypatch):
     def refuse(*arguments, **options):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("tenant_backup.models.logger.log", refuse)
+    monkeypatch.setattr("tenant_backup.models.events.logger.log", refuse)
     with transaction.atomic():
         Event.record(EventKind.DELETED, "acme")
     assert Event.objects.get().kind == "deleted"
@@ -770,7 +770,7 @@ def test_what_is_looked_for_all_the_time_is_found_by_an_index(name):
 
 
 @needs_sqlite_control
-@pytest.mark.parametrize("name", ["missing", "lost_at", "last_future_at"])
+@pytest.mark.parametrize("name", ["missing", "missing_found_at", "last_future_at"])
 def test_what_few_backups_are_marked_with_is_not_looked_for_among_all(name):
     """Each tick asks it for every tenant, who may have thousands."""
     rows = BackupSettings.objects.with_latest(NOON, found_by=NOON).values_list(name)

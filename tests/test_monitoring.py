@@ -16,19 +16,20 @@ from django_q.models import Schedule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenant_backup import automation, backups, monitoring
+from tenant_backup import automation, backups, monitoring, signals
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import (
-    Alarm,
     Automation,
     Backup,
     BackupSettings,
     Event,
     Interval,
+    TenantState,
     Trigger,
+    Verdict,
 )
-from tenant_backup.monitoring import absence
+from tenant_backup.monitoring import absence, notices, room
 from tenant_backup.retention import AHEAD
 from tenant_backup.schedule import Rule, next_slot, overdue_at
 from tenant_backup.tenants import Tenant
@@ -113,10 +114,18 @@ def acme(add_tenant):
 def configure(tenant, **fields):
     """Automatic backups every day at two o'clock, for long now, unless said otherwise.
 
-    An alarm that is given was told, too.
+    A verdict that was noted was told, too.
     """
     usual = {"automatic": True, "scheduled_since": LONG_AGO, "notify_email": ADDRESS}
-    usual |= {"told": fields.get("alarm", ""), "told_at": fields.get("alarmed_at")}
+    noted, at = fields.pop("noted", Verdict.WELL), fields.pop("failed_at", None)
+    TenantState.objects.create(
+        tenant_id=tenant.id,
+        noted=noted,
+        notified=noted,
+        notified_at=at,
+        failure_noted_at=at,
+        failure_notified_at=at,
+    )
     return BackupSettings.objects.create(tenant_id=tenant.id, **usual | fields)
 
 
@@ -130,13 +139,21 @@ def fail(tenant, at, error=LOCKED, **fields):
     return add(tenant, at, "failed", error=error, **fields)
 
 
-def judge(tenant, now=NOW, **options):
-    [judgement] = monitoring.judge([tenant], now, **options)
+def judge_all(tenants, now=NOW):
+    return monitoring.judge_all(tenants, now, automation_runs=True, is_patient=True)
+
+
+def judge(tenant, now=NOW):
+    [judgement] = judge_all([tenant], now)
     return judgement
 
 
-def alarms(tenant, now=NOW, **options):
-    return [finding.alarm.value for finding in judge(tenant, now, **options).findings]
+def inspect(tenant):
+    return monitoring.judge_tenant(tenant, automation_runs=True)
+
+
+def problems(tenant, now=NOW):
+    return [finding.verdict.code for finding in judge(tenant, now).findings]
 
 
 def notify(now=NOW):
@@ -154,8 +171,8 @@ def subjects(*, to):
     return [message.subject for message in told(to=to)]
 
 
-def alarm_of(tenant):
-    return BackupSettings.objects.get(tenant_id=tenant.id).alarm
+def noted_of(tenant):
+    return Verdict(TenantState.objects.of(tenant.id).noted)
 
 
 def actions():
@@ -189,46 +206,46 @@ class TestOverdue:
         row = configure(acme, interval=interval, weekday=2, day_of_month=31)
         add(acme, NOW)
         at = next_slot(row.rule, acme.id, acme.zone, NOW) + MARGINS[interval]
-        assert alarms(acme, at) == []
-        assert alarms(acme, at + INSTANT) == ["overdue"]
+        assert problems(acme, at) == []
+        assert problems(acme, at + INSTANT) == ["overdue"]
 
     def test_by_the_local_time_of_the_tenant(self, add_tenant):
         tenant = replace(add_tenant(database=False), time_zone="Pacific/Auckland")
         configure(tenant)
         add(tenant, NOW)
         # Two o'clock there is 14:00 UTC.
-        assert alarms(tenant, NOW + timedelta(hours=8)) == []
-        assert alarms(tenant, NOW + timedelta(hours=9)) == ["overdue"]
+        assert problems(tenant, NOW + timedelta(hours=8)) == []
+        assert problems(tenant, NOW + timedelta(hours=9)) == ["overdue"]
 
     def test_from_the_last_good_one_and_not_from_a_failed_missing_or_damaged_one(self, acme):
         configure(acme)
         add(acme, NOW - 2 * DAY)
         for fields in ({"missing_at": LONG_AGO}, {"damaged_at": LONG_AGO}, {"status": "failed"}):
             newer = add(acme, NOW - HOUR, **fields)
-            assert "overdue" in alarms(acme)
+            assert "overdue" in problems(acme)
             newer.delete()
         add(acme, NOW - HOUR)
-        assert alarms(acme) == []
+        assert problems(acme) == []
 
     def test_whatever_has_made_the_good_one(self, acme):
         configure(acme)
-        assert alarms(acme) == ["overdue"]
+        assert problems(acme) == ["overdue"]
         for trigger in Trigger.values:
             row = add(acme, NOW - HOUR, trigger=trigger)
-            assert alarms(acme) == []
+            assert problems(acme) == []
             row.delete()
 
     def test_never_while_automatic_backup_is_off(self, acme):
         configure(acme, automatic=False)
         add(acme, LONG_AGO)
-        assert alarms(acme) == []
+        assert problems(acme) == []
 
     def test_another_tenants_success_is_not_ones_own(self, add_tenant):
         tenants = [add_tenant(name, database=False) for name in ("acme", "acme2")]
         for tenant in tenants:
             configure(tenant)
         add(tenants[1], NOW - HOUR)
-        assert [bool(judgement.findings) for judgement in monitoring.judge(tenants, NOW)] == [
+        assert [bool(judgement.findings) for judgement in judge_all(tenants)] == [
             True,
             False,
         ]
@@ -236,30 +253,30 @@ class TestOverdue:
     def test_a_new_tenant_has_until_its_first_slot_and_the_margin(self, acme):
         configure(acme, scheduled_since=NOW)
         at = datetime(2026, 5, 5, 8, 0, tzinfo=UTC)
-        assert alarms(acme, at) == []
-        assert alarms(acme, at + timedelta(minutes=30)) == ["overdue"]
+        assert problems(acme, at) == []
+        assert problems(acme, at + timedelta(minutes=30)) == ["overdue"]
 
     def test_a_changed_schedule_counts_from_its_change_on(self, acme, clock):
         row = configure(acme, interval="monthly", day_of_month=1, next_run_at=NOW + DAY)
         add(acme, NOW - 3 * DAY)
         row.interval = "hourly"
         backups.configure(acme, row)
-        assert alarms(acme, NOW) == []
-        assert alarms(acme, NOW + HOUR) == []
-        assert alarms(acme, NOW + timedelta(hours=2, minutes=11)) == ["overdue"]
+        assert problems(acme, NOW) == []
+        assert problems(acme, NOW + HOUR) == []
+        assert problems(acme, NOW + timedelta(hours=2, minutes=11)) == ["overdue"]
 
     def test_what_was_off_for_long_and_is_on_again_is_not_overdue_at_once(self, acme, clock):
         row = configure(acme, automatic=False)
         add(acme, NOW - 90 * DAY)
         row.automatic = True
         backups.configure(acme, row)
-        assert alarms(acme, NOW) == []
-        assert alarms(acme, NOW + DAY) == ["overdue"]
+        assert problems(acme, NOW) == []
+        assert problems(acme, NOW + DAY) == ["overdue"]
 
     def test_what_the_host_turned_on_by_itself_counts_from_the_first_tick_on(self, acme, clock):
         configure(acme)
         automation.tick(NOW)
-        assert alarms(acme, NOW) == []
+        assert problems(acme, NOW) == []
         assert told() == []
 
     def test_other_changes_of_the_settings_put_nothing_off(self, acme, clock):
@@ -267,7 +284,7 @@ class TestOverdue:
         add(acme, NOW - 3 * DAY)
         row.keep_last = 3
         backups.configure(acme, row)
-        assert alarms(acme, NOW) == ["overdue"]
+        assert problems(acme, NOW) == ["overdue"]
 
     def test_whoever_is_kept_waiting_by_a_pause_is_overdue_in_the_end(self, acme, clock):
         automation.set_up()
@@ -290,7 +307,7 @@ class TestOverdue:
         """Nor in the time before it, by a clock that was wrong for long."""
         configure(acme)
         add(acme, NOW - timedelta(minutes=age), "queued")
-        assert alarms(acme) == ["overdue"] * is_overdue
+        assert problems(acme) == ["overdue"] * is_overdue
         assert judge(acme).is_under_way is not is_overdue
 
     @pytest.mark.parametrize(("age", "is_overdue"), [(2.9, False), (3, True), (-4, True)])
@@ -298,7 +315,7 @@ class TestOverdue:
         configure(acme)
         at = NOW - timedelta(minutes=age)
         add(acme, at, "running", started_at=at, file_name="acme-1.sqlite3")
-        assert alarms(acme) == ["overdue"] * is_overdue
+        assert problems(acme) == ["overdue"] * is_overdue
 
     def test_a_long_backup_moves_as_long_as_its_partial_does(self, acme):
         configure(acme)
@@ -307,15 +324,15 @@ class TestOverdue:
         directory.make()
         partial = directory.create_partial("acme-1.sqlite3")
         os.utime(partial, (NOW.timestamp() - 60,) * 2)
-        assert alarms(acme) == []
+        assert problems(acme) == []
         os.utime(partial, (NOW.timestamp() - 240,) * 2)
-        assert alarms(acme) == ["overdue"]
+        assert problems(acme) == ["overdue"]
 
     def test_another_tenants_backup_is_not_ones_own(self, add_tenant):
         acme, other = (add_tenant(name, database=False) for name in ("acme", "acme2"))
         configure(acme)
         add(other, NOW, "queued")
-        assert alarms(acme) == ["overdue"]
+        assert problems(acme) == ["overdue"]
 
 
 class TestAWrongClock:
@@ -325,7 +342,7 @@ class TestAWrongClock:
         configure(acme)
         add(acme, NOW + AHEAD + INSTANT)
         add(acme, NOW + 3650 * DAY)
-        assert alarms(acme) == ["overdue", "future"]
+        assert problems(acme) == ["overdue", "future"]
         assert judge(acme).last_good == "There is no good backup."
 
     def test_that_all_good_ones_are_dated_in_the_future_is_a_finding(self, acme):
@@ -344,12 +361,12 @@ class TestAWrongClock:
         configure(acme)
         add(acme, NOW - HOUR)
         fail(acme, NOW + AHEAD + INSTANT)
-        assert alarms(acme) == []
+        assert problems(acme) == []
 
     def test_settings_that_were_made_in_the_future_hide_no_failure(self, acme):
         configure(acme, scheduled_since=NOW + 3650 * DAY)
         fail(acme, NOW - HOUR)
-        assert alarms(acme) == ["failed"]
+        assert problems(acme) == ["failed"]
 
     @pytest.mark.parametrize("with_good", [True, False])
     def test_settings_that_were_made_in_the_future_are_overdue_in_the_end(
@@ -364,12 +381,12 @@ class TestAWrongClock:
             clock.now = NOW + days * DAY
             automation.tick(clock.now)
             Backup.objects.active().delete()
-        assert "overdue" in alarms(acme, clock.now)
+        assert "overdue" in problems(acme, clock.now)
 
     def test_a_notice_of_the_future_keeps_nobody_from_being_told(self, acme):
         Automation.load()
         Automation.objects.update(notified_at=NOW + 3650 * DAY)
-        configure(acme, alarmed_at=NOW + 3650 * DAY)
+        configure(acme, failed_at=NOW + 3650 * DAY)
         assert len(notify()) == 2
 
     def test_a_clock_that_was_set_back_tells_nothing_twice(self, acme):
@@ -386,14 +403,14 @@ class TestFailing:
         configure(acme, automatic=automatic)
         add(acme, NOW - 2 * HOUR)
         fail(acme, NOW - HOUR, trigger=trigger)
-        assert alarms(acme) == ["failed"]
+        assert problems(acme) == ["failed"]
         add(acme, NOW - HOUR / 2)
-        assert alarms(acme) == []
+        assert problems(acme) == []
 
     def test_without_any_good_one(self, acme):
         configure(acme, automatic=False)
         fail(acme, NOW - HOUR)
-        assert alarms(acme) == ["failed"]
+        assert problems(acme) == ["failed"]
 
     def test_says_the_error_of_the_last_failure(self, acme):
         configure(acme, automatic=False)
@@ -410,22 +427,22 @@ class TestFailing:
         configure(acme, automatic=False)
         fail(acme, NOW - 2 * HOUR)
         add(acme, NOW - HOUR, **fields)
-        assert alarms(acme) == ["failed", "missing"]
+        assert problems(acme) == ["failed", "missing"]
 
     def test_an_attempt_under_way_changes_nothing_about_it(self, acme):
         configure(acme)
         add(acme, NOW - 2 * HOUR)
         fail(acme, NOW - HOUR)
         add(acme, NOW - MINUTE, "queued")
-        assert alarms(acme) == ["failed"]
+        assert problems(acme) == ["failed"]
 
     def test_the_gravest_comes_first(self, acme):
         configure(acme)
         add(acme, LONG_AGO)
         fail(acme, YESTERDAY)
         add(acme, LONG_AGO, missing_at=LONG_AGO)
-        assert alarms(acme) == ["overdue", "failed", "missing"]
-        assert judge(acme).alarm is Alarm.OVERDUE
+        assert problems(acme) == ["overdue", "failed", "missing"]
+        assert judge(acme).verdict is Verdict.OVERDUE
 
 
 class TestMissing:
@@ -435,8 +452,8 @@ class TestMissing:
         configure(acme)
         add(acme, NOW - HOUR)
         add(acme, NOW - 2 * HOUR, **{what: NOW - MINUTE + INSTANT})
-        assert alarms(acme) == []
-        assert alarms(acme, NOW + INSTANT) == ["missing"]
+        assert problems(acme) == []
+        assert problems(acme, NOW + INSTANT) == ["missing"]
 
     def test_a_deletion_in_the_midst_is_told_to_nobody(self, tenant, monkeypatch):
         configure(tenant)
@@ -479,7 +496,7 @@ class TestWhoIsJudged:
         tenants = [add_tenant(name, database=False) for name in ("b", "new", "c", "a")]
         for tenant in (tenants[0], tenants[2], tenants[3]):
             configure(tenant)
-        found = monitoring.judge(tenants, NOW)
+        found = judge_all(tenants)
         assert [judgement.tenant.id for judgement in found] == ["b", "c", "a"]
         assert [judgement.settings.tenant_id for judgement in found] == ["b", "c", "a"]
 
@@ -488,28 +505,39 @@ class TestWhoIsJudged:
         fail(acme, NOW - HOUR)
         Tenants.tenants.clear()
         assert notify() == []
-        assert alarm_of(acme) == Alarm.NONE
+        assert noted_of(acme) == Verdict.WELL
 
     def test_one_that_is_not_valid_keeps_no_other_from_being_told(self, add_tenant):
         for name in ("acme", "globex"):
             configure(add_tenant(name, database=False))
         Tenants.tenants[0] = replace(Tenants.tenants[0], time_zone="Mars/Base")
-        assert notify()[0] == (OPERATOR, "[Django] Backups: 1 tenant overdue")
-        assert "globex (Globex): overdue" in told()[0].body
+        assert notify() == [
+            (OPERATOR, "[Django] Backups: 1 tenant not valid, 1 tenant overdue"),
+            (ADDRESS, "Backups of Globex: overdue"),
+        ]
+        first, second = told()[0].body.split("\n\n")[:2]
+        assert first == (
+            "acme (acme): not valid\nThe time zone 'Mars/Base' of tenant 'acme' is not known."
+        )
+        assert second.startswith("globex (Globex): overdue")
+        # Once, and again after a week.
+        assert notify(NOW + HOUR) == []
+        assert len(notify(NOW + 8 * DAY)) == 2
 
     def test_nonsense_in_one_row_keeps_no_other_from_being_told(self, add_tenant):
         for name in ("acme", "globex"):
             configure(add_tenant(name, database=False))
         BackupSettings.objects.filter(tenant_id="acme").update(interval="yearly")
-        assert (OPERATOR, "[Django] Backups: 1 tenant overdue") in notify()
+        assert (OPERATOR, "[Django] Backups: 1 tenant not valid, 1 tenant overdue") in notify()
+        assert "Its backups cannot be judged: KeyError: 'yearly'" in told()[0].body
 
     @pytest.mark.parametrize("number", [1, 1000])
     def test_the_number_of_queries_does_not_grow(self, tmp_path, django_assert_num_queries, number):
         tenants = many(tmp_path, number)
         for tenant in tenants[:3]:
             add(tenant, NOW - MINUTE, "queued")
-        with django_assert_num_queries(2):
-            judgements = monitoring.judge(tenants, NOW)
+        with django_assert_num_queries(3):
+            judgements = judge_all(tenants)
         assert len(judgements) == number
 
     @pytest.mark.parametrize("number", [1, 50])
@@ -517,9 +545,12 @@ class TestWhoIsJudged:
         self, tmp_path, monkeypatch, django_assert_num_queries, number
     ):
         monkeypatch.setattr(Tenants, "tenants", many(tmp_path, number))
-        monitoring.notify(NOW)
-        # Automation's row, the two of `judge`, what was told, who has disappeared, who is back.
-        with django_assert_num_queries(6):
+        # Each looks at the disks of twenty tenants.
+        for _ in range(3):
+            monitoring.notify(NOW)
+        # Automation's row, the three of `judge_all`, who has disappeared, who is back, and that the
+        # disks of some were looked at.
+        with django_assert_num_queries(7):
             monitoring.notify(NOW + HOUR)
 
 
@@ -542,9 +573,9 @@ def many(folder, number):
 class TestInspect:
     def test_a_tenant_that_is_well(self, tenant):
         backup = backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND)).backup
-        judgement = monitoring.inspect(tenant)
+        judgement = inspect(tenant)
         assert judgement.findings == ()
-        assert judgement.alarm is Alarm.NONE
+        assert judgement.trouble is Verdict.WELL
         assert judgement.settings.last_good_at == backup.created_at
 
     def test_a_file_that_somebody_removed_counts_at_once(self, tenant):
@@ -552,7 +583,7 @@ class TestInspect:
         backups.create(tenant, order)
         gone = backups.create(tenant, order).backup
         backups.directory_of(tenant).file(gone.file_name).unlink()
-        assert monitoring.inspect(tenant).alarm is Alarm.MISSING
+        assert inspect(tenant).verdict is Verdict.MISSING
         gone.refresh_from_db()
         assert gone.missing_at is not None
 
@@ -560,25 +591,25 @@ class TestInspect:
         backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND))
         directory = backups.directory_of(tenant).path
         directory.rename(tenant.root / "elsewhere")
-        [finding] = monitoring.inspect(tenant).findings
-        assert finding.alarm is Alarm.MISSING
+        [finding] = inspect(tenant).findings
+        assert finding.verdict is Verdict.MISSING
         assert str(finding) == f"The backup directory is not there, or out of reach: {directory}"
         (tenant.root / "elsewhere").rename(directory)
-        assert monitoring.inspect(tenant).findings == ()
+        assert inspect(tenant).findings == ()
 
     def test_a_directory_out_of_reach_hides_nothing_that_is_graver(self, tenant):
         backups.create(tenant, backups.BackupRequest(trigger=Trigger.COMMAND))
         fail(tenant, timezone.now())
         backups.directory_of(tenant).path.rename(tenant.root / "elsewhere")
-        found = [finding.alarm.value for finding in monitoring.inspect(tenant).findings]
+        found = [finding.verdict.code for finding in inspect(tenant).findings]
         assert found == ["failed", "missing"]
 
     def test_of_a_tenant_without_backups_no_directory_is_expected(self, tenant):
-        assert monitoring.inspect(tenant).findings == ()
+        assert inspect(tenant).findings == ()
         assert not backups.directory_of(tenant).path.exists()
 
     def test_a_new_tenant_gets_its_settings(self, tenant):
-        monitoring.inspect(tenant)
+        inspect(tenant)
         assert BackupSettings.objects.get().tenant_id == tenant.id
 
 
@@ -629,11 +660,11 @@ class TestWhatIsTold:
             (ADDRESS, "Backups of Acme: recovered"),
         ]
         assert notify(NOW + 2 * HOUR) == []
-        assert alarm_of(acme) == Alarm.NONE
+        assert noted_of(acme) == Verdict.WELL
         event = Event.objects.get(kind="recovered")
         assert (event.tenant_id, event.detail) == (
             "acme",
-            "The last good backup is of May 4, 2026, 1 p.m. (UTC).",
+            "The last good backup is from May 4, 2026, 1 p.m. (UTC).",
         )
 
     def test_a_recovery_from_being_overdue(self, acme):
@@ -657,7 +688,7 @@ class TestWhatIsTold:
         for message in told()[2:]:
             assert "A backup has succeeded again, but something else is wrong." in message.body
             assert "The file of 1 backup is missing" in message.body
-        assert alarm_of(acme) == Alarm.MISSING
+        assert noted_of(acme) == Verdict.MISSING
         assert actions()[-1] == "recovered"
         assert notify(NOW + 2 * HOUR) == []
 
@@ -666,11 +697,11 @@ class TestWhatIsTold:
         notify()
         attempt = add(acme, NOW + 11 * MINUTE, "queued")
         assert notify(NOW + 12 * MINUTE) == []
-        assert alarm_of(acme) == Alarm.OVERDUE
+        assert noted_of(acme) == Verdict.OVERDUE
         attempt.delete()
         fail(acme, NOW + 11 * MINUTE)
         assert notify(NOW + HOUR) == []
-        assert alarm_of(acme) == Alarm.OVERDUE
+        assert noted_of(acme) == Verdict.OVERDUE
 
     def test_that_files_are_missing_and_not_that_they_are_back(self, acme):
         configure(acme)
@@ -683,14 +714,14 @@ class TestWhatIsTold:
         assert notify(NOW + HOUR) == []
         lost.delete()
         assert notify(NOW + 2 * HOUR) == []
-        assert alarm_of(acme) == Alarm.NONE
+        assert noted_of(acme) == Verdict.WELL
         assert actions() == []
 
-    @pytest.mark.parametrize("alarm", ["failed", "overdue"])
-    def test_settings_that_ask_for_less_are_no_recovery(self, acme, alarm):
-        configure(acme, automatic=False, alarm=alarm, alarmed_at=YESTERDAY)
+    @pytest.mark.parametrize("noted", [Verdict.FAILED, Verdict.OVERDUE])
+    def test_settings_that_ask_for_less_are_no_recovery(self, acme, noted):
+        configure(acme, automatic=False, noted=noted, failed_at=YESTERDAY)
         assert notify() == []
-        assert alarm_of(acme) == Alarm.NONE
+        assert noted_of(acme) == Verdict.WELL
         assert actions() == []
 
     @pytest.mark.parametrize("how", ["turned off", "other schedule", "failure deleted"])
@@ -707,7 +738,7 @@ class TestWhatIsTold:
             row.interval = "weekly"
             backups.configure(acme, row)
         assert notify(NOW + HOUR) == []
-        assert alarm_of(acme) == Alarm.NONE
+        assert noted_of(acme) == Verdict.WELL
         assert "recovered" not in actions()
 
     def test_after_an_end_without_a_success_the_next_trouble_is_told_again(self, acme):
@@ -720,10 +751,10 @@ class TestWhatIsTold:
         assert len(notify(NOW + 2 * DAY)) == 2
 
     def test_a_lighter_alarm_is_noted_and_not_told(self, acme):
-        configure(acme, automatic=False, alarm="overdue")
+        configure(acme, automatic=False, noted=Verdict.OVERDUE)
         fail(acme, NOW - HOUR)
         assert notify() == []
-        assert alarm_of(acme) == Alarm.FAILED
+        assert noted_of(acme) == Verdict.FAILED
 
     def test_without_an_address_the_operators_alone(self, acme):
         configure(acme, notify_email="")
@@ -739,7 +770,7 @@ class TestWhatIsTold:
         settings.ADMINS = []
         configure(acme, notify_email="")
         assert notify() == []
-        assert (alarm_of(acme), actions()) == (Alarm.OVERDUE, ["overdue"])
+        assert (noted_of(acme), actions()) == (Verdict.OVERDUE, ["overdue"])
         settings.ADMINS = ADMINS
         assert notify(NOW + MINUTE) == [(OPERATOR, "[Django] Backups: 1 tenant overdue")]
         assert notify(NOW + HOUR) == []
@@ -766,7 +797,7 @@ class TestWhatIsTold:
             ("INFO", "recovered", "acme"),
         ]
         assert caplog.messages[1] == (
-            "Tenant 'acme': recovered (The last good backup is of May 4, 2026, 1 p.m. (UTC).)"
+            "Tenant 'acme': recovered (The last good backup is from May 4, 2026, 1 p.m. (UTC).)"
         )
 
 
@@ -852,7 +883,7 @@ class TestSequences:
             case "damage":
                 add(tenant, YESTERDAY, damaged_at=at - 2 * MINUTE)
             case "delete the lost":
-                Backup.objects.lost(at).delete()
+                Backup.objects.missing_or_damaged(at).delete()
             case "nobody hears":
                 settings.ADMINS = []
                 BackupSettings.objects.update(notify_email="")
@@ -1060,7 +1091,7 @@ class TestTexts:
             "acme (Acme & Söhne): failed\n"
             "The last attempt, at May 4, 2026, 1 p.m. (Europe/Berlin), failed. "
             f"The database {tenant.database} does not exist.\n"
-            "The last good backup is of May 4, 2026, noon (Europe/Berlin).\n"
+            "The last good backup is from May 4, 2026, noon (Europe/Berlin).\n"
             "The next attempt is at May 4, 2026, 2:15 p.m. (Europe/Berlin).\n"
             "\n"
             "For the state of all tenants: python manage.py checkbackups"
@@ -1069,9 +1100,9 @@ class TestTexts:
         assert to_tenant.body == (
             "The last attempt, at May 4, 2026, 1 p.m. (Europe/Berlin), failed. "
             "The database db.sqlite3 does not exist.\n"
-            "The last good backup is of May 4, 2026, noon (Europe/Berlin).\n"
+            "The last good backup is from May 4, 2026, noon (Europe/Berlin).\n"
             "The next attempt is at May 4, 2026, 2:15 p.m. (Europe/Berlin).\n"
-            "Look at the page of backups, or ask the operator."
+            "Open the page of backups, or ask the operator."
         )
 
     def test_an_overdue_one_that_never_had_a_backup(self, acme):
@@ -1082,25 +1113,25 @@ class TestTexts:
             f"A backup was due at March 31, 2025, 2:{slot.minute:02} a.m. (UTC), "
             "and none has succeeded since.\n"
             "There is no good backup.\n"
-            "Look at the page of backups, or ask the operator."
+            "Open the page of backups, or ask the operator."
         )
 
     def test_a_recovery(self, acme):
-        configure(acme, alarm="failed", next_run_at=NOW + DAY)
+        configure(acme, noted=Verdict.FAILED, next_run_at=NOW + DAY)
         add(acme, NOW - HOUR)
         notify()
         assert told(to=OPERATOR)[0].body == (
             "acme (Acme): recovered\n"
-            "The last good backup is of May 4, 2026, 11 a.m. (UTC).\n"
+            "The last good backup is from May 4, 2026, 11 a.m. (UTC).\n"
             "\n"
             "For the state of all tenants: python manage.py checkbackups"
         )
         assert told(to=ADDRESS)[0].body == (
-            "The last good backup is of May 4, 2026, 11 a.m. (UTC).\nThere is nothing to do."
+            "The last good backup is from May 4, 2026, 11 a.m. (UTC).\nThere is nothing to do."
         )
 
     def test_who_has_recovered_but_lacks_files_has_something_to_do(self, acme):
-        configure(acme, alarm="failed")
+        configure(acme, noted=Verdict.FAILED)
         add(acme, NOW - HOUR)
         add(acme, YESTERDAY, missing_at=YESTERDAY)
         notify()
@@ -1121,7 +1152,7 @@ class TestTexts:
         configure(acme, next_run_at=NOW + HOUR)
         notify()
         for message in told():
-            assert "\nAutomation is paused, so nothing automatic is tried.\n" in message.body
+            assert "\nAutomation is paused, so no automatic backup is made.\n" in message.body
             assert "next attempt" not in message.body
 
     def test_no_next_attempt_while_automatic_backup_is_off(self, acme):
@@ -1156,7 +1187,8 @@ class TestTexts:
     def test_what_many_have_in_common_is_counted_in_the_subject(self, add_tenant):
         tenants = [add_tenant(name, database=False) for name in "abcdef"]
         for tenant in tenants:
-            configure(tenant, notify_email="", alarm="failed" if tenant.id == "f" else "")
+            noted = Verdict.FAILED if tenant.id == "f" else Verdict.WELL
+            configure(tenant, notify_email="", noted=noted)
             if tenant.id in "ac":
                 add(tenant, NOW - 2 * HOUR)
                 fail(tenant, NOW - HOUR)
@@ -1186,6 +1218,173 @@ class TestTexts:
             assert name in message.body
             assert other not in (message.body + message.subject).lower()
             assert message.recipients() == [f"{name}@example.com"]
+
+
+class TestTemplates:
+    """A host may override the templates of the mails."""
+
+    @pytest.fixture
+    def override(self, tmp_path, settings):
+        def write(name, text):
+            path = tmp_path / "templates" / "tenant_backup" / "mail" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            [engine] = settings.TEMPLATES
+            settings.TEMPLATES = [{**engine, "DIRS": [tmp_path / "templates"]}]
+
+        return write
+
+    def test_of_the_operators_mail(self, acme, override):
+        override("operators_subject.txt", "{{ counts|join:' and ' }}\n")
+        override(
+            "operators.txt",
+            "{% for item in news %}{{ item.tenant_id }}|{{ item.name }}|{{ item.headline }}|"
+            "{{ item.last_good }}|{{ item.next_attempt }}|{{ item.has_recovered }}|"
+            "{{ item.last_notified_at }}|{% for finding in item.findings %}"
+            "{{ finding.verdict.code }}:{{ finding.text }}:{{ finding.reason }};{% endfor %}"
+            "{% endfor %}|{{ automation.headline }}|{{ automation.text }}|"
+            "{{ returned }}|{{ absent }}",
+        )
+        configure(acme, next_run_at=NOW + DAY)
+        add(acme, NOW - 2 * HOUR)
+        fail(acme, NOW - HOUR)
+        monitoring.notify(NOW, ask_automation=lambda *_: Stalled.STALLED)
+        [message] = told(to=OPERATOR)
+        assert message.subject == "[Django] automation is stalled and 1 tenant failed"
+        assert message.body == (
+            "acme|Acme|failed|The last good backup is from May 4, 2026, 10 a.m. (UTC).|"
+            "The next attempt is at May 5, 2026, noon (UTC).|False|None|"
+            "failed:The last attempt, at May 4, 2026, 11 a.m. (UTC), failed.:The database is "
+            "locked.;|automation is stalled|It is stalled.||[]"
+        )
+
+    def test_of_the_tenants_mail(self, acme, override):
+        override("tenant_subject.txt", "{{ item.name }}:\n{{ item.headline }}")
+        override("tenant.txt", "{% for finding in item.findings %}{{ finding }}{% endfor %}")
+        configure(acme, automatic=False)
+        fail(acme, NOW - HOUR, f"{acme.database} is away.")
+        notify()
+        [message] = told(to=ADDRESS)
+        assert message.subject == "Acme: failed"
+        # What the template cannot know it cannot give away.
+        assert message.body.endswith("failed. db.sqlite3 is away.")
+
+    def test_nothing_is_escaped(self, acme):
+        Tenants.tenants[:] = [replace(acme, name="Käse & <Söhne>")]
+        configure(acme, notify_email=ADDRESS)
+        fail(acme, NOW - HOUR, 'It\'s <gone> & "away".')
+        notify()
+        for message in told():
+            assert 'It\'s <gone> & "away".' in message.body
+        assert told(to=ADDRESS)[0].subject == "Backups of Käse & <Söhne>: overdue"
+
+
+class TestSignals:
+    @pytest.fixture
+    def sent(self):
+        """What a host's receivers got, in order."""
+        sent = []
+        named = {
+            "overdue": signals.tenant_overdue,
+            "missing": signals.backups_missing,
+            "recovered": signals.tenant_recovered,
+        }
+        receivers = {
+            name: lambda sender, tenant, name=name, **arguments: sent.append(
+                (name, sender, tenant.id, arguments.get("finding") or arguments["verdict"])
+            )
+            for name in named
+        }
+        for name, signal in named.items():
+            signal.connect(receivers[name])
+        yield sent
+        for name, signal in named.items():
+            signal.disconnect(receivers[name])
+
+    def test_each_once_when_it_is_noted(self, acme, sent, settings):
+        # Whether anybody gets a mail is another matter.
+        settings.ADMINS = []
+        configure(acme, notify_email="")
+        for minutes in range(3):
+            notify(NOW + minutes * MINUTE)
+        [(name, sender, tenant_id, finding)] = sent
+        assert (name, sender, tenant_id, finding.verdict) == (
+            "overdue",
+            Backup,
+            "acme",
+            Verdict.OVERDUE,
+        )
+        assert str(finding).startswith("A backup was due at")
+        add(acme, NOW + HOUR)
+        for minutes in range(3):
+            notify(NOW + HOUR + minutes * MINUTE)
+        assert sent[1:] == [("recovered", Backup, "acme", Verdict.OVERDUE)]
+
+    def test_missing_ones_each_time_there_are_more(self, acme, sent):
+        configure(acme, automatic=False)
+        add(acme, NOW - HOUR)
+        for number in range(1, 4):
+            lost = add(acme, NOW - DAY, missing_at=NOW - DAY)
+            for minutes in range(2):
+                notify(NOW + minutes * MINUTE)
+            assert [each[0] for each in sent] == ["missing"] * number
+        assert str(sent[-1][3]) == "The files of 3 backups are missing or damaged."
+        lost.delete()
+        notify(NOW + HOUR)
+        add(acme, NOW - DAY, damaged_at=NOW - DAY)
+        notify(NOW + HOUR)
+        assert len(sent) == 4
+
+    def test_a_receiver_that_raises_is_logged_and_breaks_nothing(self, acme, caplog):
+        def fail_to_receive(**arguments):
+            raise LookupError("the host's own trouble")
+
+        signals.tenant_overdue.connect(fail_to_receive)
+        configure(acme)
+        try:
+            assert [subject for _address, subject in notify()][-2:] == [
+                "[Django] Backups: 1 tenant overdue",
+                "Backups of Acme: overdue",
+            ]
+        finally:
+            signals.tenant_overdue.disconnect(fail_to_receive)
+        assert "the host's own trouble" in caplog.text
+
+
+class TestNoRoom:
+    """A full disk is told once, and not again while it comes and goes."""
+
+    def fill(self, tenant, *, is_full):
+        fields = {"no_room_since": NOW, "needed_bytes": 99, "free_bytes": 9}
+        TenantState.objects.filter(tenant_id=tenant.id).update(
+            room_checked_at=NOW + 9 * DAY, **(fields if is_full else dict.fromkeys(fields))
+        )
+
+    def test_is_told_once_and_every_week(self, acme, monkeypatch):
+        monkeypatch.setattr(room, "note_some", lambda *arguments: None)
+        configure(acme, automatic=False)
+        add(acme, NOW - HOUR)
+        for hours, is_full, is_told in [
+            (0, True, True),
+            (1, True, False),
+            (2, False, False),
+            (3, True, False),
+            (12, True, True),
+            (12 + 7 * 24, True, True),
+        ]:
+            self.fill(acme, is_full=is_full)
+            assert [subject for _address, subject in notify(NOW + hours * HOUR)] == [
+                "[Django] Backups: 1 tenant without room for a backup",
+                "Backups of Acme: no room on the disk",
+            ] * is_told, hours
+
+    def test_a_failure_after_it_does_not_wait(self, acme):
+        configure(acme, automatic=False)
+        add(acme, NOW - HOUR)
+        self.fill(acme, is_full=True)
+        assert len(notify()) == 2
+        fail(acme, NOW + HOUR)
+        assert notify(NOW + HOUR)[1] == (ADDRESS, "Backups of Acme: failed")
 
 
 class TestNoFlood:
@@ -1228,7 +1427,7 @@ class TestNoFlood:
         assert notify(NOW + 2.5 * HOUR)[0] == (OPERATOR, "[Django] Backups: 1 tenant overdue")
 
     def test_missing_files_do_not_wait(self, acme):
-        configure(acme, automatic=False, alarmed_at=NOW - HOUR)
+        configure(acme, automatic=False, failed_at=NOW - HOUR)
         add(acme, YESTERDAY, missing_at=YESTERDAY)
         assert len(notify()) == 2
 
@@ -1266,7 +1465,7 @@ class TestNoFlood:
             "[Django] Backups: 900 tenants failed",
         ]
         assert Post.asked == [OPERATOR] * 2
-        assert BackupSettings.objects.filter(alarm="failed").count() == 1000
+        assert TenantState.objects.filter(noted=Verdict.FAILED).count() == 1000
 
 
 class TestNobodyFailsForAMail:
@@ -1279,13 +1478,13 @@ class TestNobodyFailsForAMail:
             "The notice to ADMINS could not be sent.",
             f"The notice to {ADDRESS} for tenant 'acme' could not be sent.",
         ]
-        row = BackupSettings.objects.get()
-        assert (row.alarm, row.told) == (Alarm.OVERDUE, Alarm.NONE)
+        state = TenantState.objects.get()
+        assert (state.noted, state.notified) == (Verdict.OVERDUE, Verdict.WELL)
         assert notify(NOW + 9 * MINUTE) == []
         assert len(Post.asked) == 2
         Post.refused = set()
         assert len(notify(NOW + 10 * MINUTE)) == 2
-        assert alarm_of(acme) == Alarm.OVERDUE
+        assert noted_of(acme) == Verdict.OVERDUE
         assert notify(NOW + HOUR) == []
 
     @pytest.mark.parametrize(("refused", "reached"), [(OPERATOR, ADDRESS), (ADDRESS, OPERATOR)])
@@ -1297,7 +1496,7 @@ class TestNobodyFailsForAMail:
         for minutes in range(0, 60, 5):
             notify(NOW + minutes * MINUTE)
         assert [message.to for message in told()] == [[reached]]
-        assert alarm_of(acme) == Alarm.OVERDUE
+        assert noted_of(acme) == Verdict.OVERDUE
         # Whom no mail could reach hears of it when one can, and nobody else hears it again.
         Post.refused = set()
         for minutes in range(60, 120, 5):
@@ -1322,11 +1521,8 @@ class TestNobodyFailsForAMail:
             configure(add_tenant(name, database=False), notify_email=f"{name}@example.com")
         Post.refused = {"a@example.com", OPERATOR}
         assert [address for address, _ in notify()] == ["b@example.com", "c@example.com"]
-        assert [BackupSettings.objects.of(name).told for name in "abc"] == [
-            "",
-            "overdue",
-            "overdue",
-        ]
+        told_of = [TenantState.objects.of(name).notified for name in "abc"]
+        assert told_of == [Verdict.WELL, Verdict.OVERDUE, Verdict.OVERDUE]
         Post.refused = set()
         later = notify(NOW + 10 * MINUTE)
         assert [address for address, _ in later] == [OPERATOR, "a@example.com"]
@@ -1378,7 +1574,7 @@ class TestNobodyFailsForAMail:
             monkeypatch.setattr(Tenants, "get_tenant", lambda self, name: acme)
             monkeypatch.setattr(Tenants, "all_tenants", lambda self: 1 // 0)
         else:
-            monkeypatch.setattr(monitoring, "judge", lambda *arguments: 1 // 0)
+            monkeypatch.setattr(notices, "judge_all", lambda *arguments, **options: 1 // 0)
         automation.tick(NOW)
         assert Backup.objects.queued().get().enqueued_at is not None
         assert automation.get_status(NOW).state is automation.AutomationState.RUNNING
@@ -1391,7 +1587,7 @@ class TestNobodyFailsForAMail:
         fail(tenant, timezone.now() - HOUR)
         Post.refused = {OPERATOR, ADDRESS}
         if what == "provider":
-            monkeypatch.setattr(monitoring, "list_tenants", lambda: 1 // 0)
+            monkeypatch.setattr(notices, "list_tenants", lambda: 1 // 0)
         call_command("runbackup")
         assert Backup.objects.complete().count() == 1
         assert capsys.readouterr().err == ""
@@ -1441,7 +1637,7 @@ class TestSeveralProcesses:
     def test_that_see_the_same_news_tell_it_once(self, acme, monkeypatch):
         """The second one judges before the first has told, and would tell afterwards."""
         configure(acme)
-        look = monitoring.judge
+        look = notices.judge_all
         calls = []
 
         def look_while_another_tells(*arguments, **options):
@@ -1452,7 +1648,7 @@ class TestSeveralProcesses:
                 assert len(told()) == 2
             return seen
 
-        monkeypatch.setattr(monitoring, "judge", look_while_another_tells)
+        monkeypatch.setattr(notices, "judge_all", look_while_another_tells)
         monitoring.notify(NOW)
         assert calls == [0, 0]
         assert len(told()) == 2
@@ -1463,7 +1659,7 @@ class TestSeveralProcesses:
         Post.refused = {OPERATOR, ADDRESS}
         assert notify() == []
         Post.refused = set()
-        look = monitoring.judge
+        look = notices.judge_all
         calls = []
 
         def look_while_another_tells(*arguments, **options):
@@ -1474,7 +1670,7 @@ class TestSeveralProcesses:
                 assert len(told()) == 2
             return seen
 
-        monkeypatch.setattr(monitoring, "judge", look_while_another_tells)
+        monkeypatch.setattr(notices, "judge_all", look_while_another_tells)
         monitoring.notify(NOW + HOUR)
         assert len(calls) == 2
         assert len(told()) == 2
@@ -1503,18 +1699,18 @@ class TestSeveralProcesses:
         assert actions() == ["overdue"]
 
     def test_what_another_has_noted_meanwhile_stands(self, acme, monkeypatch):
-        configure(acme, automatic=False, alarm="overdue")
+        configure(acme, automatic=False, noted=Verdict.OVERDUE)
         fail(acme, NOW - HOUR)
-        look = monitoring.judge
+        look = notices.judge_all
 
         def look_while_another_notes(*arguments, **options):
             seen = look(*arguments, **options)
-            BackupSettings.objects.update(alarm="missing")
+            TenantState.objects.update(noted=Verdict.MISSING)
             return seen
 
-        monkeypatch.setattr(monitoring, "judge", look_while_another_notes)
+        monkeypatch.setattr(notices, "judge_all", look_while_another_notes)
         monitoring.notify(NOW)
-        assert alarm_of(acme) == "missing"
+        assert noted_of(acme) is Verdict.MISSING
 
 
 class TestEndToEnd:

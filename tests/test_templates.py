@@ -1,16 +1,17 @@
 """What a host's own templates may rely on: docs/page.md lists it, and it stays as it is."""
 
+import enum
 import re
 from collections import defaultdict
 
 import pytest
 from django.utils.functional import Promise
 
-from tenant_backup import backups, chart, progress
+from tenant_backup import backups, chart, diagnosis, progress
 from tenant_backup.automation import AutomationStatus
 from tenant_backup.backups import quota
 from tenant_backup.models import Event, Status
-from tenant_backup.monitoring import diagnosis, headline
+from tenant_backup.monitoring import Finding, Judgement, Verdict
 from tenant_backup.views import page, rendering
 from tests.conftest import REPOSITORY
 from tests.test_views import PAGE, make, note_tick, project, row, visit
@@ -21,8 +22,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 TEMPLATES = REPOSITORY / "tenant_backup" / "templates" / "tenant_backup"
 PUBLIC = {file.name for file in TEMPLATES.glob("[!_]*.html")}
 OBJECTS = [
-    *(headline.Headline, progress.Progress, AutomationStatus, quota.Quota, chart.Day),
-    *(backups.Space, page.Line, Event, backups.Table, diagnosis.Answer),
+    *(Judgement, Finding, progress.Progress, AutomationStatus, quota.Quota, chart.Day),
+    *(backups.Space, page.Line, Event, backups.Table, diagnosis.Answer, Verdict),
 ]
 
 
@@ -124,4 +125,6 @@ def test_every_attribute_that_is_documented_is_there():
     for kind in OBJECTS:
         attributes = re.sub(r"\(.*?\)|; as text.*", "", rows[kind.__name__])
         for attribute in re.findall(r"`(\w+)`", attributes):
-            assert hasattr(kind, attribute), (kind.__name__, attribute)
+            # Only a member of an enum has a label.
+            one = next(iter(kind)) if issubclass(kind, enum.Enum) else kind
+            assert hasattr(one, attribute), (kind.__name__, attribute)

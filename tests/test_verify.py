@@ -7,6 +7,7 @@ import shutil
 import stat
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.core.management import call_command
@@ -14,7 +15,17 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from tenant_backup import automation, backups, files, lock, monitoring, restore, retention, sqlite
+from tenant_backup import (
+    automation,
+    backups,
+    diagnosis,
+    files,
+    lock,
+    monitoring,
+    restore,
+    retention,
+    sqlite,
+)
 from tenant_backup.automation import AutomationState
 from tenant_backup.backups import index
 from tenant_backup.exceptions import (
@@ -23,8 +34,16 @@ from tenant_backup.exceptions import (
     DatabaseDamaged,
     DeadlineExceeded,
 )
-from tenant_backup.models import Automation, Backup, BackupSettings, Event, Status, Trigger
-from tenant_backup.monitoring import diagnosis
+from tenant_backup.models import (
+    Automation,
+    Backup,
+    BackupSettings,
+    Event,
+    Status,
+    TenantState,
+    Trigger,
+    Verdict,
+)
 from tests.conftest import make_database, names_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -236,8 +255,9 @@ class TestVerify:
         BackupSettings.objects.create(tenant_id=tenant.id)
         flip_a_bit(file)
         backups.verify(tenant, backup)
-        [judgement] = monitoring.judge([tenant], timezone.now() + timedelta(minutes=5))
-        assert judgement.alarm == "missing"
+        later = timezone.now() + timedelta(minutes=5)
+        [judgement] = monitoring.judge_all([tenant], later, automation_runs=True)
+        assert judgement.verdict is Verdict.MISSING
         assert "missing or damaged" in str(judgement.findings[0])
 
 
@@ -252,8 +272,8 @@ class TestLook:
     LOOKS = {
         "prune": backups.prune,
         "sync": backups.sync,
-        "the page, checkbackups": monitoring.inspect,
-        "backup doesn't work": lambda tenant: diagnosis.examine(tenant, None),
+        "the page, checkbackups": partial(monitoring.judge_tenant, automation_runs=True),
+        "backup doesn't work": lambda tenant: diagnosis.examine(tenant, automation.get_status()),
         "the list to restore": restore.candidates,
         "the latest to restore": find_no_newest,
     }
@@ -366,10 +386,16 @@ class TestNowAndThen:
         assert ids == [old[0].pk, old[1].pk, old[0].pk, old[1].pk]
         assert "was not verified" in caplog.text
 
-    @pytest.mark.parametrize("field", ["verified_at", "verify_queued_at", "reverified_at"])
-    def test_what_a_clock_that_was_ahead_has_noted_puts_it_off_for_nobody(self, old, field):
-        rows = BackupSettings if field == "reverified_at" else Backup
-        rows.objects.update(**{field: self.later(days=365)})
+    @pytest.mark.parametrize(
+        ("model", "field"),
+        [
+            (Backup, "verified_at"),
+            (Backup, "verify_queued_at"),
+            (TenantState, "verify_queued_at"),
+        ],
+    )
+    def test_what_a_clock_that_was_ahead_has_noted_puts_it_off_for_nobody(self, old, model, field):
+        assert model.objects.update(**{field: self.later(days=365)})
         for days in range(2):
             automation.tick(self.later(days=days, minutes=days))
             pk = self.tasks()[-1]["args"][0]

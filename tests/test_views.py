@@ -518,7 +518,7 @@ class TestOverview:
         text = text_of(answer)
         assert re.search("Its file was found missing (today|yesterday) at", text)
         assert re.search("Its file was found damaged (today|yesterday) at", text)
-        assert "There is no good backup yet." in text
+        assert "There is no good backup at all." in text
         assert f"{PAGE}/download/{missing.pk}" not in answer.content.decode()
 
     def test_a_failure_says_why(self, tenant, visit):
@@ -527,7 +527,7 @@ class TestOverview:
         text = text_of(visit().get(PAGE))
         assert "The last attempt to make a backup failed." in text
         assert re.search(
-            r"That was (?:today|yesterday) at \d.*? [ap]\.m\.: The disk became full\.", text
+            r"The last attempt, at [^()]+ \(UTC\), failed\. The disk became full\.", text
         )
         assert text.count("The disk became full.") == 2
 
@@ -571,7 +571,7 @@ class TestOverview:
             complete_row(made, error="/srv/why" if made % 2 else "")
         client = visit()
         client.get(PAGE)
-        with django_assert_num_queries(20):
+        with django_assert_num_queries(23):
             client.get(PAGE)
 
     @pytest.mark.parametrize("number", [30, 300])
@@ -584,7 +584,7 @@ class TestOverview:
         client = visit()
         text = text_of(client.get(PAGE))
         assert text.count("will be removed after the next backup") == 23
-        with django_assert_num_queries(21):
+        with django_assert_num_queries(24):
             client.get(PAGE)
 
     def test_another_tenants_are_in_no_part_of_it(self, tenant, add_tenant, visit):
@@ -842,6 +842,29 @@ class TestHeadline:
         monkeypatch.setattr("tenant_backup.files.BackupDirectory.free_bytes", lambda self: 1000)
         assert self.answer(visit) == "The disk has no room for another backup."
 
+    def test_no_room_for_the_first_one_is_no_matter_of_one_click(self, tenant, visit, monkeypatch):
+        assert "Make one now, below: one click is enough." in text_of(visit().get(PAGE))
+        monkeypatch.setattr("tenant_backup.files.BackupDirectory.free_bytes", lambda self: 1000)
+        assert self.answer(visit) == "The disk has no room for another backup."
+        text = text_of(visit().get(PAGE))
+        assert "Make one now" not in text
+        assert "Delete backups that nobody needs" in text
+        row(error="The disk is full.")
+        assert self.answer(visit) == "The last attempt to make a backup failed."
+        assert "Make one now" not in text_of(visit().get(PAGE))
+
+    def test_an_old_good_one_and_a_failure_of_an_hour_ago(self, tenant, visit, running_automation):
+        """The gravest is said first, here as elsewhere, with the failure's reason beside it."""
+        long_ago = timezone.now() - timedelta(days=9)
+        Backup.objects.filter(pk=make(tenant).pk).update(created_at=long_ago, finished_at=long_ago)
+        BackupSettings.objects.update_or_create(
+            tenant_id="acme", defaults={"automatic": True, "scheduled_since": long_ago}
+        )
+        row(error="The disk is full.", created_at=timezone.now() - timedelta(hours=1))
+        assert self.answer(visit) == "A backup is overdue."
+        text = text_of(visit().get(PAGE))
+        assert re.search(r"A backup was due at .* failed\. The disk is full\.", text)
+
     def test_a_slot_that_waits_is_no_attempt_of_yesterday(self, tenant, visit, running_automation):
         row(error="Why.")
         past = timezone.now() - timedelta(hours=30)
@@ -856,7 +879,7 @@ class TestHeadline:
         Backup.objects.filter(pk=make(tenant).pk).update(
             created_at=timezone.now() + timedelta(days=900)
         )
-        assert self.answer(visit) == "There is no good backup yet."
+        assert self.answer(visit) == "All good backups are dated in the future."
         assert "Last good backup none" in text_of(visit().get(PAGE))
 
     def test_the_last_good_one_is_there_and_sound_and_its_age_is_said(self, tenant, visit):
@@ -1187,7 +1210,8 @@ class TestCreate:
         )
         client = visit()
         text = text_of(client.get(PAGE))
-        assert "The last attempt to make a backup seems to have been interrupted." in text
+        assert "The last attempt to make a backup failed." in text
+        assert re.search(r"The last attempt, at .*, seems to have been interrupted\.", text)
         assert "Make another backup below. It also cleans up this one." in text
         assert "All is well" not in text
         assert "A backup is being made" not in text

@@ -92,7 +92,7 @@ class BackupSettingsAdmin(TenantActions):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = cast("BackupSettingsQuerySet", super().get_queryset(request))
-        return rows.with_health(timezone.now(), healths=TenantsOfRequest.of(request).verdicts)
+        return rows.with_verdicts(timezone.now(), verdicts=TenantsOfRequest.of(request).verdicts)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[BackupSettings], search_term: str
@@ -143,7 +143,7 @@ class BackupSettingsAdmin(TenantActions):
             return settings.tenant_id
         return with_detail(name, settings.tenant_id)
 
-    @admin.display(description=gettext_lazy("state"), ordering="-health")
+    @admin.display(description=gettext_lazy("state"), ordering="-verdict")
     def state(self, settings: BackupSettings) -> str:
         return light_of(settings)
 

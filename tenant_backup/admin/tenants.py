@@ -10,10 +10,10 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 
-from tenant_backup import automation
-from tenant_backup.admin.verdicts import stored_verdicts, verdicts_of
+from tenant_backup import automation, monitoring
+from tenant_backup.admin.verdicts import verdicts_of
 from tenant_backup.automation import AutomationState, AutomationStatus
-from tenant_backup.models import BackupSettings, Health
+from tenant_backup.models import BackupSettings, Verdict
 from tenant_backup.tenants import InvalidTenant, Tenant, list_tenants
 
 logger = logging.getLogger("tenant_backup")
@@ -27,7 +27,7 @@ class TenantsOfRequest:
     """The name of each tenant that has a row; where it is unknown, the tenant's id."""
     tenants: Mapping[str, Tenant]
     """The valid tenants of the provider, by id."""
-    verdicts: Mapping[str, Health]
+    verdicts: Mapping[str, Verdict]
     """How each tenant with a row stands, by id."""
     listed: Set[str]
     """The ids of all tenants that the provider lists, valid or not."""
@@ -61,12 +61,12 @@ class TenantsOfRequest:
         except Exception as error:
             logger.exception("The tenant provider failed; the admin cannot list the tenants.")
             trouble = str(error) or type(error).__name__
-            verdicts = stored_verdicts(now, automation_runs=automation_runs)
+            verdicts = monitoring.verdicts_as_noted(now, automation_runs=automation_runs)
             return cls({row: row for row in rows}, {}, verdicts, set(), status, trouble=trouble)
         return cls(
             names={row: given.get(row) or row for row in rows},
             tenants=tenants,
-            verdicts=verdicts_of(listing, rows - listing.ids, now, automation_runs=automation_runs),
+            verdicts=verdicts_of(listing, now, automation_runs=automation_runs),
             listed=listing.ids,
             automation_status=status,
             invalid=listing.invalid,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,44 +15,23 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from tenant_backup import monitoring
-from tenant_backup.models import BackupSettings, Health
-from tenant_backup.monitoring import absence
+from tenant_backup.models import BackupSettings, Verdict
 from tenant_backup.tenants import Listing
 
-SIGNS = {"good": "\N{CHECK MARK}", "warning": "!", "error": "\N{MULTIPLICATION X}", "quiet": "·"}
+SIGNS = {"good": "\N{CHECK MARK}", "warning": "!", "error": "\N{MULTIPLICATION X}", "neutral": "·"}
 
-TONES = {
-    Health.ABSENT: "error",
-    Health.OVERDUE: "error",
-    Health.FAILED: "error",
-    Health.FUTURE: "error",
-    Health.LOST: "error",
-    Health.NO_BACKUP: "warning",
-    Health.STOPPED: "warning",
-    Health.OFF: "quiet",
-    Health.WELL: "good",
-    Health.UNLISTED: "quiet",
-    Health.RETIRED: "quiet",
-}
-
-NEED_ATTENTION = [health for health in Health if health.needs_attention]
-LISTED = [
-    health for health in Health if health not in (Health.RETIRED, Health.UNLISTED, Health.ABSENT)
-]
+NEED_ATTENTION = [verdict for verdict in Verdict if verdict.needs_attention]
+UNLISTED = (Verdict.RETIRED, Verdict.UNLISTED, Verdict.DISAPPEARED)
+LISTED = [verdict for verdict in Verdict if verdict not in UNLISTED]
 
 
-def verdicts_of(
-    listing: Listing, unlisted: Set[str], now: datetime, *, automation_runs: bool
-) -> Mapping[str, Health]:
-    """How each tenant stands: those that the provider lists, and the ids of the others."""
-    judgements = monitoring.judge(listing.tenants, now, for_people=True)
-    listed = monitoring.healths(judgements, listing.ids, automation_runs=automation_runs)
-    return listed | absence.healths(unlisted, now)
-
-
-def stored_verdicts(now: datetime, *, automation_runs: bool) -> Mapping[str, Health]:
-    """How each tenant stood last: for when the provider fails and nobody can be judged."""
-    return monitoring.noted_healths(now, automation_runs=automation_runs)
+def verdicts_of(listing: Listing, now: datetime, *, automation_runs: bool) -> Mapping[str, Verdict]:
+    """How each tenant stands, listed by the provider or not, by id."""
+    judgements = [
+        *monitoring.judge_all(listing.tenants, now, automation_runs=automation_runs),
+        *monitoring.judge_others(listing, now),
+    ]
+    return {judgement.tenant_id: judgement.verdict for judgement in judgements}
 
 
 def light(tone: str, text: str) -> SafeString:
@@ -66,9 +45,9 @@ def light(tone: str, text: str) -> SafeString:
 
 
 def light_of(row: BackupSettings) -> SafeString:
-    """The verdict on the tenant of this row of `with_health`."""
-    health = Health(row.health)
-    return light(TONES[health], str(health.label))
+    """The verdict on the tenant of this row of `with_verdicts`."""
+    verdict = Verdict(row.verdict)
+    return light(verdict.tone, str(verdict.label))
 
 
 class VerdictFilter(admin.SimpleListFilter):
@@ -78,41 +57,43 @@ class VerdictFilter(admin.SimpleListFilter):
     WANTED = {
         "attention": NEED_ATTENTION,
         "listed": LISTED,
-        **{health.name.lower(): [health] for health in TONES},
+        **{verdict.code: [verdict] for verdict in Verdict},
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [
             ("attention", _("needs attention")),
             ("listed", _("listed by the provider")),
-            *((health.name.lower(), str(health.label)) for health in TONES),
+            *((verdict.code, str(verdict.label)) for verdict in reversed(Verdict)),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
         wanted = self.WANTED.get(self.value() or "")
-        return None if wanted is None else queryset.filter(health__in=wanted)
+        return None if wanted is None else queryset.filter(verdict__in=wanted)
 
 
 def totals(rows: QuerySet[Any]) -> dict[str, Any]:
     """What stands above the list: how many `tenants`, and `groups` as (name, query, number)."""
     counts = [
-        (Health(row["health"]), row["automatic"], row["number"])
-        for row in rows.order_by().values("health", "automatic").annotate(number=Count("pk"))
+        (Verdict(row["verdict"]), row["automatic"], row["number"])
+        for row in rows.order_by().values("verdict", "automatic").annotate(number=Count("pk"))
     ]
 
-    def total(healths: Iterable[Health], *, automatic: tuple[bool, ...] = (True, False)) -> int:
+    def total(verdicts: Iterable[Verdict], *, automatic: tuple[bool, ...] = (True, False)) -> int:
         return sum(
-            number for health, is_on, number in counts if health in healths and is_on in automatic
+            number
+            for verdict, is_on, number in counts
+            if verdict in verdicts and is_on in automatic
         )
 
     off = total(LISTED, automatic=(False,))
     return {
         "tenants": total(LISTED),
         "groups": [
-            (_("All well"), "state=well", total([Health.WELL])),
+            (_("All well"), "state=well", total([Verdict.WELL])),
             (_("Need attention"), "state=attention", total(NEED_ATTENTION)),
-            (_("No backup yet"), "state=no_backup", total([Health.NO_BACKUP])),
+            (_("No backup yet"), "state=no_backup", total([Verdict.NO_BACKUP])),
             (_("Automatic off"), "state=listed&automatic__exact=0", off),
-            (_("Retired"), "state=retired", total([Health.RETIRED])),
+            (_("Retired"), "state=retired", total([Verdict.RETIRED])),
         ],
     }

@@ -19,7 +19,7 @@ from tenant_backup.automation.isolation import tenant_or_none
 from tenant_backup.automation.status import AHEAD, is_making_one
 from tenant_backup.automation.switch import is_paused, waiting
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Automation, Backup, BackupSettings
+from tenant_backup.models import Automation, Backup, TenantState
 from tenant_backup.sqlite import SignOfLife
 
 logger = logging.getLogger("tenant_backup")
@@ -73,17 +73,21 @@ def verify_one_more(now: datetime) -> None:
         # What a clock that was ahead has noted says nothing, and would be in the way until then.
         return Q((f"{field}__lt", before)) | Q((f"{field}__gt", ahead))
 
-    tenants = BackupSettings.objects.filter(Q(reverified_at=None) | is_long_ago("reverified_at"))
-    stale = Backup.objects.good().filter(
-        Q(verify_queued_at=None) | is_long_ago("verify_queued_at"),
-        is_long_ago("verified_at"),
-        tenant_id__in=tenants.values("tenant_id"),
+    is_waiting = Q(verify_queued_at=None) | is_long_ago("verify_queued_at")
+    others = TenantState.objects.exclude(is_waiting)
+    stale = (
+        Backup.objects.good()
+        .filter(is_waiting, is_long_ago("verified_at"))
+        .exclude(tenant_id__in=others.values("tenant_id"))
     )
     # By the last attempt, too: one that cannot be read shall not keep all others from it.
     last_at = Coalesce(Greatest("verify_queued_at", "verified_at"), "verified_at")
     unknown_first = stale.annotate(last_at=last_at, unknown=Q(last_at__gt=ahead))
     backup = unknown_first.order_by("-unknown", "last_at", "pk").first()
-    if backup and tenants.filter(tenant_id=backup.tenant_id).update(reverified_at=now):
+    if backup is None:
+        return
+    state = TenantState.objects.of(backup.tenant_id)
+    if state.change("verify_queued_at", verify_queued_at=now):
         queue.send(queue.VERIFY, backup.pk)
         Backup.objects.filter(pk=backup.pk).update(verify_queued_at=now)
 

@@ -54,10 +54,87 @@ class Migration(migrations.Migration):
                         verbose_name="retired by",
                     ),
                 ),
-                ("absent_told_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                ("told_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                ("lost_told", models.PositiveIntegerField(default=0, editable=False)),
-                ("lost_told_to", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("no_room_since", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "needed_bytes",
+                    models.PositiveBigIntegerField(blank=True, editable=False, null=True),
+                ),
+                (
+                    "free_bytes",
+                    models.PositiveBigIntegerField(blank=True, editable=False, null=True),
+                ),
+                ("room_checked_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "noted",
+                    models.PositiveSmallIntegerField(
+                        choices=[
+                            (10, "retired"),
+                            (20, "not listed"),
+                            (30, "all well"),
+                            (40, "automatic off"),
+                            (50, "automation does not run"),
+                            (60, "no backup yet"),
+                            (70, "no room on the disk"),
+                            (80, "backups missing or damaged"),
+                            (90, "only backups dated in the future"),
+                            (100, "failed"),
+                            (110, "overdue"),
+                            (120, "disappeared"),
+                            (130, "not valid"),
+                        ],
+                        default=30,
+                        editable=False,
+                    ),
+                ),
+                ("missing_noted", models.PositiveIntegerField(default=0, editable=False)),
+                ("failure_noted_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "notified",
+                    models.PositiveSmallIntegerField(
+                        choices=[
+                            (10, "retired"),
+                            (20, "not listed"),
+                            (30, "all well"),
+                            (40, "automatic off"),
+                            (50, "automation does not run"),
+                            (60, "no backup yet"),
+                            (70, "no room on the disk"),
+                            (80, "backups missing or damaged"),
+                            (90, "only backups dated in the future"),
+                            (100, "failed"),
+                            (110, "overdue"),
+                            (120, "disappeared"),
+                            (130, "not valid"),
+                        ],
+                        default=30,
+                        editable=False,
+                    ),
+                ),
+                ("notified_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "failure_notified_at",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+                (
+                    "unsent_to",
+                    models.CharField(
+                        blank=True,
+                        choices=[("admins", "operators"), ("tenant", "tenant")],
+                        default="",
+                        editable=False,
+                        max_length=10,
+                    ),
+                ),
+                ("missing_notified", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "missing_notified_until",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+                (
+                    "absence_notified_at",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+                ("verify_queued_at", models.DateTimeField(blank=True, editable=False, null=True)),
             ],
             options={
                 "verbose_name": "state of a tenant",
@@ -92,8 +169,14 @@ class Migration(migrations.Migration):
                     "worker_seen_at",
                     models.DateTimeField(blank=True, null=True, verbose_name="last sign of work"),
                 ),
-                ("told", models.CharField(blank=True, default="", editable=False, max_length=20)),
-                ("told_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "trouble_notified",
+                    models.CharField(blank=True, default="", editable=False, max_length=20),
+                ),
+                (
+                    "trouble_notified_at",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
             ],
             options={
                 "verbose_name": "automation",
@@ -411,69 +494,6 @@ class Migration(migrations.Migration):
                         default=django.utils.timezone.now,
                         editable=False,
                         verbose_name="scheduled so since",
-                    ),
-                ),
-                (
-                    "alarm",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("", "all well"),
-                            ("missing", "backups missing or damaged"),
-                            ("future", "only backups dated in the future"),
-                            ("failed", "failed"),
-                            ("overdue", "overdue"),
-                        ],
-                        default="",
-                        editable=False,
-                        max_length=10,
-                        verbose_name="alarm",
-                    ),
-                ),
-                (
-                    "alarmed_at",
-                    models.DateTimeField(
-                        blank=True, editable=False, null=True, verbose_name="last alarm"
-                    ),
-                ),
-                (
-                    "told",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("", "all well"),
-                            ("missing", "backups missing or damaged"),
-                            ("future", "only backups dated in the future"),
-                            ("failed", "failed"),
-                            ("overdue", "overdue"),
-                        ],
-                        default="",
-                        editable=False,
-                        max_length=10,
-                        verbose_name="told",
-                    ),
-                ),
-                (
-                    "told_at",
-                    models.DateTimeField(
-                        blank=True, editable=False, null=True, verbose_name="last told"
-                    ),
-                ),
-                (
-                    "untold",
-                    models.CharField(
-                        blank=True,
-                        choices=[("admins", "operators"), ("tenant", "tenant")],
-                        default="",
-                        editable=False,
-                        max_length=10,
-                        verbose_name="still to be told",
-                    ),
-                ),
-                (
-                    "reverified_at",
-                    models.DateTimeField(
-                        blank=True, editable=False, null=True, verbose_name="last verified again"
                     ),
                 ),
             ],

@@ -1,7 +1,8 @@
 """Absence: tenants that the provider no longer lists, by accident or on purpose.
 
-Nothing of theirs is deleted. One with good backups that stays away for a day is a finding, until it
-is back or somebody says that it is gone on purpose: that it is retired.
+Nothing of theirs is deleted. A tenant with good backups that has not been listed for a day has
+disappeared, which is a finding, until it is back or somebody says that it is gone on purpose: that
+it is retired.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from tenant_backup.models import (
     BackupSettings,
     Event,
     EventKind,
-    Health,
     TenantState,
     TenantStateQuerySet,
 )
@@ -32,15 +32,15 @@ from tenant_backup.models import (
 logger = logging.getLogger("tenant_backup")
 
 ABSENT_AFTER = timedelta(hours=24)
-"""A tenant that is not listed for so long is a finding; before, it may just be on its way."""
+"""A tenant that has not been listed for so long is a finding. Until then it may just be moving."""
 
 MANY = 3
 AT_ONCE = timedelta(hours=1)
-"""So many tenants that disappeared with less than this between one and the next are one finding:
-what they have in common, such as a disk that is not mounted, is what somebody must look at."""
+"""So many tenants that disappeared, each less than this after the one before, are one finding: what
+they have in common, such as a disk that is not mounted, is what somebody must look at."""
 
 FEW = 10
-"""Ids that a sentence names; nobody reads more."""
+"""How many ids a sentence names at most: nobody reads more."""
 
 CHUNK = 500
 
@@ -90,7 +90,7 @@ def in_a_shell(tenant_id: str) -> str:
 
 
 def some_of(tenant_ids: Sequence[str]) -> str:
-    """The first ids, and how many there are beside them."""
+    """The first ids, and how many more there are."""
     names = [key if key.isprintable() else ascii(key) for key in tenant_ids[:FEW]]
     if more := len(tenant_ids[FEW:]):
         text = ngettext("%(number)d more", "%(number)d more", more)
@@ -99,9 +99,9 @@ def some_of(tenant_ids: Sequence[str]) -> str:
 
 
 def note(listed: Set[str], now: datetime) -> None:
-    """Note which tenants of the catalog are not among these, which are all that the provider lists.
+    """Note which tenants the catalog knows and the provider does not list.
 
-    Whoever is back is not retired any more.
+    `listed` has the ids of all that it lists. A tenant that is back is not retired any more.
     """
     known = {
         *BackupSettings.objects.values_list("tenant_id", flat=True),
@@ -114,7 +114,7 @@ def note(listed: Set[str], now: datetime) -> None:
         if not (row := marked.get(tenant_id)) or not row.absent_since or row.absent_since > now
     )
     back = [key for key, row in marked.items() if key in listed and row.absent_since]
-    # Whoever is to disappear on purpose is said to be retired shortly before, and not years.
+    # Hosts retire a tenant shortly before they remove it, not years.
     lapsed = [
         key
         for key, row in marked.items()
@@ -126,7 +126,7 @@ def note(listed: Set[str], now: datetime) -> None:
         TenantState.objects.ensure(gone)
     for rows in _in_chunks(gone):
         missed = rows.filter(Q(absent_since=None) | Q(absent_since__gt=now))
-        missed.update(absent_since=now, absent_told_at=None)
+        missed.update(absent_since=now, absence_notified_at=None)
     for rows in _in_chunks(back):
         rows.exclude(absent_since=None).update(absent_since=None, retired_at=None, retired_by="")
     for rows in _in_chunks(lapsed):
@@ -141,25 +141,27 @@ _MARKED = Q(absent_since__isnull=False) | Q(retired_at__isnull=False)
 
 
 def findings(now: datetime) -> list[Absence]:
-    """The tenants that have disappeared, as things that somebody must look at."""
+    """The tenants that have disappeared, as findings: many at once are one."""
     return grouped((row.tenant_id, row.absent_since) for row in found(now))
 
 
 def found(now: datetime) -> TenantStateQuerySet:
-    """The states of the tenants that have good backups and have disappeared a day ago or longer."""
+    """The states of the tenants with good backups that have not been listed for a day or longer."""
     good = Backup.objects.good().filter(tenant_id=OuterRef("tenant_id"))
     away = TenantState.objects.filter(absent_since__lte=now - ABSENT_AFTER, retired_at=None)
     return away.filter(Exists(good)).order_by("absent_since", "tenant_id")
 
 
 def returned() -> TenantStateQuerySet:
-    """The states of those of whom it was told that they are gone, and who are back or retired."""
+    """The states of those who were reported as disappeared, and are back or retired by now."""
     is_over = Q(absent_since=None) | Q(retired_at__isnull=False)
-    return TenantState.objects.filter(is_over, absent_told_at__isnull=False).order_by("tenant_id")
+    return TenantState.objects.filter(is_over, absence_notified_at__isnull=False).order_by(
+        "tenant_id"
+    )
 
 
 def grouped(absent: Iterable[tuple[str, datetime | None]]) -> list[Absence]:
-    """These tenants and since when each is away, as findings: many at once are one."""
+    """Findings of these tenants' ids and of since when each has not been listed."""
     findings = []
     at_once: list[tuple[datetime, str]] = []
     in_order = sorted((since, tenant_id) for tenant_id, since in absent if since)
@@ -169,24 +171,6 @@ def grouped(absent: Iterable[tuple[str, datetime | None]]) -> list[Absence]:
             at_once = []
         at_once.append((since, tenant_id))
     return findings + _findings_of(at_once)
-
-
-def healths(tenant_ids: Collection[str], now: datetime) -> dict[str, Health]:
-    """How those stand whom the provider does not list."""
-    if not tenant_ids:
-        return {}
-    disappeared = {row.tenant_id for row in found(now)}
-    retired = set(
-        TenantState.objects.filter(retired_at__isnull=False).values_list("tenant_id", flat=True)
-    )
-    return {
-        tenant_id: Health.ABSENT
-        if tenant_id in disappeared
-        else Health.RETIRED
-        if tenant_id in retired
-        else Health.UNLISTED
-        for tenant_id in tenant_ids
-    }
 
 
 def known(tenant_ids: Collection[str]) -> set[str]:
@@ -201,7 +185,10 @@ def known(tenant_ids: Collection[str]) -> set[str]:
 
 
 def retire(tenant_ids: Collection[str], *, by: str = "", now: datetime | None = None) -> None:
-    """Say that these tenants are gone on purpose, or will be within a day."""
+    """Say that these tenants are gone on purpose, or will be within a day.
+
+    `by` is who says so, for the history.
+    """
     now = now or timezone.now()
     TenantState.objects.ensure(tenant_ids)
     for tenant_id in tenant_ids:
@@ -209,6 +196,16 @@ def retire(tenant_ids: Collection[str], *, by: str = "", now: datetime | None = 
             row = TenantState.objects.filter(tenant_id=tenant_id, retired_at=None)
             if row.update(retired_at=now, retired_by=by[:255]):
                 Event.record(EventKind.RETIRED, tenant_id, actor=by[:255])
+
+
+def retire_tenant(tenant_id: str, *, by: str = "") -> None:
+    """Say that this tenant is gone on purpose, so that nobody is told that it has disappeared.
+
+    For the host's code that removes a tenant. Call it at most a day before the provider no longer
+    lists the tenant, or at any time after that. `by` is who did it, for the history. None of its
+    backups is deleted. An id that the catalog does not know is ignored.
+    """
+    retire(known([tenant_id]), by=by)
 
 
 def _findings_of(at_once: list[tuple[datetime, str]]) -> list[Absence]:
@@ -219,6 +216,6 @@ def _findings_of(at_once: list[tuple[datetime, str]]) -> list[Absence]:
 
 
 def _in_chunks(tenant_ids: Sequence[str]) -> Iterator[TenantStateQuerySet]:
-    """The states of these tenants, few enough at a time for any database."""
+    """The states of these tenants, as many at a time as any database takes."""
     for start in range(0, len(tenant_ids), CHUNK):
         yield TenantState.objects.filter(tenant_id__in=tenant_ids[start : start + CHUNK])

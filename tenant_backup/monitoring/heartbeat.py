@@ -1,7 +1,7 @@
 """The heartbeat: an address that is called after every tick, so that silence is noticed.
 
-A service elsewhere expects the call and raises the alarm when it does not come: the only way to
-hear of a machine that is off. The address is a secret, so no log and no error says it.
+A service elsewhere expects the call and raises the alarm when it does not come. There is no other
+way to hear of a machine that is off. The address is a secret: no log and no error names it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TIMEOUT = 5
 
 
 def beat(*, all_is_well: bool) -> None:
-    """Call the address that says so. Nothing is raised: a call is in nobody's way."""
+    """Call the address for this state. Nothing is raised: a failed call must not fail the tick."""
     try:
         url = conf.HEARTBEAT_URL if all_is_well else conf.HEARTBEAT_FAIL_URL or conf.HEARTBEAT_URL
         if url:
@@ -55,7 +55,7 @@ def _call(url: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without the address, which many an error has in its text."""
+    """What went wrong, without the address, which is in the text of many errors."""
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, ssl.SSLError):
         return f"{type(cause).__name__}: {cause.reason}"
@@ -65,14 +65,14 @@ def _reason(error: Exception) -> str:
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    """An answer that leads elsewhere is an error: the address is used as it is given."""
+    """A redirect is an error: the address is used as it is given."""
 
     def redirect_request(self, *arguments: Any, **options: Any) -> None:
         return None
 
 
 class _Timed(io.RawIOBase):
-    """What a socket receives, until a deadline: its own timeout begins anew with every byte."""
+    """What a socket receives until a deadline. Its own timeout starts again with every byte."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection

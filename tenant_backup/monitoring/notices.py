@@ -1,183 +1,308 @@
-"""Notices: the mails to the operators and to a tenant, put into words and sent."""
+"""Notices: who is notified, of what, and when.
+
+A change is told once, however many processes look, and later where a mail could not be sent. What
+lasts is told again every week. `mails` has the mails themselves.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings as project_settings
-from django.core.mail import EmailMessage, mail_admins
 from django.utils import timezone
-from django.utils.formats import date_format
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 
-from tenant_backup import backups
-from tenant_backup.models import Alarm
-from tenant_backup.monitoring import absence
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from tenant_backup.monitoring import Condition, News
-    from tenant_backup.monitoring.absence import Absence
+from tenant_backup.models import Automation, BackupSettings, Recipient, TenantState, Verdict
+from tenant_backup.monitoring import absence, changes, mails, room
+from tenant_backup.monitoring.judgements import judge_all, judge_invalid
+from tenant_backup.monitoring.mails import Condition
+from tenant_backup.monitoring.verdict import Judgement
+from tenant_backup.tenants import Listing, Tenant, list_tenants
 
 logger = logging.getLogger("tenant_backup")
 
-RECOVERED = "recovered"
+NOTICES_APART = timedelta(minutes=10)
+"""Notices are sent at most so often. What happens meanwhile comes with the next ones, together."""
+
+CALM = timedelta(hours=12)
+"""A new failure of a tenant is told at the earliest so long after the last one, unless it became
+worse meanwhile: a backup that fails every other time must not fill anybody's mailbox."""
+
+REMINDED_AFTER = timedelta(days=7)
+"""What is still wrong is told again after this time: a mail can be overlooked."""
+
+PROVIDER = "provider"
+"""The trouble that the tenant provider fails, as it is stored."""
 
 
-def send_to_admins(
-    news: Sequence[News],
-    more: Mapping[str, str],
-    *,
-    automation: Condition | None,
-    absent: Sequence[Absence],
-    returned: Sequence[str],
-) -> bool | None:
-    """Whether the operators' mail could be sent; None where there are none, or no news for them.
+AskAutomation = Callable[[Sequence[Tenant], datetime], Condition]
 
-    `more` is a last sentence about each tenant, by its id.
+
+@dataclass(slots=True)
+class _Bulletin:
+    """All that there is to tell at one time. What is about a tenant is told to it, too."""
+
+    news: list[mails.News] = field(default_factory=list)
+    unsent: list[mails.News] = field(default_factory=list)
+    """What is known already to all but one, whom no mail has reached yet."""
+    automation: Condition | None = None
+    absent: list[TenantState] = field(default_factory=list)
+    returned: list[TenantState] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.news or self.unsent or self.automation or self.absent or self.returned)
+
+    def unsent_to(self, recipient: Recipient) -> list[mails.News]:
+        return [each for each in self.unsent if each.judgement.state.unsent_to == recipient]
+
+
+def notify(now: datetime | None = None, *, ask_automation: AskAutomation | None = None) -> bool:
+    """Note who needs somebody, and mail what has changed: to `ADMINS`, and to the tenants' own.
+
+    That is a failure, an overdue backup, missing or damaged files, a full disk, a tenant that is
+    not valid or has disappeared, the trouble of automation (which `ask_automation` finds out), and
+    that it is over; and every week what is not over. A mail that cannot be sent is logged and tried
+    again. Nothing is raised: no backup may fail because of a notice. Returns whether all is well.
     """
-    if not project_settings.ADMINS or not (news or automation or absent or returned):
-        return None
     try:
-        subject = _subject(news, automation=automation, absent=absent, returned=returned)
-        paragraphs = [automation.text] if automation else []
-        paragraphs += [_about_absent(each) for each in absent]
-        if returned:
-            text = gettext("The tenant provider lists these tenants again: %(tenants)s")
-            paragraphs.append(text % {"tenants": absence.some_of(returned)})
-        paragraphs += [_about(each, more[each.tenant.id]) for each in news]
-        paragraphs.append(gettext("For the state of all tenants: python manage.py checkbackups"))
-        mail_admins(subject, "\n\n".join(paragraphs))
+        return _notify(now or timezone.now(), ask_automation)
     except Exception:
-        logger.exception("The notice to ADMINS could not be sent.")
+        logger.exception("Nobody could be notified of what has changed.")
         return False
-    return True
 
 
-def send_to_tenant(news: News, more: str) -> bool | None:
-    """Whether the tenant's own mail could be sent; None where it wants none."""
-    judgement, tenant = news.judgement, news.tenant
-    address = judgement.settings.notify_email
-    if not address:
-        return None
+def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
+    row = Automation.load()
+    listing, fault = _ask_provider()
+    condition = fault or (ask_automation(listing.tenants, now) if ask_automation else None)
+    of_valid = judge_all(
+        listing.tenants,
+        now,
+        automation_runs=condition is None or condition.is_running,
+        is_patient=True,
+    )
+    judgements = [*judge_invalid(listing.invalid, now), *of_valid]
+    for judgement in judgements:
+        changes.note(judgement, now)
+    if row.trouble_notified == PROVIDER and not (condition and condition.trouble):
+        condition = _the_provider_is_back()
+    absent = list(absence.found(now))
+    bulletin = _bulletin(row, judgements, condition, absent, now)
+    if not bulletin.is_empty and _may_send(row, now):
+        _send(bulletin, row, now)
+    # Last, since a disk may be slow to answer. What it finds is judged next time.
+    room.note_some(((each.tenant, each.state) for each in of_valid if each.tenant), now)
+    return not (
+        fault
+        or absent
+        or (condition and condition.trouble)
+        or any(Verdict(each.state.noted).needs_attention for each in judgements)
+        # All gone at once: that is an accident.
+        or (not len(listing) and BackupSettings.objects.exists())
+    )
+
+
+def _ask_provider() -> tuple[Listing, Condition | None]:
+    """The tenants; where the provider fails, none, and what to tell of that."""
     try:
-        subject = gettext("Backups of %(tenant)s: %(headline)s") % {
-            # A line break in a name would be one in the mail's header.
-            "tenant": " ".join(tenant.name.split()),
-            "headline": _headline(news),
-        }
-        findings = [
-            replace(finding, reason=backups.without_paths(finding.reason, tenant))
-            for finding in judgement.findings
-        ]
-        advice = gettext("Look at the page of backups, or ask the operator.")
-        if not findings:
-            advice = gettext("There is nothing to do.")
-        told = [_recovered(news), *map(str, findings), judgement.last_good, more]
-        body = _lines(*told, _reminder(news), advice)
-        EmailMessage(subject, body, to=[address]).send()
-    except Exception:
-        logger.exception("The notice to %s for tenant %r could not be sent.", address, tenant.id)
+        return list_tenants(), None
+    except Exception as error:
+        logger.exception("The tenant provider failed.")
+        text = gettext(
+            "The tenant provider cannot list the tenants (%(kind)s: %(reason)s), so nobody is "
+            "backed up automatically. Is a disk not mounted?"
+        )
+        values = {"kind": type(error).__name__, "reason": error}
+        headline = gettext("the tenant provider fails")
+        return Listing(), Condition(PROVIDER, headline, text % values, is_running=False)
+
+
+def _the_provider_is_back() -> Condition:
+    text = gettext("The tenant provider lists the tenants again.")
+    return Condition("", gettext("the tenant provider works again"), text, is_running=True)
+
+
+def _may_send(row: Automation, now: datetime) -> bool:
+    """Whether it is time for notices, and this process is the one that sends them."""
+    last = row.notified_at
+    if last and abs(now - last) < NOTICES_APART:
         return False
-    return True
+    return bool(Automation.objects.filter(notified_at=last).update(notified_at=now))
 
 
-def _subject(
-    news: Sequence[News],
+def _bulletin(
+    row: Automation,
+    judgements: Sequence[Judgement],
+    condition: Condition | None,
+    absent: Sequence[TenantState],
+    now: datetime,
+) -> _Bulletin:
+    """What is to be told now. What is over, and nobody needs to hear of it, is noted."""
+    bulletin = _Bulletin()
+    for judgement in judgements:
+        state = judgement.state
+        if judgement.tenant and judgement.settings.missing < state.missing_notified:
+            state.change(missing_notified=judgement.settings.missing)
+        item = _news_of(judgement, row, now)
+        if item and _has_recipient(judgement):
+            bulletin.news.append(item)
+        elif state.noted < state.notified:
+            # It is over without a success, by other settings, say; or nobody can be notified.
+            state.change("notified", notified=state.noted, unsent_to="")
+        elif state.unsent_to and judgement.trouble == state.notified:
+            bulletin.unsent.append(_news(judgement, row, now))
+    if project_settings.ADMINS:
+        bulletin.automation = _news_of_automation(row, condition, now)
+        bulletin.absent = [each for each in absent if _is_due(each.absence_notified_at, now)]
+        bulletin.returned = _returned()
+    return bulletin
+
+
+def _has_recipient(judgement: Judgement) -> bool:
+    """Whether there is an address at all: what nobody could read does not count as told."""
+    return bool(project_settings.ADMINS or mails.address_of(judgement))
+
+
+def _news_of(judgement: Judgement, row: Automation, now: datetime) -> mails.News | None:
+    """What is to be told now: what became worse, a recovery, and what has lasted for a week."""
+    state, trouble = judgement.state, judgement.trouble
+    if trouble != state.noted:
+        return None
+    before = Verdict(state.notified)
+    recovered = changes.has_recovered(judgement, before)
+    if _more_are_missing(judgement):
+        return _news(judgement, row, now, has_recovered=recovered)
+    if trouble == before:
+        is_reminder = bool(judgement.findings) and _is_due(state.notified_at, now)
+        return _news(judgement, row, now, last=state.notified_at) if is_reminder else None
+    if trouble < before:
+        return _news(judgement, row, now, has_recovered=True) if recovered else None
+    last = state.notified_at if trouble is Verdict.NO_ROOM else state.failure_notified_at
+    if before is Verdict.FAILED or _calm_is_over(last, now):
+        return _news(judgement, row, now)
+    return None
+
+
+def _news(
+    judgement: Judgement,
+    row: Automation,
+    now: datetime,
     *,
-    automation: Condition | None,
-    absent: Sequence[Absence],
-    returned: Sequence[str],
-) -> str:
-    """What has happened, and to how many tenants."""
-    parts = [automation.headline] if automation else []
-    if number := sum(len(each.tenant_ids) for each in absent):
-        text = ngettext("%(number)d tenant disappeared", "%(number)d tenants disappeared", number)
-        parts.append(text % {"number": number})
-    kinds = [kind for each in news for kind in _kinds(each)]
-    parts += [_counted(kind, kinds.count(kind)) for kind in dict.fromkeys(kinds)]
-    if number := len(returned):
-        text = ngettext("%(number)d tenant is back", "%(number)d tenants are back", number)
-        parts.append(text % {"number": number})
-    return gettext("Backups: %(counts)s") % {"counts": ", ".join(parts)}
+    has_recovered: bool = False,
+    last: datetime | None = None,
+) -> mails.News:
+    next_attempt = mails.next_attempt(judgement, now, is_paused=row.paused_at is not None)
+    return mails.News(judgement, next_attempt, has_recovered, last)
 
 
-def _counted(kind: str, number: int) -> str:
-    """The number of tenants of this kind, in words."""
-    texts: dict[str, Callable[[], str]] = {
-        Alarm.FAILED: lambda: ngettext(
-            "%(number)d tenant failed", "%(number)d tenants failed", number
-        ),
-        Alarm.OVERDUE: lambda: ngettext(
-            "%(number)d tenant overdue", "%(number)d tenants overdue", number
-        ),
-        Alarm.MISSING: lambda: ngettext(
-            "backups of %(number)d tenant missing or damaged",
-            "backups of %(number)d tenants missing or damaged",
-            number,
-        ),
-        Alarm.FUTURE: lambda: ngettext(
-            "%(number)d tenant with nothing but backups dated in the future",
-            "%(number)d tenants with nothing but backups dated in the future",
-            number,
-        ),
-        RECOVERED: lambda: ngettext(
-            "%(number)d tenant recovered", "%(number)d tenants recovered", number
-        ),
-    }
-    if kind not in texts:
-        return f"{number} {Alarm(kind).label}"
-    return texts[kind]() % {"number": number}
+def _more_are_missing(judgement: Judgement) -> bool:
+    """Whether backups are missing or damaged of which nobody was notified."""
+    settings, state = judgement.settings, judgement.state
+    if judgement.tenant is None or not settings.missing or not settings.missing_found_at:
+        return False
+    until = state.missing_notified_until
+    return settings.missing > state.missing_notified or (
+        until is not None and settings.missing_found_at > until
+    )
 
 
-def _kinds(news: News) -> list[str]:
-    """What the subject counts a tenant as: by what is wrong, as long as anything is."""
-    alarms = [finding.alarm for finding in news.judgement.findings]
-    if not alarms:
-        return [RECOVERED]
-    lost = [Alarm.MISSING] if Alarm.MISSING in alarms[1:] else []
-    return [alarms[0].value, *(alarm.value for alarm in lost)]
+def _calm_is_over(last: datetime | None, now: datetime) -> bool:
+    return last is None or not now - CALM < last <= now
 
 
-def _headline(news: News) -> str:
-    words = {RECOVERED: gettext("recovered")}
-    return ", ".join(words.get(kind) or str(Alarm(kind).label) for kind in _kinds(news))
+def _is_due(last: datetime | None, now: datetime) -> bool:
+    """Whether to tell what is wrong: for the first time, or again after a week.
+
+    Also if it was told by a clock that was more than a day ahead.
+    """
+    return last is None or not now - REMINDED_AFTER < last < now + timedelta(days=1)
 
 
-def _about(news: News, more: str) -> str:
-    """A paragraph about a tenant, for the operators."""
-    judgement, tenant = news.judgement, news.tenant
-    sentences = [_recovered(news), *map(str, judgement.findings), judgement.last_good, more]
-    return _lines(f"{tenant.id} ({tenant.name}): {_headline(news)}", *sentences, _reminder(news))
+def _news_of_automation(
+    row: Automation, condition: Condition | None, now: datetime
+) -> Condition | None:
+    if condition is None:
+        return None
+    before, last = row.trouble_notified, row.trouble_notified_at
+    if condition.trouble:
+        if condition.trouble == before:
+            return condition if _is_due(last, now) else None
+        return condition if before or _calm_is_over(last, now) else None
+    if before and condition.is_running:
+        return condition
+    if before:
+        # Somebody has paused it, or nobody waits for it any more.
+        Automation.objects.filter(trouble_notified=before).update(trouble_notified="")
+    return None
 
 
-def _about_absent(absent: Absence) -> str:
-    if not absent.tenant_id:
-        return str(absent)
-    return _lines(f"{absence.some_of(absent.tenant_ids)}: {gettext('disappeared')}", str(absent))
+def _returned() -> list[TenantState]:
+    """Those who are back after they were reported as disappeared."""
+    over = list(absence.returned())
+    for state in over:
+        if state.retired_at:
+            state.change(absence_notified_at=None)
+    return [state for state in over if not state.retired_at]
 
 
-def _recovered(news: News) -> str:
-    """That a backup has succeeded, where something else is wrong all the same."""
-    if not news.has_recovered or not news.judgement.findings:
-        return ""
-    return gettext("A backup has succeeded again, but something else is wrong.")
+def _send(bulletin: _Bulletin, row: Automation, now: datetime) -> None:
+    """Mail the news, and what is unsent to the one whom it has not reached.
+
+    Each is remembered at once, one by one: a mail server that keeps us waiting may end this
+    process, and what was told must not be told again.
+    """
+    unsent_to_admins = bulletin.unsent_to(Recipient.ADMINS)
+    by_admins = mails.send_to_admins(
+        [*bulletin.news, *unsent_to_admins],
+        automation=bulletin.automation,
+        absent=absence.grouped((each.tenant_id, each.absent_since) for each in bulletin.absent),
+        returned=[each.tenant_id for each in bulletin.returned],
+    )
+    if by_admins:
+        _remember_what_is_no_tenants(bulletin, row, now)
+        for item in unsent_to_admins:
+            item.judgement.state.change(unsent_to="")
+        for item in bulletin.news:
+            wants_mail = bool(mails.address_of(item.judgement))
+            _remember(item, now, unsent_to=Recipient.TENANT if wants_mail else "")
+    for item in bulletin.news:
+        reached = mails.send_to_tenant(item)
+        if by_admins and reached is not False:
+            item.judgement.state.change(unsent_to="")
+        elif reached and not by_admins:
+            _remember(item, now, unsent_to="" if by_admins is None else Recipient.ADMINS)
+    for item in bulletin.unsent_to(Recipient.TENANT):
+        if mails.send_to_tenant(item) is not False:
+            item.judgement.state.change(unsent_to="")
 
 
-def _reminder(news: News) -> str:
-    if not news.last_told_at:
-        return ""
-    text = gettext("This is a reminder. The last notice was sent on %(time)s.")
-    return text % {"time": _day(news.last_told_at)}
+def _remember(news: mails.News, now: datetime, *, unsent_to: str) -> None:
+    """Remember that this was told, and whom it has not reached."""
+    judgement, state = news.judgement, news.judgement.state
+    told: dict[str, Any] = {"notified": state.noted, "notified_at": now, "unsent_to": unsent_to}
+    if state.noted in changes.FAILURES:
+        told["failure_notified_at"] = now
+    if judgement.tenant:
+        told["missing_notified"] = judgement.settings.missing
+        told["missing_notified_until"] = judgement.settings.missing_found_at
+    state.change("notified", **told)
 
 
-def _day(at: datetime) -> str:
-    return str(date_format(timezone.localtime(at), "DATE_FORMAT"))
-
-
-def _lines(*sentences: str) -> str:
-    return "\n".join(filter(None, sentences))
+def _remember_what_is_no_tenants(bulletin: _Bulletin, row: Automation, now: datetime) -> None:
+    if condition := bulletin.automation:
+        told: dict[str, Any] = {"trouble_notified": condition.trouble}
+        if condition.trouble:
+            told["trouble_notified_at"] = now
+        as_read = Automation.objects.filter(
+            trouble_notified=row.trouble_notified, trouble_notified_at=row.trouble_notified_at
+        )
+        as_read.update(**told)
+    for state in bulletin.absent:
+        state.change(absence_notified_at=now)
+    for state in bulletin.returned:
+        state.change(absence_notified_at=None)

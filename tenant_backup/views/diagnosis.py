@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from tenant_backup import automation
-from tenant_backup.monitoring.diagnosis import examine
+from tenant_backup.diagnosis import examine
 from tenant_backup.tenants import VIEW, Tenant
 from tenant_backup.views.access import tenant_view
 from tenant_backup.views.redaction import reader_of

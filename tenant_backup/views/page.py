@@ -20,12 +20,11 @@ from tenant_backup import automation, backups, chart, monitoring
 from tenant_backup.conf import conf
 from tenant_backup.forms import LabelForm, SettingsForm
 from tenant_backup.languages import messages
-from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Status, Trigger
-from tenant_backup.monitoring.headline import headline_of
+from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Status, Trigger, Verdict
 from tenant_backup.progress import progress_of
 from tenant_backup.tenants import CREATE, VIEW, Tenant, is_operator
 from tenant_backup.views.access import permissions, tenant_view
-from tenant_backup.views.creation import is_for_a_worker, is_running
+from tenant_backup.views.creation import is_for_a_worker
 from tenant_backup.views.lookup import backup_or_none
 from tenant_backup.views.redaction import (
     Reader,
@@ -68,9 +67,9 @@ def show_page(
     now = timezone.now()
     sees_paths = is_operator(request)
     read = reader(tenant, sees_paths=sees_paths)
-    judgement = monitoring.inspect(tenant)
-    settings = judgement.settings
     status = automation.get_status()
+    judgement = monitoring.judge_tenant(tenant, automation_runs=status.is_running)
+    settings = judgement.settings
     space = backups.space(tenant)
     active = Backup.objects.for_tenant(tenant.id).active().first()
     context = {
@@ -82,7 +81,7 @@ def show_page(
         "automation_is": _flags(status.state),
         "space": space,
         "database_bytes": backups.database_bytes(tenant),
-        **_headline(judgement, is_running(status), space, read),
+        **_headline(judgement, read),
         **_last_and_next(settings, tenant, now),
         **_creation(tenant, status, may),
         **_chart(tenant, now),
@@ -99,22 +98,13 @@ def _flags(member: enum.Enum) -> dict[str, bool]:
     return {each.name.lower(): each is member for each in type(member)}
 
 
-def _headline(
-    judgement: monitoring.Judgement,
-    automation_is_running: bool,
-    space: backups.Space,
-    read: Reader,
-) -> dict[str, Any]:
-    headline = headline_of(
-        judgement, automation_runs=automation_is_running, has_room=space.fits != 0
-    )
+def _headline(judgement: monitoring.Judgement, read: Reader) -> dict[str, Any]:
+    findings = tuple(readable_finding(finding, read) for finding in judgement.findings)
     return {
-        "headline": replace(
-            headline,
-            finding=readable_finding(headline.finding, read),
-            lost=readable_finding(headline.lost, read),
-        ),
-        "headline_is": _flags(headline.kind),
+        "judgement": replace(judgement, findings=findings),
+        "verdict_is": _flags(judgement.verdict),
+        "has_room": judgement.finding(Verdict.NO_ROOM) is None,
+        "is_any_missing": judgement.finding(Verdict.MISSING) is not None,
     }
 
 

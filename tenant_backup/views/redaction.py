@@ -30,8 +30,8 @@ def error_text(error: BackupError | str, request: HttpRequest, tenant: Tenant) -
     return reader_of(request, tenant)(str(error))
 
 
-def readable_finding(finding: Finding | None, read: Reader) -> Finding | None:
-    return replace(finding, reason=read(finding.reason)) if finding else None
+def readable_finding(finding: Finding, read: Reader) -> Finding:
+    return replace(finding, reason=read(finding.reason))
 
 
 def readable_events(rows: Iterable[Event], read: Reader) -> list[Event]:

@@ -123,7 +123,7 @@ class Story:
         assert now < self.settings.next_run_at <= now + self.period + DAY
         automation_status = automation.get_status()
         assert automation_status.is_running, automation_status
-        judgement = monitoring.inspect(provider_tenant())
+        judgement = monitoring.judge_tenant(provider_tenant(), automation_runs=True)
         assert not judgement.findings, judgement.findings
         self.require_history(before)
         # What the clock's fault made is not in anybody's way for good, and slots come as ever.

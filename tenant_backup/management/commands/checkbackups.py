@@ -11,20 +11,19 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from tenant_backup import automation, monitoring
-from tenant_backup.automation import AutomationState
-from tenant_backup.exceptions import BackupError
 from tenant_backup.management.automation_status import status_as_dict, status_in_words
 from tenant_backup.management.base import FAILED, TenantCommand
 from tenant_backup.management.report import Report
 from tenant_backup.management.terminal import shown
-from tenant_backup.models import Health
-from tenant_backup.tenants import Listing, Tenant
+from tenant_backup.models import Verdict
+from tenant_backup.monitoring import Judgement, absence
+from tenant_backup.tenants import Listing
 
 
 class Command(TenantCommand):
     help = (
-        "Say which tenants' backups have failed, are overdue, missing or damaged, and whether "
-        "automation is at work. The exit status is 0 when all is well."
+        "Say how each tenant's backups stand, such as failed, overdue, missing or damaged, and "
+        "whether automation runs. The exit status is 0 when all is well."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -50,74 +49,82 @@ class Command(TenantCommand):
             if notify and error.returncode == FAILED:
                 automation.notify()
             raise
-        found = listing.tenants
-        self.report_invalid(listing, report)
         automation_status = automation.get_status()
         report.more["automation"] = status_as_dict(automation_status)
-        automation_runs = automation_status.state is AutomationState.RUNNING
-        for tenant in found:
-            check = partial(_check, tenant, report, automation_runs=automation_runs)
-            line = self.attempt(tenant, report, check)
-            if line and not quiet:
-                self.say(line)
-        absent = 0
-        if not tenants:
-            absent = self.report_absent(report)
-            self._say_who_is_not_listed(listing, report, quiet=quiet)
-        if trouble := automation.trouble(found):
+        for judgement in monitoring.judge_invalid(listing.invalid, timezone.now()):
+            self._report(judgement, report, quiet=quiet)
+        for tenant in listing.tenants:
+            judge = partial(
+                monitoring.judge_tenant, tenant, automation_runs=automation_status.is_running
+            )
+            if judged := self.attempt(tenant, report, judge):
+                self._report(judged, report, quiet=quiet)
+        disappeared = 0 if tenants else self._report_unlisted(listing, report, quiet=quiet)
+        if trouble := automation.trouble(listing.tenants):
             message = status_in_words(trouble)
             report.errors.append(("", message))
             self.say(message, loud=True)
         if notify:
             automation.notify()
         # Each tenant is one thing to check, and automation is one more.
-        total = len(listing) + absent + 1
+        total = len(listing) + disappeared + 1
         self.finish(report, total, as_json=as_json, failed="checks failed")
 
-    def _say_who_is_not_listed(self, listing: Listing, report: Report, *, quiet: bool) -> None:
-        words = {
-            Health.UNLISTED: "not listed by the tenant provider any more.",
-            Health.RETIRED: "retired: not listed by the tenant provider any more, on purpose.",
-        }
-        for row, health in monitoring.unlisted(listing.ids):
-            problems = ["absent"] if health is Health.ABSENT else []
-            report.tenants.append(
-                {
-                    "id": row.tenant_id,
-                    "automatic": row.automatic,
-                    "problems": problems,
-                    "health": health.name.lower(),
-                }
-            )
-            if health in words and not quiet:
-                self.say(f"{shown(row.tenant_id)}: {words[health]}")
+    def _report(self, judgement: Judgement, report: Report, *, quiet: bool) -> None:
+        """Add a tenant to the report, and say how it stands."""
+        if judgement.tenant_id:
+            report.tenants.append(_as_dict(judgement))
+        whose = f"{shown(judgement.tenant_id)}: " if judgement.tenant_id else ""
+        label = str(judgement.verdict.label)
+        if judgement.findings:
+            sentences = [*map(str, judgement.findings), judgement.last_good]
+            message = " ".join(filter(None, sentences))
+            report.errors.append((judgement.tenant_id, message))
+            self.say(f"{whose}{label.upper()}: {message}", loud=True)
+        elif not quiet:
+            is_unlisted = judgement.tenant is None
+            more = judgement.headline if is_unlisted else judgement.last_good
+            self.say(f"{whose}{label}. {more}")
+
+    def _report_unlisted(self, listing: Listing, report: Report, *, quiet: bool) -> int:
+        """Report who is not listed any more, and return how many findings that are.
+
+        Many who disappeared at once are one finding, which names them all.
+        """
+        for judgement in monitoring.judge_unlisted(listing.ids, timezone.now()):
+            if judgement.findings:
+                report.tenants.append(_as_dict(judgement))
+            else:
+                self._report(judgement, report, quiet=quiet)
+        findings = absence.findings(timezone.now())
+        for finding in findings:
+            report.errors.append((finding.tenant_id, str(finding)))
+            whose = f"{shown(finding.tenant_id)}: " if finding.tenant_id else ""
+            label = str(Verdict.DISAPPEARED.label)
+            self.say(f"{whose}{label.upper()}: {finding}", loud=True)
+        return len(findings)
 
 
-def _check(tenant: Tenant, report: Report, *, automation_runs: bool) -> str:
-    judgement = monitoring.inspect(tenant)
+def _as_dict(judgement: Judgement) -> dict[str, Any]:
+    """What programs read of a tenant. Of one that is not listed or not valid only this is known."""
     settings, now = judgement.settings, timezone.now()
+    facts: dict[str, Any] = {
+        "id": judgement.tenant_id,
+        "automatic": settings.automatic,
+        "problems": [finding.verdict.code for finding in judgement.findings],
+        "verdict": judgement.verdict.code,
+    }
+    if judgement.tenant is None:
+        return facts
     since = monitoring.wrong_since(judgement)
-    report.tenants.append(
-        {
-            "id": tenant.id,
-            "automatic": settings.automatic,
-            "problems": [finding.alarm.value for finding in judgement.findings],
-            "health": judgement.health(automation_runs=automation_runs).name.lower(),
-            "last_good_at": settings.last_good_at,
-            "last_success_at": settings.last_success_at,
-            "last_success_age": _age(settings.last_success_at, now),
-            "alarm": judgement.alarm.value or None,
-            "alarm_since": since,
-            "alarm_age": _age(since, now),
-            "next_run_at": settings.next_run_at,
-        }
-    )
-    if judgement.findings:
-        raise BackupError(" ".join([*map(str, judgement.findings), judgement.last_good]))
-    words = [f"all well. {judgement.last_good}" if settings.last_good_at else "no backup yet."]
-    if not settings.automatic:
-        words.append("Automatic backup is off.")
-    return f"{shown(tenant.id)}: {' '.join(words)}"
+    return facts | {
+        "last_good_at": settings.last_good_at,
+        "last_success_at": settings.last_success_at,
+        "last_success_age": _age(settings.last_success_at, now),
+        "alarm_since": since,
+        "alarm_age": _age(since, now),
+        "next_run_at": settings.next_run_at,
+    }
 
 
 def _age(at: datetime | None, now: datetime) -> int | None:

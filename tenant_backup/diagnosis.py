@@ -1,30 +1,27 @@
-"""Diagnosis: what keeps backups from working, found out by trying instead of asking.
+"""Diagnosis: what keeps backups from working, found out by trying everything that one needs.
 
-Nothing is changed by it, but that files which are found missing are marked so.
+It changes nothing, except that missing or damaged files are marked so.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
 from tenant_backup import backups, sqlite
+from tenant_backup.automation import AutomationStatus
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import SPACE_MARGIN, size_in_words
 from tenant_backup.models import Backup, BackupSettings, Status
 from tenant_backup.tenants import Tenant
 from tenant_backup.words import when
 
-if TYPE_CHECKING:
-    from tenant_backup.automation import AutomationStatus
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was looked at, what was found, and what to do. `found` may name paths on the server."""
+    """What was examined, what was found, and what to do. `found` may name paths on the server."""
 
     topic: str
     found: str
@@ -33,7 +30,7 @@ class Answer:
     advice: str = ""
 
 
-def examine(tenant: Tenant, automation_status: AutomationStatus | None) -> list[Answer]:
+def examine(tenant: Tenant, automation_status: AutomationStatus) -> list[Answer]:
     """Try everything that a backup of this tenant needs."""
     size, database = _database(tenant)
     answers = [
@@ -44,8 +41,8 @@ def examine(tenant: Tenant, automation_status: AutomationStatus | None) -> list[
         _files(tenant),
         _automation(tenant, automation_status),
     ]
-    is_mended = all(answer.is_well is not False for answer in answers)
-    return [*answers, _last_attempt(tenant, is_mended=is_mended)]
+    is_repaired = all(answer.is_well is not False for answer in answers)
+    return [*answers, _last_attempt(tenant, is_repaired=is_repaired)]
 
 
 def _permission(tenant: Tenant) -> Answer:
@@ -69,21 +66,22 @@ def _database(tenant: Tenant) -> tuple[int | None, Answer]:
         facts = sqlite.look(tenant.database, busy_timeout=backups.REQUEST_BUSY_TIMEOUT)
         size, mode = facts.size + facts.wal_bytes, facts.journal_mode
     except BackupError as error:
-        advice = gettext("The operator looks at the database and at what has it open.")
+        advice = gettext("The operator checks the database, and which programs have it open.")
         return None, Answer(topic, str(error), False, advice)
     values = {"size": size_in_words(size), "mode": mode}
     if mode == "wal":
         text = gettext(
-            "It is %(size)s large and in journal mode “%(mode)s” (a write-ahead log), so everybody "
-            "can go on working while it is copied."
+            "Its size is %(size)s, and its journal mode is “%(mode)s” (a write-ahead log), so "
+            "everybody can go on working while it is copied."
         )
         return size, Answer(topic, text % values)
     text = gettext(
-        "It is %(size)s large and in journal mode “%(mode)s”, so saving waits while it is copied."
+        "Its size is %(size)s, and its journal mode is “%(mode)s”, so nothing can be saved while "
+        "it is copied."
     )
     advice = gettext(
-        "Where that disturbs: the operator can set the journal mode to WAL, or you choose a quiet "
-        "time of day."
+        "If that is a problem, the operator can set the journal mode to WAL, or you can choose a "
+        "quiet time of day."
     )
     return size, Answer(topic, text % values, True, advice)
 
@@ -94,10 +92,10 @@ def _space(tenant: Tenant, size: int | None) -> Answer:
     try:
         free = directory.free_bytes()
     except OSError as error:
-        return Answer(topic, str(error), False, gettext("The operator looks at the disk."))
+        return Answer(topic, str(error), False, gettext("The operator checks the disk."))
     values = {"free": size_in_words(free), "needed": size_in_words((size or 0) + SPACE_MARGIN)}
     if size is None:
-        text = gettext("%(free)s are free. How much is needed cannot be said.")
+        text = gettext("%(free)s are free. How much is needed is not known.")
         return Answer(topic, text % values, None)
     text = gettext("%(needed)s are needed, %(free)s are free.")
     if free >= size + SPACE_MARGIN:
@@ -115,57 +113,54 @@ def _work(tenant: Tenant) -> Answer:
     if active is None:
         return Answer(topic, gettext("None is queued or being made."))
     if active.status == Status.QUEUED:
-        text = gettext("One is queued since %(time)s") % {"time": when(active.created_at)}
-        advice = gettext("A worker takes it up, or the button “Create backup” does.")
+        text = gettext("One has been queued since %(time)s") % {"time": when(active.created_at)}
+        advice = gettext("A worker will make it, or you do with the button “Create backup”.")
         return Answer(topic, _with_reason(text, active.reason), None, advice)
     if backups.is_moving(tenant, active, timezone.now()):
-        return Answer(topic, gettext("One is being made at this moment."))
+        return Answer(topic, gettext("One is being made right now."))
     since = backups.last_progress_at(tenant, active)
-    text = gettext("One was begun, and has not moved since %(time)s") % {"time": when(since)}
-    return Answer(topic, text, False, gettext("Create a backup: that puts this one right, too."))
+    text = gettext("One was started, and has made no progress since %(time)s")
+    advice = gettext("Create a backup. That also cleans up this one.")
+    return Answer(topic, text % {"time": when(since)}, False, advice)
 
 
 def _files(tenant: Tenant) -> Answer:
     topic = gettext("The files of the backups")
     backups.check_files(tenant)
     rows = Backup.objects.for_tenant(tenant.id)
-    good, lost = rows.good().count(), rows.lost(timezone.now()).count()
+    good, missing = rows.good().count(), rows.missing_or_damaged(timezone.now()).count()
     directory = backups.directory_of(tenant)
     if good and not directory.is_there():
         text = gettext("The backup directory %(path)s is not there, or out of reach.")
-        advice = gettext("The operator looks whether a disk is not mounted.")
+        advice = gettext("The operator checks whether the disk is mounted.")
         return Answer(topic, text % {"path": directory.path}, False, advice)
-    if lost:
+    if missing:
         text = ngettext(
             "The file of %(number)d backup is missing or damaged.",
             "The files of %(number)d backups are missing or damaged.",
-            lost,
+            missing,
         )
         advice = gettext("They are marked in the list. Create a new backup, and tell the operator.")
-        return Answer(topic, text % {"number": lost}, False, advice)
+        return Answer(topic, text % {"number": missing}, False, advice)
     if not good:
         return Answer(topic, gettext("There is no backup yet."), None, gettext("Create a backup."))
     text = ngettext(
-        "%(number)d good backup. Automation reads each again now and then.",
-        "%(number)d good backups. Automation reads each again now and then.",
+        "%(number)d good backup. Automation verifies it again from time to time.",
+        "%(number)d good backups. Automation verifies each again from time to time.",
         good,
     )
     return Answer(topic, text % {"number": good})
 
 
-def _automation(tenant: Tenant, automation_status: AutomationStatus | None) -> Answer:
+def _automation(tenant: Tenant, automation_status: AutomationStatus) -> Answer:
     topic = gettext("Automation")
     needed = BackupSettings.objects.of(tenant.id).automatic
     is_well = False if needed else None
-    if automation_status is None:
-        text = gettext("It is not set up.")
-        advice = gettext("Automatic backups need django-q2, which the developer adds.")
-        return Answer(topic, text, is_well, advice)
-    state, seen_at = automation_status.state.name, automation_status.last_tick_at
+    seen_at = automation_status.last_tick_at
     seen = gettext("It was last seen %(time)s") % {"time": when(seen_at)} if seen_at else ""
-    if state == "RUNNING":
+    if automation_status.is_running:
         return Answer(topic, seen or gettext("It is running."))
-    if state == "PAUSED" and automation_status.paused_at:
+    if automation_status.is_paused and automation_status.paused_at:
         text = gettext("It is paused by %(who)s since %(time)s") % {
             "who": automation_status.paused_by or gettext("the operator"),
             "time": when(automation_status.paused_at),
@@ -176,30 +171,30 @@ def _automation(tenant: Tenant, automation_status: AutomationStatus | None) -> A
             "time": when(automation_status.waiting_since)
         }
         command = "python manage.py automatebackups status"
-    elif state == "STALLED":
-        text = f"{gettext('It is set up, and nothing carries it out.')} {seen}".rstrip()
+    elif automation_status.is_stalled:
+        text = f"{gettext('It is set up, but nothing runs it.')} {seen}".rstrip()
         command = automation_status.start_command
     else:
         text = gettext("It is not set up.")
         command = "python manage.py migrate"
     advice = gettext("The operator runs: %(command)s") % {"command": command}
     if not needed:
-        advice = gettext("Your automatic backups are off, so none is missed.")
+        advice = gettext("Your automatic backups are off, so you miss none.")
     return Answer(topic, text, is_well, advice)
 
 
-def _last_attempt(tenant: Tenant, *, is_mended: bool) -> Answer:
+def _last_attempt(tenant: Tenant, *, is_repaired: bool) -> Answer:
     topic = gettext("The last attempt")
     rows = Backup.objects.for_tenant(tenant.id).exclude(Backup.ACTIVE)
     last = rows.counted(timezone.now()).newest_first().first()
     if last is None:
-        return Answer(topic, gettext("There was none yet."), None, gettext("Create a backup."))
+        return Answer(topic, gettext("There has been none yet."), None, gettext("Create a backup."))
     if last.status != Status.FAILED:
         return Answer(topic, gettext("It succeeded %(time)s") % {"time": when(last.created_at)})
     text = gettext("It failed %(time)s") % {"time": when(last.created_at)}
-    advice = gettext("Put right what is wrong above, then create a backup.")
-    if is_mended:
-        advice = gettext("Create a backup, to see whether it works now.")
+    advice = gettext("Solve the problems above, then create a backup.")
+    if is_repaired:
+        advice = gettext("Create a backup to see whether it works now.")
     return Answer(topic, _with_reason(text, last.reason), False, advice)
 
 

@@ -1,0 +1,224 @@
+"""The verdict: how a tenant stands. It is judged here, and everybody else only shows it.
+
+`judge` is a function of facts alone: it asks neither the database nor the disk nor the clock. The
+page, the mails, `checkbackups` and the admin show the same verdict and the same findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext, ngettext
+
+from tenant_backup.files import size_in_words
+from tenant_backup.models import BackupSettings, TenantState, Verdict
+from tenant_backup.schedule import next_slot, overdue_at
+from tenant_backup.tenants import Tenant
+from tenant_backup.texts import in_active_language
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a tenant at one moment."""
+
+    tenant_id: str
+    tenant: Tenant | None
+    """None where the provider does not list it, or where it is not valid."""
+    settings: BackupSettings
+    """With what `BackupSettingsQuerySet.with_latest` adds, unless `tenant` is None."""
+    state: TenantState
+    now: datetime
+    automation_runs: bool
+    is_under_way: bool = False
+    """Whether a backup is being made, or is about to be."""
+    interrupted_at: datetime | None = None
+    """When the backup was begun that is still `running`, though nobody seems to make it."""
+    unreachable_directory: str = ""
+    """The backup directory, where it should be there and is not."""
+    invalid_because: str = ""
+    absent_because: str = ""
+    """What to say of a tenant that has disappeared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: the verdict that it leads to, and why, in sentences."""
+
+    verdict: Verdict
+    text: str
+    reason: str = ""
+    """What an error said. It may name paths on the server."""
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.reason}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How a tenant stands, and everything that is wrong, the gravest first."""
+
+    tenant_id: str
+    tenant: Tenant | None
+    """None where the provider does not list it, or where it is not valid."""
+    settings: BackupSettings
+    state: TenantState
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+    is_under_way: bool = False
+    """Whether a backup is being made, or is about to be."""
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one sentence."""
+        return self.verdict.sentence
+
+    @property
+    def name(self) -> str:
+        return self.tenant.name if self.tenant else self.tenant_id
+
+    @property
+    def trouble(self) -> Verdict:
+        """The verdict where something is wrong, otherwise `WELL`."""
+        return self.verdict if self.findings else Verdict.WELL
+
+    @property
+    def last_good(self) -> str:
+        """A sentence about the last good backup; empty for a tenant that is not listed or valid."""
+        if self.tenant is None:
+            return ""
+        if not self.settings.last_good_at:
+            return gettext("There is no good backup.")
+        text = gettext("The last good backup is from %(time)s.")
+        return text % {"time": in_words(self.settings.last_good_at, self.tenant)}
+
+    def finding(self, verdict: Verdict) -> Finding | None:
+        """What is wrong of this kind, if anything is."""
+        return next((each for each in self.findings if each.verdict is verdict), None)
+
+
+def judge(facts: Facts) -> Judgement:
+    """The verdict on a tenant: the gravest finding decides."""
+    findings = sorted(_findings(facts), key=lambda finding: finding.verdict, reverse=True)
+    return Judgement(
+        facts.tenant_id,
+        facts.tenant,
+        facts.settings,
+        facts.state,
+        findings[0].verdict if findings else _without_findings(facts),
+        tuple(findings),
+        facts.is_under_way,
+    )
+
+
+def judge_as_noted(
+    settings: BackupSettings, state: TenantState, *, automation_runs: bool
+) -> Verdict:
+    """The verdict by what was noted last, for when the provider cannot say which tenants exist."""
+    noted = Verdict(state.noted)
+    if noted.needs_attention:
+        return noted
+    return _of_backups(settings, automation_runs=automation_runs)
+
+
+def overdue_since(settings: BackupSettings, tenant: Tenant, now: datetime) -> datetime:
+    """From when on the tenant is overdue, or has been, without another success."""
+    waiting_since = _waiting_since(settings, now)
+    return overdue_at(settings.rule, tenant.id, tenant.zone, waiting_since)
+
+
+def in_words(at: datetime, tenant: Tenant) -> str:
+    """A time for a person who may be in another zone than the tenant."""
+    local = date_format(timezone.localtime(at, tenant.zone), "DATETIME_FORMAT")
+    return f"{local} ({tenant.zone.key})"
+
+
+def _without_findings(facts: Facts) -> Verdict:
+    if facts.tenant is None:
+        return Verdict.RETIRED if facts.state.retired_at else Verdict.UNLISTED
+    return _of_backups(facts.settings, automation_runs=facts.automation_runs)
+
+
+def _of_backups(settings: BackupSettings, *, automation_runs: bool) -> Verdict:
+    if not settings.last_good_at:
+        return Verdict.NO_BACKUP
+    if not settings.automatic:
+        return Verdict.OFF
+    return Verdict.WELL if automation_runs else Verdict.STOPPED
+
+
+def _findings(facts: Facts) -> Iterator[Finding]:
+    if facts.invalid_because:
+        yield Finding(Verdict.INVALID, facts.invalid_because)
+    elif facts.absent_because:
+        yield Finding(Verdict.DISAPPEARED, facts.absent_because)
+    elif facts.tenant:
+        yield from _overdue(facts, facts.tenant)
+        yield from _failed(facts, facts.tenant)
+        yield from _future(facts, facts.tenant)
+        yield from _missing(facts)
+        yield from _no_room(facts)
+
+
+def _overdue(facts: Facts, tenant: Tenant) -> Iterator[Finding]:
+    settings, now = facts.settings, facts.now
+    if not settings.automatic or facts.is_under_way or now <= overdue_since(settings, tenant, now):
+        return
+    slot_at = next_slot(settings.rule, tenant.id, tenant.zone, _waiting_since(settings, now))
+    text = gettext("A backup was due at %(time)s, and none has succeeded since.")
+    yield Finding(Verdict.OVERDUE, text % {"time": in_words(slot_at, tenant)})
+
+
+def _waiting_since(settings: BackupSettings, now: datetime) -> datetime:
+    scheduled_since = min(settings.scheduled_since, now)
+    return max(scheduled_since, settings.last_good_at or scheduled_since)
+
+
+def _failed(facts: Facts, tenant: Tenant) -> Iterator[Finding]:
+    settings = facts.settings
+    last_good_at, last_failed_at = settings.last_good_at, settings.last_failed_at
+    if facts.interrupted_at:
+        text = gettext("The last attempt, at %(time)s, seems to have been interrupted.")
+        yield Finding(Verdict.FAILED, text % {"time": in_words(facts.interrupted_at, tenant)})
+    elif last_failed_at and (not last_good_at or last_failed_at > last_good_at):
+        text = gettext("The last attempt, at %(time)s, failed.")
+        reason = in_active_language(settings.last_error, settings.last_error_data)
+        yield Finding(Verdict.FAILED, text % {"time": in_words(last_failed_at, tenant)}, reason)
+
+
+def _future(facts: Facts, tenant: Tenant) -> Iterator[Finding]:
+    settings = facts.settings
+    if settings.last_good_at or not settings.last_future_at:
+        return
+    text = gettext(
+        "All good backups are dated in the future, the newest %(time)s. The clock was wrong when "
+        "they were made, so none of them counts."
+    )
+    yield Finding(Verdict.FUTURE, text % {"time": in_words(settings.last_future_at, tenant)})
+
+
+def _missing(facts: Facts) -> Iterator[Finding]:
+    if number := facts.settings.missing:
+        text = ngettext(
+            "The file of %(number)d backup is missing or damaged.",
+            "The files of %(number)d backups are missing or damaged.",
+            number,
+        )
+        yield Finding(Verdict.MISSING, text % {"number": number})
+    if facts.unreachable_directory and facts.settings.last_good_at:
+        text = gettext("The backup directory is not there, or out of reach:")
+        yield Finding(Verdict.MISSING, text, facts.unreachable_directory)
+
+
+def _no_room(facts: Facts) -> Iterator[Finding]:
+    state = facts.state
+    if not state.no_room_since or state.needed_bytes is None or state.free_bytes is None:
+        return
+    text = gettext(
+        "The disk has no room for another backup: it needs %(needed)s, and %(free)s are free."
+    )
+    sizes = {"needed": size_in_words(state.needed_bytes), "free": size_in_words(state.free_bytes)}
+    yield Finding(Verdict.NO_ROOM, text % sizes)
