@@ -79,7 +79,7 @@ class Stored:
 
 
 def is_future(backup: Candidate, now: datetime) -> bool:
-    """Whether a backup is dated in the future, or was found so once: its date says nothing."""
+    """Whether a backup is dated in the future, or once was: its date cannot be right."""
     return backup.future_at is not None or backup.created_at > now + AHEAD
 
 
@@ -186,7 +186,7 @@ def decide(backups: Sequence[C], policy: Policy, now: datetime, zone: tzinfo) ->
 
 
 def exemption_of(backup: Candidate, now: datetime) -> Text | None:
-    """Why no rule applies to this backup, or None where rules do."""
+    """Why no rule applies to this backup, or None if rules do."""
     if not backup.is_good:
         return Text("It is not a good backup: retention neither counts nor removes it.")
     if is_future(backup, now):

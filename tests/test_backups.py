@@ -696,6 +696,13 @@ class TestDelete:
             backups.delete(tenant, backup)
         assert file.exists()
 
+    def test_one_that_was_queued_when_it_was_read_goes_with_its_file(self, tenant, directory):
+        queued = backups.request(tenant, COMMAND)
+        backups.perform(tenant, queued.pk)
+        assert not queued.file_name  # as the caller still has it
+        backups.delete(tenant, queued)
+        assert names_in(directory.path) == []
+
     @pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
     def test_an_active_one_is_refused(self, tenant, status):
         active = backups.request(tenant, MANUAL)

@@ -18,6 +18,7 @@ from tenant_backup.catalog import catalog_transaction
 from tenant_backup.exceptions import BackupError, RowChanged
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Backup, BackupQuerySet, Event, EventKind
+from tenant_backup.models.stored_text import data_of
 from tenant_backup.texts import Text
 
 logger = logging.getLogger("tenant_backup")
@@ -49,13 +50,12 @@ class Deletion:
         return cls(kind, backup.deleting_by, why)
 
     def as_mark(self) -> dict[str, object]:
-        data = json.dumps(self.why.as_data()) if isinstance(self.why, Text) else ""
         return {
             "deleting_at": timezone.now(),
             "deleting_as": self.kind.value,
             "deleting_by": self.actor[:255],
             "deleting_why": str(self.why),
-            "deleting_why_data": data,
+            "deleting_why_data": data_of(self.why),
         }
 
 

@@ -31,8 +31,8 @@ NAME = "index.json"
 VERSION = 1
 
 MAX_BYTES = 8 * 1024 * 1024
-"""A larger file is not read. About 30,000 backups fit; where there are more, the pinned, the held
-and the newest ones are listed."""
+"""A larger file is not read. About 30,000 backups fit; of more, the pinned, the held and the
+newest ones are listed."""
 
 HEAD_BYTES = 8192
 """Room for everything except the list."""

@@ -82,7 +82,7 @@ def _safe_removals(tenant: Tenant, just_made: Backup | None) -> list[Decision[Ba
 def _is_as_made(tenant: Tenant, backup: Backup) -> bool:
     """Whether a backup's file is what was made; if not, that is noted.
 
-    Raises `BackupError` if it cannot be told: a file that cannot be read need not be damaged.
+    Raises `BackupError` if the file cannot be read: that does not mean that it is damaged.
     """
     try:
         flaw = difference(directory_of(tenant), backup)

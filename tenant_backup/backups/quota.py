@@ -53,7 +53,7 @@ class Quota:
     refusal: LimitReached | None
     """Why a click makes none, or none without replacing the oldest."""
     oldest: Backup | None
-    """What a click may replace, where that makes room enough."""
+    """What a click may replace, if that makes enough room."""
 
     @property
     def is_nearly_used_up(self) -> bool:

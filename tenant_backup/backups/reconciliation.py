@@ -35,9 +35,8 @@ class Synced:
 def sync(tenant: Tenant) -> Synced:
     """Bring the catalog in line with the files in the tenant's backup directory.
 
-    No file is changed but the folder's index. Raises `BackupError` if the directory is out of
-    reach, since then it cannot be told what is in it, and `BackupInProgress` if another process is
-    at work.
+    No backup's file is changed. Raises `BackupError` if the directory is out of reach, and
+    `BackupInProgress` if another process is at work.
     """
     require_no_transaction()
     if not has_directory(tenant):

@@ -76,7 +76,7 @@ def finalise(directory: BackupDirectory, backup: Backup, reason: BackupError) ->
             return True
     except BackupError as error:
         troubles.append(error)
-    # A published file keeps its checksum file, whatever became of the row.
+    # A published file keeps its checksum file, even if the row has failed.
     if not is_published:
         try:
             directory.withdraw(backup.file_name, backup.sha256)
@@ -90,7 +90,7 @@ def recover_deletions(tenant: Tenant) -> list[Backup]:
     """Complete the deletions that a crash interrupted, and return the backups that are gone.
 
     If the file is still there, the mark is removed, and the backup may be deleted again. If it is
-    out of reach, nothing is done: it cannot be told. The lock's holder calls it.
+    out of reach, nothing is done. The lock's holder calls it.
     """
     directory, gone = directory_of(tenant), []
     rows = Backup.objects.for_tenant(tenant.id).being_deleted()

@@ -65,8 +65,8 @@ def verify(
     """Read a complete backup's file again: its size, its checksum, its integrity.
 
     Returns what is wrong with it, or nothing, and notes that in the catalog: one that was missing
-    or damaged may be good again. Raises `BackupError` if it cannot be told. `deadline` is a time of
-    `time.monotonic()`; `sign_of_life` is called often.
+    or damaged may be good again. Raises `BackupError` if the file cannot be read. `deadline` is
+    a time of `time.monotonic()`; `sign_of_life` is called often.
     """
     directory, now = directory_of(tenant), timezone.now()
     file = directory.file(backup.file_name)
