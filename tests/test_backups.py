@@ -662,6 +662,25 @@ class TestRecover:
         assert running.error.endswith("the disk is dying")
         assert names_in(directory.path) == [made.name, f"{made.name}.sha256"]
 
+    def test_a_file_that_cannot_be_read_now_keeps_its_checksum_file(
+        self, tenant, directory, running, monkeypatch
+    ):
+        made = make_database(directory.file(running.file_name), journal_mode="delete")
+        copy = sqlite.fingerprint(made)
+        running.record_copy(copy)
+        directory.create_partial(running.file_name)
+        directory.checksum_file(running.file_name).write_text(f"{copy.sha256}  {made.name}\n")
+
+        def fail(self, name, expected):
+            raise BackupError("the disk does not answer")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files.BackupDirectory, "holds", fail)
+            backups.recover(tenant)
+        running.refresh_from_db()
+        assert running.error.endswith("the disk does not answer")
+        assert names_in(directory.path) == [made.name, f"{made.name}.sha256"]
+
     def test_another_tenants_row_is_not_recovered(self, add_tenant, running):
         backups.recover(add_tenant("other"))
         running.refresh_from_db()

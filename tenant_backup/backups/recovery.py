@@ -67,19 +67,21 @@ def finalise(directory: BackupDirectory, backup: Backup, reason: BackupError) ->
     does not stay `running`: that would keep others from making a backup.
     """
     troubles: list[BackupError] = []
-    is_published = False
+    name, made = backup.file_name, backup.fingerprint
+    is_published = None
     try:
-        if backup.fingerprint and directory.holds(backup.file_name, backup.fingerprint):
-            is_published = True
-            directory.finish(backup.file_name)
+        is_published = made is not None and directory.holds(name, made)
+        if is_published:
+            directory.finish(name)
             complete(backup)
             return True
     except BackupError as error:
         troubles.append(error)
-    # A published file keeps its checksum file, even if the row has failed.
     if not is_published:
+        # If we cannot tell, the file may be there. Then it keeps its checksum file.
+        sha256 = backup.sha256 if is_published is False else ""
         try:
-            directory.withdraw(backup.file_name, backup.sha256)
+            directory.withdraw(name, sha256)
         except BackupError as error:
             troubles.append(error)
     fail(backup, joined(reason, *troubles))
