@@ -37,12 +37,15 @@ def adopt_unknown(
     the folder cannot be read.
     """
     adopted, refused = [], []
-    unknown = _unknown_files(tenant)
-    entries = _entries(tenant) if unknown else {}
+    unknown, directory = _unknown_files(tenant), directory_of(tenant)
+    entries: Mapping[str, Entry] = {}
+    with suppress(BackupError):
+        if unknown and (found := index.read(directory, tenant.id)):
+            entries = found.entries
     for name, made in unknown:
         try:
             copy = _recognise(tenant, name)
-            sqlite.check(directory_of(tenant).file(name))
+            sqlite.check(directory.file(name))
         except BackupError as error:
             refused.append(str(error))
             continue
@@ -100,14 +103,6 @@ def _unknown_files(
         names &= set(among)
     in_order = sorted(names, key=lambda name: (len(name), name))
     return [(name, at) for name in in_order if (at := made_at(tenant.id, name))]
-
-
-def _entries(tenant: Tenant) -> Mapping[str, Entry]:
-    """What the folder's index says about its files, by their names."""
-    with suppress(BackupError):
-        if found := index.read(directory_of(tenant), tenant.id):
-            return found.entries
-    return {}
 
 
 def _recognise(tenant: Tenant, name: str) -> Fingerprint:

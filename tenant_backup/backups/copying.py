@@ -46,11 +46,22 @@ def make(tenant: Tenant, backup: Backup, copy: Copy) -> None:
         directory.publish(backup.file_name, made.sha256)
         complete(backup)
     except BaseException as error:
-        is_complete = _finalise_after(error, directory, backup)
+        reason = as_backup_error(error)
+        if isinstance(error, Exception) and error is not reason:
+            logger.exception("Making backup %s of tenant %r failed.", backup.pk, tenant.id)
+        is_complete = False
+        try:
+            is_complete = finalise(directory, backup, reason)
+        except DatabaseError:
+            logger.exception(
+                "Backup %s of tenant %r stays marked as running until the next one is asked for.",
+                backup.pk,
+                tenant.id,
+            )
         if not isinstance(error, Exception):
             raise
         if not is_complete:
-            raise as_backup_error(error) from error
+            raise reason from error
 
 
 def _start(tenant: Tenant, backup: Backup) -> None:
@@ -63,22 +74,6 @@ def _start(tenant: Tenant, backup: Backup) -> None:
         if directory.is_free(name) and not rows.filter(file_name=name).exists()
     )
     backup.start(name, at=now)
-
-
-def _finalise_after(error: BaseException, directory: BackupDirectory, backup: Backup) -> bool:
-    """Finalise a backup that this error ended; whether its file had been published nevertheless."""
-    reason = as_backup_error(error)
-    if isinstance(error, Exception) and error is not reason:
-        logger.exception("Making backup %s of tenant %r failed.", backup.pk, backup.tenant_id)
-    try:
-        return finalise(directory, backup, reason)
-    except DatabaseError:
-        logger.exception(
-            "Backup %s of tenant %r stays marked as running until the next one is asked for.",
-            backup.pk,
-            backup.tenant_id,
-        )
-        return False
 
 
 def make_from(

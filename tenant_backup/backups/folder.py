@@ -116,11 +116,13 @@ class Folder:
         if not self.index or not self.is_newer:
             return
         for row in Backup.objects.for_tenant(self.tenant_id).complete():
-            entry = self.index.entries.get(row.file_name)
+            entry, name = self.index.entries.get(row.file_name), row.file_name
+            # What somebody wanted to keep was not deleted: it is missing.
+            may_be_deleted = self.index.is_whole and not row.pinned and not row.hold_reason
             if entry and entry.fingerprint == row.fingerprint:
-                if self.directory.is_of_size(row.file_name, entry.size) and _protect(row, entry):
+                if self.directory.is_of_size(name, entry.size) and _protect(row, entry):
                     self.protected.append(row)
-            elif not entry and self._was_deleted(row, self.index):
+            elif not entry and may_be_deleted and self.directory.is_missing(name):
                 _forget(row)
                 self.forgotten.append(row)
 
@@ -157,14 +159,6 @@ class Folder:
         with suppress(DatabaseError):  # The next holder of the lock writes it.
             return revision_of(self.tenant_id) > self.written
         return False
-
-    def _was_deleted(self, row: Backup, index: Index) -> bool:
-        """Whether a row that the index does not have was deleted, so that it is not missing.
-
-        If somebody wanted it kept, or the index had no room for all, it counts as missing.
-        """
-        is_kept = row.pinned or row.hold_reason
-        return index.is_whole and not is_kept and self.directory.is_missing(row.file_name)
 
 
 def _protect(row: Backup, entry: Entry) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from django.utils import timezone
@@ -71,13 +72,10 @@ def verify(
     directory, now = directory_of(tenant), timezone.now()
     file = directory.file(backup.file_name)
     note_future(tenant.id)
+    read = partial(require_sound, deadline=deadline, sign_of_life=sign_of_life)
     try:
         with _failing_disk_is_damage(file):
-            flaw = _flaw_by_look(directory, backup.file_name, backup.size)
-        if not flaw:
-            require_sound(
-                file, backup.size, backup.sha256, deadline=deadline, sign_of_life=sign_of_life
-            )
+            flaw = difference(directory, backup, read)
     except DatabaseDamaged as error:
         flaw = error
     if flaw:
@@ -102,20 +100,46 @@ def require_sound(
     if it cannot be read.
     """
     with _failing_disk_is_damage(file):
-        found = _require_as_made(file, size, sha256, deadline, sign_of_life)
+        found = require_as_made(file, size, sha256, deadline=deadline, sign_of_life=sign_of_life)
         sqlite.check(file, deadline=deadline, sign_of_life=sign_of_life)
     return found
 
 
-def difference(directory: BackupDirectory, backup: Backup) -> Flaw | None:
-    """How a backup's file differs from what was made: by its kind, its size, then its checksum.
+def require_as_made(
+    file: Path,
+    size: int | None,
+    sha256: str | None,
+    *,
+    deadline: float | None = None,
+    sign_of_life: SignOfLife | None = None,
+) -> Fingerprint:
+    """As `require_sound`, but without checking the integrity."""
+    try:
+        found = sqlite.fingerprint(file, deadline=deadline, sign_of_life=sign_of_life)
+    except OSError as error:
+        raise cannot_be_read(file, error) from error
+    if flaw := wrong_size(file, found.size, size):
+        raise flaw
+    if sha256 and found.sha256 != sha256:
+        raise DatabaseDamaged(
+            "%(path)s is damaged: its SHA-256 is not the one that it was made with.", path=file
+        )
+    return found
+
+
+def difference(
+    directory: BackupDirectory,
+    backup: Backup,
+    read: Callable[[Path, int | None, str], Fingerprint] = require_as_made,
+) -> Flaw | None:
+    """How a backup's file differs from what was made: by a look at it, then by reading it.
 
     Raises `BackupError` if it cannot be read.
     """
-    if flaw := _flaw_by_look(directory, backup.file_name, backup.size):
-        return flaw
     try:
-        _require_as_made(directory.file(backup.file_name), backup.size, backup.sha256)
+        if flaw := _flaw_by_look(directory, backup.file_name, backup.size):
+            return flaw
+        read(directory.file(backup.file_name), backup.size, backup.sha256)
     except DatabaseDamaged as error:
         return error
     return None
@@ -219,27 +243,6 @@ def _failing_disk_is_damage(file: Path) -> Iterator[None]:
         raise DatabaseDamaged(
             "%(path)s is damaged: %(reason)s.", path=file, reason=cause.strerror
         ) from error
-
-
-def _require_as_made(
-    file: Path,
-    size: int | None,
-    sha256: str | None,
-    deadline: float | None = None,
-    sign_of_life: SignOfLife | None = None,
-) -> Fingerprint:
-    """Read a file and compare its size and checksum; raises as `require_sound`."""
-    try:
-        found = sqlite.fingerprint(file, deadline=deadline, sign_of_life=sign_of_life)
-    except OSError as error:
-        raise cannot_be_read(file, error) from error
-    if flaw := wrong_size(file, found.size, size):
-        raise flaw
-    if sha256 and found.sha256 != sha256:
-        raise DatabaseDamaged(
-            "%(path)s is damaged: its SHA-256 is not the one that it was made with.", path=file
-        )
-    return found
 
 
 def _flaw_by_look(directory: BackupDirectory, name: str, size: int | None) -> Flaw | None:
