@@ -998,8 +998,8 @@ class TestNothingOnTrust:
         removed = backups.prune(tenant)
         assert [decision.backup.pk for decision in removed] == [made[1].pk, made[0].pk]
         assert list(Backup.objects.good()) == [made[2]]
-        lost = Backup.objects.get(pk=made[3].pk)
-        assert lost.missing_at or lost.damaged_at
+        flawed = Backup.objects.get(pk=made[3].pk)
+        assert flawed.missing_at or flawed.damaged_at
         assert_true_copy(directory.file(made[2].file_name))
 
     @damages
@@ -1053,7 +1053,7 @@ class TestNothingOnTrust:
         monkeypatch.setattr(pruning, "difference", None)
         assert backups.prune(tenant) == []
 
-    def test_a_dry_run_counts_on_nothing_that_stat_shows_to_be_lost(self, tenant, directory, made):
+    def test_a_dry_run_does_not_count_on_files_with_a_flaw(self, tenant, directory, made):
         os.truncate(directory.file(made[3].file_name), 0)
         directory.file(made[2].file_name).unlink()
         assert [decision.backup for decision in backups.removals(tenant)] == [made[0]]

@@ -154,7 +154,7 @@ class TestVerify:
         assert not Backup.objects.get().is_good
 
     @pytest.mark.parametrize(("number", "is_good"), [(errno.EIO, False), (errno.EACCES, True)])
-    def test_what_the_disk_has_lost_is_damaged_what_is_forbidden_is_not(
+    def test_what_the_disk_cannot_give_back_is_damaged_what_is_forbidden_is_not(
         self, tenant, backup, monkeypatch, number, is_good
     ):
         def fail(*arguments, **options):
@@ -328,7 +328,7 @@ class TestLook:
         assert Backup.objects.get().damaged_at is not None
         assert actions() == ["completed", "damaged"], "no download is noted"
 
-    def test_what_is_out_of_reach_is_not_lost(self, tenant, backup, file, monkeypatch):
+    def test_what_is_out_of_reach_is_not_missing(self, tenant, backup, file, monkeypatch):
         def forbid(*arguments, **options):
             raise PermissionError(errno.EACCES, "Permission denied")
 
