@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from django.core.files import locks
 
@@ -26,8 +26,8 @@ POLL_SECONDS = 0.05
 def hold(directory: BackupDirectory, *, wait: float) -> Iterator[None]:
     """Hold the lock of the tenant whose backup directory this is.
 
-    Waits at most `wait` seconds, then raises `BackupInProgress`. Raises `NotWritable` where the
-    lock file cannot be opened, and `BackupError` where the system has no file locks.
+    Waits at most `wait` seconds, then raises `BackupInProgress`. Raises `NotWritable` if the lock
+    file cannot be opened, and `BackupError` if the system has no file locks.
     """
     if locks.LOCK_EX == 0:  # This is how Django marks platforms without file locks.
         raise BackupError("This platform has no file locks, and without them no backup is safe.")
@@ -49,16 +49,14 @@ def hold(directory: BackupDirectory, *, wait: float) -> Iterator[None]:
 
 
 def _take(directory: BackupDirectory) -> int | None:
-    """The descriptor of the locked file, or None where another process has the lock."""
-    descriptor = _open(directory)
-    try:
+    """The descriptor of the locked file, or None if another process has the lock."""
+    with ExitStack() as stack:
+        descriptor = _open(directory)
+        stack.callback(os.close, descriptor)
         if _lock(descriptor, directory) and _is_still_there(descriptor, directory):
-            taken, descriptor = descriptor, -1
-            return taken
-        return None
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
+            stack.pop_all()
+            return descriptor
+    return None
 
 
 def _open(directory: BackupDirectory) -> int:
@@ -77,10 +75,7 @@ def _open(directory: BackupDirectory) -> int:
 
 
 def _is_still_there(descriptor: int, directory: BackupDirectory) -> bool:
-    """Whether the next process would open the file that we locked.
-
-    It would not if somebody removed the file meanwhile.
-    """
+    """Whether the next process would lock the same file: somebody may have removed it."""
     try:
         return os.path.samestat(os.fstat(descriptor), directory.file(LOCK_NAME).stat())
     except FileNotFoundError:

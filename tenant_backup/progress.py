@@ -1,4 +1,4 @@
-"""How far a running backup is. The sizes of files tell: nothing else is written meanwhile."""
+"""How far a running backup is, by the sizes of the files: nothing else is written meanwhile."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tenant_backup.tenants import Tenant
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a running backup is."""
+    """What the page's progress bar shows."""
 
     bytes_done: int
     bytes_total: int | None
-    """None where the size of the database is not known."""
+    """None if the size of the database is not known."""
     quiet_since: datetime | None
-    """Since when nothing has moved, if that is so long that the backup looks interrupted."""
+    """Since when nothing has moved, if that is long enough for an interrupted backup."""
 
     def __str__(self) -> str:
         done = str(filesizeformat(self.bytes_done))
@@ -35,7 +35,7 @@ class Progress:
 
 
 def progress_of(tenant: Tenant, active: Backup | None) -> Progress | None:
-    """The progress of the tenant's active backup; None where none is running."""
+    """The progress of the tenant's active backup; None if none is running."""
     if active is None or active.status != Status.RUNNING:
         return None
     total = _bytes(tenant.database)

@@ -5,7 +5,7 @@ A pure function of its arguments. Pruning, its dry run and every display ask it,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
@@ -28,7 +28,7 @@ GAP_SHARE = 3
 
 
 class Candidate(Protocol):
-    """What retention needs to know of a backup; a catalog row is one."""
+    """What retention needs to know of a backup: a row of the catalog, or a `Stored`."""
 
     @property
     def pk(self) -> int: ...
@@ -54,8 +54,32 @@ C = TypeVar("C", bound=Candidate)
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A complete backup whose file is there: a page must not load thousands of whole rows."""
+
+    pk: int
+    trigger: str
+    pinned: bool
+    created_at: datetime
+    size: int | None = None
+    damaged_at: datetime | None = None
+    deleting_at: datetime | None = None
+    future_at: datetime | None = None
+    hold_reason: str = ""
+    held_until: datetime | None = None
+
+    @property
+    def is_good(self) -> bool:
+        return self.damaged_at is None and self.deleting_at is None
+
+    @property
+    def stored_bytes(self) -> int:
+        return self.size or 0
+
+
 def is_future(backup: Candidate, now: datetime) -> bool:
-    """Whether a backup is dated in the future, or was found so once: its date says nothing."""
+    """Whether a backup is dated in the future, or once was: its date cannot be right."""
     return backup.future_at is not None or backup.created_at > now + AHEAD
 
 
@@ -162,7 +186,7 @@ def decide(backups: Sequence[C], policy: Policy, now: datetime, zone: tzinfo) ->
 
 
 def exemption_of(backup: Candidate, now: datetime) -> Text | None:
-    """Why no rule applies to this backup, or None where rules do."""
+    """Why no rule applies to this backup, or None if rules do."""
     if not backup.is_good:
         return Text("It is not a good backup: retention neither counts nor removes it.")
     if is_future(backup, now):
@@ -249,26 +273,22 @@ def _within_bytes(
 
 def _thin(newest_first: Sequence[Candidate], policy: Policy, zone: tzinfo) -> dict[int, list[Text]]:
     """The thinning rules' reasons to keep a backup, by its key."""
-    rules: list[tuple[int | None, Callable[[datetime], object], Text]] = [
+    reasons: dict[int, list[Text]] = {}
+    for number, period_of, reason in (
         (policy.keep_daily, datetime.date, Text("It is the newest of its day.")),
         (policy.keep_weekly, _iso_week, Text("It is the newest of its week.")),
         (policy.keep_monthly, _month, Text("It is the newest of its month.")),
-    ]
-    reasons: dict[int, list[Text]] = {}
-    for number, period_of, reason in rules:
-        if not number:
-            continue
+    ):
         newest: dict[object, int] = {}
-        for backup in newest_first:
+        for backup in newest_first if number else ():
             newest.setdefault(period_of(backup.created_at.astimezone(zone)), backup.pk)
         for pk in list(newest.values())[:number]:
             reasons.setdefault(pk, []).append(reason)
     return reasons
 
 
-def _iso_week(at: datetime) -> tuple[int, int]:
-    year, week, _weekday = at.isocalendar()
-    return year, week
+def _iso_week(at: datetime) -> tuple[int, ...]:
+    return at.isocalendar()[:2]
 
 
 def _month(at: datetime) -> tuple[int, int]:

@@ -58,9 +58,10 @@ def next_slot(rule: Rule, tenant_id: str, zone: ZoneInfo, after: datetime) -> da
     delay = spread(rule.interval, tenant_id)
     # Begins a day early: a slot of yesterday evening may be spread into today.
     first = (after - delay).astimezone(zone).date() - timedelta(days=1)
+    days = (first + timedelta(days=number) for number in count())
     return next(
         at + delay
-        for day in _days_from(first)
+        for day in days
         if _has_slots(rule, day)
         for at in _moments(rule, day, zone)
         if at + delay > after
@@ -83,15 +84,11 @@ def spread(interval: str, tenant_id: str) -> timedelta:
     return timedelta(minutes=int.from_bytes(digest[:8], "big") % minutes)
 
 
-def _days_from(first: date) -> Iterator[date]:
-    return (first + timedelta(days=number) for number in count())
-
-
 def _has_slots(rule: Rule, day: date) -> bool:
     if rule.interval == "weekly":
         return day.weekday() == rule.weekday
     if rule.interval == "monthly":
-        # The last day, where the month is shorter.
+        # The last day, if the month is shorter.
         return day.day == min(rule.day_of_month, calendar.monthrange(day.year, day.month)[1])
     return True
 

@@ -662,6 +662,25 @@ class TestRecover:
         assert running.error.endswith("the disk is dying")
         assert names_in(directory.path) == [made.name, f"{made.name}.sha256"]
 
+    def test_a_file_that_cannot_be_read_now_keeps_its_checksum_file(
+        self, tenant, directory, running, monkeypatch
+    ):
+        made = make_database(directory.file(running.file_name), journal_mode="delete")
+        copy = sqlite.fingerprint(made)
+        running.record_copy(copy)
+        directory.create_partial(running.file_name)
+        directory.checksum_file(running.file_name).write_text(f"{copy.sha256}  {made.name}\n")
+
+        def fail(self, name, expected):
+            raise BackupError("the disk does not answer")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files.BackupDirectory, "holds", fail)
+            backups.recover(tenant)
+        running.refresh_from_db()
+        assert running.error.endswith("the disk does not answer")
+        assert names_in(directory.path) == [made.name, f"{made.name}.sha256"]
+
     def test_another_tenants_row_is_not_recovered(self, add_tenant, running):
         backups.recover(add_tenant("other"))
         running.refresh_from_db()
@@ -695,6 +714,13 @@ class TestDelete:
         with pytest.raises(BackupError, match="is pinned"):
             backups.delete(tenant, backup)
         assert file.exists()
+
+    def test_one_that_was_queued_when_it_was_read_goes_with_its_file(self, tenant, directory):
+        queued = backups.request(tenant, COMMAND)
+        backups.perform(tenant, queued.pk)
+        assert not queued.file_name  # as the caller still has it
+        backups.delete(tenant, queued)
+        assert names_in(directory.path) == []
 
     @pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
     def test_an_active_one_is_refused(self, tenant, status):
@@ -972,8 +998,8 @@ class TestNothingOnTrust:
         removed = backups.prune(tenant)
         assert [decision.backup.pk for decision in removed] == [made[1].pk, made[0].pk]
         assert list(Backup.objects.good()) == [made[2]]
-        lost = Backup.objects.get(pk=made[3].pk)
-        assert lost.missing_at or lost.damaged_at
+        flawed = Backup.objects.get(pk=made[3].pk)
+        assert flawed.missing_at or flawed.damaged_at
         assert_true_copy(directory.file(made[2].file_name))
 
     @damages
@@ -1027,7 +1053,7 @@ class TestNothingOnTrust:
         monkeypatch.setattr(pruning, "difference", None)
         assert backups.prune(tenant) == []
 
-    def test_a_dry_run_counts_on_nothing_that_stat_shows_to_be_lost(self, tenant, directory, made):
+    def test_a_dry_run_does_not_count_on_files_with_a_flaw(self, tenant, directory, made):
         os.truncate(directory.file(made[3].file_name), 0)
         directory.file(made[2].file_name).unlink()
         assert [decision.backup for decision in backups.removals(tenant)] == [made[0]]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tenant_backup.backups import index
-from tenant_backup.backups.index import Entry, Hold
+from tenant_backup.backups.index import Entry
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Backup, Trigger
@@ -58,10 +58,11 @@ def test_what_is_written_is_read_again(directory):
         trigger=Trigger.MANUAL,
         label="Größe 😀\nand more",
         pinned=True,
-        hold=None,
+        hold_reason="",
+        held_until=None,
     )
-    assert second.hold == Hold("fetched", AT)
-    assert third.hold == Hold("rows vanished", None)
+    assert (second.hold_reason, second.held_until) == ("fetched", AT)
+    assert (third.hold_reason, third.held_until) == ("rows vanished", None)
 
 
 def test_it_has_what_the_documentation_says(directory):

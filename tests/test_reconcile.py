@@ -331,7 +331,7 @@ class TestSetBack:
             backups.sync(tenant)
             assert row.values_list("hold_reason", "held_until").get() == expected
 
-    def test_what_was_deleted_since_is_gone_and_not_lost(self, tenant, made):
+    def test_what_was_deleted_since_is_gone_and_not_missing(self, tenant, made):
         with set_back(tenant):
             backups.delete(tenant, made[0])
         synced = backups.sync(tenant)
@@ -343,7 +343,7 @@ class TestSetBack:
         assert "before the catalog was set back" in event.detail
         assert_in_line(tenant)
 
-    def test_what_was_lost_since_is_lost(self, tenant, directory, made):
+    def test_what_disappeared_since_is_missing(self, tenant, directory, made):
         """Its line is in the index, or the index had no room for all, or it is to be kept."""
         with set_back(tenant):
             backups.pin(tenant, made[2], pinned=True)

@@ -8,6 +8,7 @@ import stat
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command
@@ -27,7 +28,6 @@ from tenant_backup import (
     sqlite,
 )
 from tenant_backup.automation import AutomationState
-from tenant_backup.backups import index
 from tenant_backup.exceptions import (
     BackupError,
     BackupInProgress,
@@ -154,7 +154,7 @@ class TestVerify:
         assert not Backup.objects.get().is_good
 
     @pytest.mark.parametrize(("number", "is_good"), [(errno.EIO, False), (errno.EACCES, True)])
-    def test_what_the_disk_has_lost_is_damaged_what_is_forbidden_is_not(
+    def test_what_the_disk_cannot_give_back_is_damaged_what_is_forbidden_is_not(
         self, tenant, backup, monkeypatch, number, is_good
     ):
         def fail(*arguments, **options):
@@ -167,6 +167,16 @@ class TestVerify:
         else:
             assert "Input/output error" in backups.verify(tenant, backup)
         assert Backup.objects.get().is_good is is_good
+
+    def test_so_is_one_of_which_the_disk_does_not_even_tell_the_size(
+        self, tenant, backup, monkeypatch
+    ):
+        def fail(*arguments):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        monkeypatch.setattr(files.BackupDirectory, "flaw", fail)
+        assert "Input/output error" in backups.verify(tenant, backup)
+        assert Backup.objects.get().damaged_at
 
     @pytest.mark.parametrize(
         "damage", ["missing", "empty", "rubbish", "another checksum", "a link", "a pipe"]
@@ -318,7 +328,7 @@ class TestLook:
         assert Backup.objects.get().damaged_at is not None
         assert actions() == ["completed", "damaged"], "no download is noted"
 
-    def test_what_is_out_of_reach_is_not_lost(self, tenant, backup, file, monkeypatch):
+    def test_what_is_out_of_reach_is_not_missing(self, tenant, backup, file, monkeypatch):
         def forbid(*arguments, **options):
             raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -570,11 +580,22 @@ class TestSync:
         assert not Backup.objects.for_tenant("Acme").exists()
         # Nor by what the index says, which anybody may have written who writes to the folder.
         said = json.loads(file.with_name("index.json").read_bytes())
-        entry = index.Entry.of(Backup.objects.get()).as_data()
-        said |= {"tenant": "Acme", "revision": 99, "backups": [entry]}
+        assert [entry["file"] for entry in said["backups"]] == [file.name]
+        said |= {"tenant": "Acme", "revision": 99}
         file.with_name("index.json").write_text(json.dumps(said))
         assert backups.sync(other).adopted == []
         assert not Backup.objects.for_tenant("Acme").exists()
+
+    def test_a_folder_that_cannot_be_listed_is_an_error_that_says_so(
+        self, tenant, file, monkeypatch
+    ):
+        def fail(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+        monkeypatch.setattr(Path, "iterdir", fail)
+        with pytest.raises(BackupError, match=r"backups cannot be read: Permission denied\."):
+            backups.sync(tenant)
+        assert Backup.objects.get().is_good
 
     @pytest.mark.parametrize("kind", ["link", "folder", "pipe", "piped checksum file"])
     def test_what_is_no_file_is_refused(self, tenant, file, kind):

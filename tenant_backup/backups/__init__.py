@@ -1,56 +1,48 @@
 """Everything that can be done to a tenant's backups: a module for each verb.
 
 Creating (`requests`, `creation`, `copying`), deleting (`deletion`, `deletion_steps`), `pruning`,
-`verification`, `recovery`, `reconciliation` with `adoption`, the folder and its `index`; all under
-the tenant's lock (`locking`). Pages, commands and tasks call these and hold no logic of their own.
-Every failure is a `BackupError` whose text a person can act on.
+`verification`, `recovery`, `reconciliation` with `adoption`, the `folder` and its `index`; all
+under the tenant's lock (`locking`). Pages, commands and tasks call these and hold no logic of their
+own. Every failure is a `BackupError` whose text a person can act on.
 """
 
 from tenant_backup.backups.adoption import adopt_unknown, owners_of
-from tenant_backup.backups.attempts import attempts_since
 from tenant_backup.backups.configuration import configure
 from tenant_backup.backups.copying import begin, copy_into, make_from, take_back
-from tenant_backup.backups.creation import (
-    BackupResult,
-    Preview,
-    create,
-    perform,
-    preview,
-    request,
-)
-from tenant_backup.backups.dates import note_future
+from tenant_backup.backups.creation import BackupResult, create, perform, preview, request
 from tenant_backup.backups.deletion import delete
-from tenant_backup.backups.directories import directory_of
-from tenant_backup.backups.downloads import open_file
+from tenant_backup.backups.folder import directory_of
+from tenant_backup.backups.history import attempts_since
 from tenant_backup.backups.locking import learn_from_folder, recover, tenant_lock
 from tenant_backup.backups.outcomes import INTERRUPTED, refuse
 from tenant_backup.backups.pins import pin
 from tenant_backup.backups.pruning import prune, removals, removals_after_next
-from tenant_backup.backups.quota import Quota, quota_of
+from tenant_backup.backups.quota import Space, database_bytes, quota_of, space
+from tenant_backup.backups.reading import Table, contents, open_file
 from tenant_backup.backups.reconciliation import Synced, sync
 from tenant_backup.backups.recovery import is_moving, last_progress_at, recover_running
 from tenant_backup.backups.requests import (
-    NO_LIMITS,
     REQUEST_BUSY_TIMEOUT,
     BackupRequest,
     Limits,
     request_limits,
 )
-from tenant_backup.backups.tables import Table, contents
-from tenant_backup.backups.usage import Space, database_bytes, space
-from tenant_backup.backups.verification import check_files, note_found, require_sound, verify
+from tenant_backup.backups.verification import (
+    check_files,
+    note_found,
+    note_future,
+    require_sound,
+    verify,
+)
 from tenant_backup.catalog import require_no_transaction
 from tenant_backup.paths import without_paths
 
 __all__ = [
     "INTERRUPTED",
-    "NO_LIMITS",
     "REQUEST_BUSY_TIMEOUT",
     "BackupRequest",
     "BackupResult",
     "Limits",
-    "Preview",
-    "Quota",
     "Space",
     "Synced",
     "Table",

@@ -16,9 +16,10 @@ from tenant_backup.tenants import Tenant
 def configure(tenant: Tenant, settings: BackupSettings, *, actor: str = "") -> None:
     """Save a tenant's changed settings; the next run follows them at once.
 
-    Where the schedule is as it was, so is the next run: one that is due now, or will be tried again
+    If the schedule is as it was, so is the next run: one that is due now, or will be tried again
     soon, is not put off.
     """
+    fields = [field for field in settings._meta.fields if field.editable and not field.primary_key]
     with catalog_transaction():
         saved = BackupSettings.objects.select_for_update().filter(pk=settings.pk).first()
         if saved and (saved.automatic, saved.rule) == (settings.automatic, settings.rule):
@@ -27,36 +28,28 @@ def configure(tenant: Tenant, settings: BackupSettings, *, actor: str = "") -> N
         else:
             settings.scheduled_since = timezone.now()
             settings.next_run_at = settings.slot_after(settings.scheduled_since, tenant.zone)
-        names = [*_configurable(settings), "next_run_at", "scheduled_since"]
-        settings.save(update_fields=names if saved else None)
-        detail = _changes(saved, settings) if saved else ""
+        detail = ""
+        if saved:
+            names = [field.name for field in fields]
+            settings.save(update_fields=[*names, "next_run_at", "scheduled_since"])
+            detail = ", ".join(filter(None, (_change(field, saved, settings) for field in fields)))
+        else:
+            settings.save()
         Event.record(EventKind.CONFIGURED, tenant.id, actor=actor, detail=detail)
 
 
-def _configurable(settings: BackupSettings) -> dict[str, Field[Any, Any]]:
-    """The fields that people configure, by name."""
-    fields = [field for field in settings._meta.fields if not field.primary_key]
-    return {field.name: field for field in fields if field.editable}
+def _change(field: Field[Any, Any], before: BackupSettings, after: BackupSettings) -> str:
+    """How the history tells of a changed field: "maximum number: 7 → 14"; or nothing."""
+    old, new = getattr(before, field.attname), getattr(after, field.attname)
+    if old == new:
+        return ""
+    # The history is read by more people than the settings.
+    is_private = field.name == "notify_email"
+    change = gettext("changed") if is_private else f"{_shown(field, old)} → {_shown(field, new)}"
+    return f"{field.verbose_name}: {change}"
 
 
-def _changes(before: BackupSettings, after: BackupSettings) -> str:
-    """What was changed, for the history: "maximum number: 7 → 14, automatic backup: off → on"."""
-    return ", ".join(
-        f"{field.verbose_name}: {_change(before, after, field)}"
-        for field in _configurable(after).values()
-        if getattr(before, field.attname) != getattr(after, field.attname)
-    )
-
-
-def _change(before: BackupSettings, after: BackupSettings, field: Field[Any, Any]) -> str:
-    if field.name == "notify_email":
-        # The history is read by more people than the settings.
-        return gettext("changed")
-    return f"{_shown(before, field)} → {_shown(after, field)}"
-
-
-def _shown(settings: BackupSettings, field: Field[Any, Any]) -> str:
-    value = getattr(settings, field.attname)
+def _shown(field: Field[Any, Any], value: object) -> str:
     if isinstance(value, bool):
         return gettext("on") if value else gettext("off")
     words = dict(field.flatchoices).get(value, value)

@@ -8,13 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
-from datetime import datetime
 
 from django.db import DatabaseError
 from django.utils import timezone
 
 from tenant_backup import sqlite
-from tenant_backup.backups.directories import directory_of
+from tenant_backup.backups.folder import directory_of
 from tenant_backup.backups.outcomes import as_backup_error, complete
 from tenant_backup.backups.recovery import finalise
 from tenant_backup.backups.requests import NO_LIMITS, BackupRequest, Limits, claim
@@ -33,11 +32,11 @@ Source = Callable[[], AbstractContextManager[Snapshot]]
 """Opens the snapshot that a backup is made of."""
 
 Copy = Callable[[Backup], Fingerprint]
-"""Copies into the partial of a running backup, verifies that, and says what it is recognised by."""
+"""Copies into the partial of a running backup, verifies that, and returns its fingerprint."""
 
 
 def make(tenant: Tenant, backup: Backup, copy: Copy) -> None:
-    """Bring a queued row to `complete` with its file, or to `failed` with the reason raised."""
+    """Bring a queued row to `complete` with its file, or to `failed` with the error raised."""
     directory = directory_of(tenant)
     _start(tenant, backup)
     try:
@@ -47,40 +46,42 @@ def make(tenant: Tenant, backup: Backup, copy: Copy) -> None:
         directory.publish(backup.file_name, made.sha256)
         complete(backup)
     except BaseException as error:
-        is_complete = _finalise_after(error, directory, backup)
+        reason = as_backup_error(error)
+        if isinstance(error, Exception) and error is not reason:
+            logger.exception("Making backup %s of tenant %r failed.", backup.pk, tenant.id)
+        is_complete = False
+        try:
+            is_complete = finalise(directory, backup, reason)
+        except DatabaseError:
+            logger.exception(
+                "Backup %s of tenant %r stays marked as running until the next one is asked for.",
+                backup.pk,
+                tenant.id,
+            )
         if not isinstance(error, Exception):
             raise
         if not is_complete:
-            raise as_backup_error(error) from error
+            raise reason from error
 
 
 def _start(tenant: Tenant, backup: Backup) -> None:
-    now = timezone.now()
-    backup.start(_free_name(tenant, directory_of(tenant), now), at=now)
-
-
-def _finalise_after(error: BaseException, directory: BackupDirectory, backup: Backup) -> bool:
-    """Whether a backup that this error ended is complete all the same: its file is published."""
-    reason = as_backup_error(error)
-    if isinstance(error, Exception) and error is not reason:
-        logger.exception("Making backup %s of tenant %r failed.", backup.pk, backup.tenant_id)
-    try:
-        return finalise(directory, backup, reason)
-    except DatabaseError:
-        logger.exception(
-            "Backup %s of tenant %r stays marked as running until the next one is asked for.",
-            backup.pk,
-            backup.tenant_id,
-        )
-        return False
+    """Start a queued backup, under the first name that neither the disk nor the catalog has."""
+    directory, now = directory_of(tenant), timezone.now()
+    rows = Backup.objects.for_tenant(tenant.id)
+    name = next(
+        name
+        for name in file_names(tenant.id, now)
+        if directory.is_free(name) and not rows.filter(file_name=name).exists()
+    )
+    backup.start(name, at=now)
 
 
 def make_from(
     source: Source, tenant: Tenant, request: BackupRequest, ended: list[Backup]
 ) -> Backup:
-    """Make a backup of what the caller, who holds the lock, reads; raises as `create` does.
+    """Make a backup of what the caller reads, who holds the lock; raises as `create` does.
 
-    The caller's list of `tenant_lock` gets the row.
+    The row is added to the caller's list of `tenant_lock`.
     """
     backup = claim(tenant, request)
     ended.append(backup)
@@ -94,7 +95,7 @@ def make_from(
 
 
 def begin(tenant: Tenant, request: BackupRequest) -> Backup:
-    """The `running` row of a backup that the lock's holder makes by itself."""
+    """Begin a backup whose file the lock's holder makes itself, and return its `running` row."""
     backup = claim(tenant, request)
     _start(tenant, backup)
     backup_started.send_robust(Backup, tenant=tenant, backup=backup)
@@ -102,21 +103,16 @@ def begin(tenant: Tenant, request: BackupRequest) -> Backup:
 
 
 def take_back(backup: Backup, before: Backup | None) -> None:
-    """Undo `begin` where nothing was made, as if it had never been called.
+    """Undo `begin` if nothing was made, as if it had never been called.
 
     `before` is the queued row that was taken over, as it was then.
     """
     row = Backup.objects.running().filter(pk=backup.pk, file_name=backup.file_name)
-    if before:
-        row.update(
-            **{
-                field.attname: getattr(before, field.attname)
-                for field in Backup._meta.concrete_fields
-                if not field.primary_key
-            }
-        )
-    else:
+    if before is None:
         row.delete()
+        return
+    names = [field.attname for field in Backup._meta.concrete_fields if not field.primary_key]
+    row.update(**{name: getattr(before, name) for name in names})
 
 
 def copy_into(
@@ -127,9 +123,9 @@ def copy_into(
     limits: Limits = NO_LIMITS,
     progress: Progress | None = None,
 ) -> Fingerprint:
-    """Copy the source into the partial, verify it, and say what it is recognised by."""
+    """Copy the source into the partial, verify it, and return its fingerprint."""
     close_connection()
-    # Between the snapshot and its end nothing is written to the catalog: where it lies in the very
+    # While the snapshot is open, nothing is written to the catalog: if that lies in the very
     # database that is copied, in rollback mode, we would be waiting for ourselves.
     with source() as snapshot:
         directory.require_space(snapshot.size + snapshot.wal_bytes)
@@ -155,13 +151,3 @@ def copy_into(
             reason=error,
         ) from error
     return sqlite.fingerprint(target, deadline=limits.deadline, sign_of_life=sign_of_life)
-
-
-def _free_name(tenant: Tenant, directory: BackupDirectory, at: datetime) -> str:
-    """The first of the names for this moment that neither the disk nor the catalog knows."""
-    rows = Backup.objects.for_tenant(tenant.id)
-    return next(
-        name
-        for name in file_names(tenant.id, at)
-        if directory.is_free(name) and not rows.filter(file_name=name).exists()
-    )

@@ -1,6 +1,6 @@
-"""Creating backups: asked for to be made later, made now, or made now of what is queued.
+"""Creating backups: queueing them, and making them now, whether queued or not.
 
-After each success what the new backup replaces is deleted, and retention prunes.
+After each success, the backup that the new one replaces is deleted, and retention prunes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tenant_backup import sqlite
 from tenant_backup.backups import quota
 from tenant_backup.backups.copying import copy_into, make
 from tenant_backup.backups.deletion_steps import Deletion
-from tenant_backup.backups.directories import directory_of
+from tenant_backup.backups.folder import directory_of
 from tenant_backup.backups.locking import TenantWork, recover, tenant_work
 from tenant_backup.backups.outcomes import announce, as_backup_error, refuse
 from tenant_backup.backups.pruning import prune_under_lock, removals
@@ -38,7 +38,7 @@ logger = logging.getLogger("tenant_backup")
 
 @dataclass(frozen=True, slots=True)
 class BackupResult:
-    """A backup that succeeded, and what it replaced and retention then removed."""
+    """A backup that succeeded, what retention then removed, and what it replaced."""
 
     backup: Backup
     pruned: list[Decision[Backup]] = field(default_factory=list)
@@ -56,15 +56,15 @@ class Preview:
 
 
 class _NothingToDo(BackupError):
-    """The backup that was to be made is not queued any more."""
+    """The backup to be made is no longer queued."""
 
 
 def request(tenant: Tenant, request: BackupRequest) -> Backup:
     """Queue a backup, for `perform` to make later.
 
-    One that is queued already takes this request on, too. Raises `BackupInProgress` where one is
-    being made, and `LimitReached` where there is no room for one made by hand; a row that a crash
-    left `running` is recovered first.
+    One that is queued already answers this request, too. A row that a crash left `running` is
+    recovered first. Raises `BackupInProgress` if a backup is being made, and `LimitReached` if
+    there is no room for one made by hand.
     """
     require_no_transaction()
     recover(tenant)
@@ -80,13 +80,13 @@ def create(
 ) -> BackupResult:
     """Make a backup now, in this process, then prune. A queued one is taken over.
 
-    Raises, without leaving a row, `BackupInProgress` where another process is at work on this
-    tenant for longer than `limits.lock_wait`, and `LimitReached` where there is no room for one
-    made by hand; any other `BackupError` is the reason that the failed row has, too.
+    Raises `BackupInProgress` if another process is at work on this tenant for longer than
+    `limits.lock_wait`, and `LimitReached` if there is no room for one made by hand; then there is
+    no row. Any other `BackupError` is the reason that the failed row has, too.
     """
-    claims = partial(claim, tenant, admitted(tenant, request))
+    find_row = partial(claim, tenant, admitted(tenant, request))
     is_click = request.trigger == Trigger.MANUAL
-    return _Job(tenant, claims, limits, progress, is_click).run()
+    return _make_now(tenant, find_row, limits, progress, is_click=is_click)
 
 
 def perform(
@@ -96,7 +96,7 @@ def perform(
     limits: Limits = NO_LIMITS,
     progress: Progress | None = None,
 ) -> BackupResult | None:
-    """Make a queued backup, then prune. None where it is not queued any more: nothing is to do.
+    """Make a queued backup, then prune. None if it is no longer queued, so nothing is to be done.
 
     Raises as `create` does; after `BackupInProgress` the row is still queued.
     """
@@ -108,7 +108,7 @@ def perform(
         return row
 
     with suppress(_NothingToDo):
-        return _Job(tenant, still_queued, limits, progress, is_click=True).run()
+        return _make_now(tenant, still_queued, limits, progress, is_click=True)
     return None
 
 
@@ -128,64 +128,57 @@ def preview(tenant: Tenant, request: BackupRequest) -> Preview:
     return Preview(needed + SPACE_MARGIN, directory.free_bytes(), removals(tenant, made))
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One backup that this process makes now."""
+def _make_now(
+    tenant: Tenant,
+    find_row: Callable[[], Backup],
+    limits: Limits,
+    progress: Progress | None,
+    *,
+    is_click: bool,
+) -> BackupResult:
+    """Make the backup of the queued row that `find_row` finds or makes.
 
-    tenant: Tenant
-    claim: Callable[[], Backup]
-    """Finds or makes the queued row, under the lock."""
-    limits: Limits
-    progress: Progress | None
-    is_click: bool
-    """Whether somebody clicked for it; then the limits apply."""
+    For what only a click asked for, there must still be room.
+    """
+    require_no_transaction()
+    renew_connection()
+    directory, wait = directory_of(tenant), limits.database_wait
+    source = partial(sqlite.snapshot, tenant.database, busy_timeout=wait)
 
-    def run(self) -> BackupResult:
-        require_no_transaction()
-        renew_connection()
-        backup = None
-        try:
-            self.prepare()
-            with tenant_work(self.tenant, wait=self.limits.lock_wait) as work:
-                backup = self.claim()
-                work.ended.append(backup)
-                make(self.tenant, backup, self.copy)
-                return _finish(work, backup)
-        except (BackupInProgress, _NothingToDo):
-            raise
-        except BackupError as error:
-            error.backup = backup or self.record_failure(error)
-            raise
-
-    def prepare(self) -> None:
-        """Make the backup directory, but not for a database that could not be copied anyway."""
-        directory = directory_of(self.tenant)
-        if not directory.exists():
-            sqlite.look(self.tenant.database, busy_timeout=self.limits.database_wait)
-        directory.make()
-
-    def copy(self, backup: Backup) -> Fingerprint:
-        if self.is_click and quota.binds(backup):
+    def copy(backup: Backup) -> Fingerprint:
+        if is_click and quota.binds(backup):
             # There may be room by now, and then nothing has to go.
-            backup.replaces = quota.require(self.tenant, replaces=backup.replaces)
-        wait = self.limits.database_wait
-        return copy_into(
-            directory_of(self.tenant),
-            backup.file_name,
-            self.tenant,
-            partial(sqlite.snapshot, self.tenant.database, busy_timeout=wait),
-            self.limits,
-            self.progress,
-        )
+            backup.replaces = quota.require(tenant, replaces=backup.replaces)
+        return copy_into(directory, backup.file_name, tenant, source, limits, progress)
 
-    def record_failure(self, reason: BackupError) -> Backup | None:
-        """Leave a failed row where not even the lock could be taken: no failure may be silent."""
-        with suppress(BackupError):
-            backup = self.claim()
-            refuse(backup, reason)
-            announce(self.tenant, backup)
-            return backup
-        return None
+    backup = None
+    try:
+        if not directory.exists():
+            # It is not made for a database that cannot be copied anyway.
+            sqlite.look(tenant.database, busy_timeout=wait)
+        directory.make()
+        with tenant_work(tenant, wait=limits.lock_wait) as work:
+            backup = find_row()
+            work.ended.append(backup)
+            make(tenant, backup, copy)
+            return _finish(work, backup)
+    except (BackupInProgress, _NothingToDo):
+        raise
+    except BackupError as error:
+        error.backup = backup or _record_failure(tenant, find_row, error)
+        raise
+
+
+def _record_failure(
+    tenant: Tenant, find_row: Callable[[], Backup], reason: BackupError
+) -> Backup | None:
+    """Leave a failed row even if the lock could not be taken: no failure may be silent."""
+    with suppress(BackupError):
+        backup = find_row()
+        refuse(backup, reason)
+        announce(tenant, backup)
+        return backup
+    return None
 
 
 def _finish(work: TenantWork, backup: Backup) -> BackupResult:
@@ -196,7 +189,7 @@ def _finish(work: TenantWork, backup: Backup) -> BackupResult:
         pruned = prune_under_lock(work, actor=backup.requested_by, just_made=backup)
         return BackupResult(backup, pruned, replaced=replaced)
     except Exception as error:
-        # Whatever went wrong, the backup is complete, so nobody must read that it failed.
+        # The backup is complete nevertheless, so nobody may be told that it failed.
         logger.exception("Pruning the backups of tenant %r failed.", work.tenant.id)
         text = gettext("The backup is complete, but pruning failed: %(reason)s")
         reason = text % {"reason": as_backup_error(error)}
@@ -204,7 +197,7 @@ def _finish(work: TenantWork, backup: Backup) -> BackupResult:
 
 
 def _replace(work: TenantWork, backup: Backup) -> Backup | None:
-    """Delete what a new, complete backup was to replace, unless that is protected by now."""
+    """Delete what a new, complete backup was to replace, unless that is protected now."""
     old = quota.to_replace(work.tenant, backup.replaces)
     if old is None:
         return None

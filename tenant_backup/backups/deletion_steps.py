@@ -1,7 +1,7 @@
 """The three steps of a deletion: a mark on the row, then the file, then the row and its event.
 
-The lock's holder takes them. Whatever ends them halfway, the mark says that a deletion has begun,
-who wanted it and why, and whoever holds the lock next completes it or removes the mark: see
+The lock's holder takes them. If they are interrupted, the mark says that a deletion has begun, who
+wanted it and why, and the next holder of the lock completes it or removes the mark: see
 `recovery.py`.
 """
 
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from tenant_backup.backups import folder
+from tenant_backup.backups.folder import note_change
 from tenant_backup.catalog import catalog_transaction
 from tenant_backup.exceptions import BackupError, RowChanged
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Backup, BackupQuerySet, Event, EventKind
+from tenant_backup.models.stored_text import data_of
 from tenant_backup.texts import Text
 
 logger = logging.getLogger("tenant_backup")
@@ -41,7 +42,7 @@ class Deletion:
 
     @classmethod
     def marked_on(cls, backup: Backup) -> Deletion:
-        """The deletion that the mark on a row tells of."""
+        """The deletion that has begun according to the mark on a row."""
         is_known = backup.deleting_as in EventKind.values
         kind = EventKind(backup.deleting_as) if is_known else EventKind.DELETED
         data = backup.deleting_why_data
@@ -54,20 +55,15 @@ class Deletion:
             "deleting_as": self.kind.value,
             "deleting_by": self.actor[:255],
             "deleting_why": str(self.why),
-            "deleting_why_data": (
-                json.dumps(self.why.as_data()) if isinstance(self.why, Text) else ""
-            ),
+            "deleting_why_data": data_of(self.why),
         }
-
-    def record(self, backup: Backup) -> None:
-        Event.record(self.kind, backup, actor=self.actor, detail=self.why)
 
 
 def delete_in_steps(directory: BackupDirectory, backup: Backup, deletion: Deletion) -> None:
     """Delete a backup; the lock's holder calls it.
 
-    Raises `RowChanged` where it may not be deleted, or is gone, and `NotWritable` where its file
-    cannot be removed: the row is then as it was.
+    Raises `RowChanged` if it may not be deleted, or is gone, and `NotWritable` if its file cannot
+    be removed: the row is then as it was.
     """
     rows = Backup.objects.for_tenant(backup.tenant_id).filter(pk=backup.pk)
     if not rows.deletable().update(**deletion.as_mark()):
@@ -81,7 +77,7 @@ def delete_in_steps(directory: BackupDirectory, backup: Backup, deletion: Deleti
 
 
 def remove_files(directory: BackupDirectory, backup: Backup) -> None:
-    """Remove a backup's file and its checksum file; only the first must be gone in the end."""
+    """Remove a backup's file and its checksum file. A checksum file that stays is no error."""
     try:
         if backup.file_name:
             directory.remove(backup.file_name)
@@ -94,8 +90,8 @@ def remove_files(directory: BackupDirectory, backup: Backup) -> None:
 def delete_row(backup: Backup, deletion: Deletion) -> None:
     """Delete the row of a backup that has no file, which needs no lock.
 
-    This does not count as a change of what the folder's index shows: to count without a look at
-    the index would hide that the catalog was set back.
+    It does not count as a change of what the folder's index shows: counting without looking at the
+    index would hide that the catalog was set back.
     """
     rows = Backup.objects.for_tenant(backup.tenant_id).filter(pk=backup.pk)
     deletable = rows.deletable().filter(file_name=backup.file_name)
@@ -106,13 +102,13 @@ def delete_row(backup: Backup, deletion: Deletion) -> None:
 def remove_row(
     row: BackupQuerySet, backup: Backup, deletion: Deletion, *, counts: bool = True
 ) -> bool:
-    """Remove a row and write the history. False, and nothing is done, where the row is gone."""
+    """Remove a row and write the history. False, and nothing is done, if the row is gone."""
     with catalog_transaction():
         deleted, _by_model = row.delete()
         if deleted:
             if counts:
-                folder.note_change(backup.tenant_id)
-            deletion.record(backup)
+                note_change(backup.tenant_id)
+            Event.record(deletion.kind, backup, actor=deletion.actor, detail=deletion.why)
     return bool(deleted)
 
 

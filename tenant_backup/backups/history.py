@@ -1,7 +1,8 @@
-"""How long the history lasts: what is old is removed, a little at a time.
+"""The history: what came of earlier attempts, and how long it is kept.
 
-The history and the failed backups would grow for years. A failed backup has no file, so only its
-row is removed. What monitoring and the next attempt depend on stays, however old it is.
+The history and the failed backups would grow for years, so what is old is removed, a little at a
+time. A failed backup has no file: only its row is removed. What monitoring and the next attempt
+depend on stays, however old it is.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef, Q
 
+from tenant_backup.chart import Attempt, Outcome
 from tenant_backup.conf import conf
-from tenant_backup.models import Backup, BackupQuerySet, Event, EventQuerySet
+from tenant_backup.models import Backup, BackupQuerySet, Event, EventKind, EventQuerySet
+from tenant_backup.tenants import Tenant
 
 BATCH = 1000
 """How many rows of a kind are removed at once: a large deletion would keep others waiting."""
@@ -19,18 +22,34 @@ BATCH = 1000
 FAILURES_LAST = timedelta(days=90)
 
 RETRIES = 10
-"""How many failures of slots are counted at most: after so many, the delay grows no more."""
+"""How many failures of slots are counted at most: after so many, the delay no longer grows."""
+
+
+def attempts_since(tenant: Tenant, since: datetime) -> list[Attempt]:
+    """What came of each attempt to make a backup since then, even if its row is gone."""
+    rows = Backup.objects.for_tenant(tenant.id)
+    known = rows.exclude(Backup.ACTIVE).filter(created_at__gte=since)
+    good = set(known.good().values_list("pk", flat=True))
+    found = [
+        Attempt(at, Outcome.GOOD if pk in good else Outcome.FAILED, size)
+        for pk, at, size in known.values_list("pk", "created_at", "size")
+    ]
+    ends = {EventKind.COMPLETED.value: Outcome.REMOVED, EventKind.FAILED.value: Outcome.FAILED}
+    events = Event.objects.for_tenant(tenant.id).filter(kind__in=ends, created_at__gte=since)
+    gone = events.exclude(backup_id__in=rows.values("pk"))
+    return found + [
+        Attempt(at, ends[kind], size)
+        for at, kind, size in gone.values_list("created_at", "kind", "size")
+    ]
 
 
 def forget(now: datetime) -> int:
     """Remove a batch of what is older than necessary, and return the number of rows."""
-    rows = (old_events(now).order_by("created_at"), old_failures(now).order_by("created_at"))
     count = 0
-    for each in rows:
+    for old in (old_events(now).order_by("created_at"), old_failures(now).order_by("created_at")):
         # By their ids: no database deletes a part of an ordered list.
-        ids = list(each.values_list("pk", flat=True)[:BATCH])
-        if ids:
-            count += each.model.objects.filter(pk__in=ids).delete()[0]
+        ids = list(old.values_list("pk", flat=True)[:BATCH])
+        count += old.model.objects.filter(pk__in=ids).delete()[0]
     return count
 
 
@@ -43,7 +62,7 @@ def old_failures(now: datetime) -> BackupQuerySet:
 
     Monitoring looks at a tenant's newest failure, if it is newer than its last good backup, and
     automation counts the failures of slots since then. Newer means newer by date and by number,
-    for clocks may be wrong.
+    because clocks may be wrong.
     """
     newer = Backup.objects.filter(
         tenant_id=OuterRef("tenant_id"),

@@ -1,4 +1,4 @@
-"""The tenant's lock: whoever holds it is the only one at work on that tenant's backups.
+"""The tenant's lock: only its holder works on that tenant's backups.
 
 The holder begins by recovering what a crash has left and by learning from the folder's index, and
 ends by writing a new index. The host's receivers are called when the lock is free again.
@@ -11,21 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from django.db import DatabaseError
-
 from tenant_backup import lock
 from tenant_backup.backups.adoption import adopt_described
 from tenant_backup.backups.deletion_steps import Deletion, delete_in_steps
-from tenant_backup.backups.directories import directory_of
-from tenant_backup.backups.folder import Folder
-from tenant_backup.backups.outcomes import announce, announce_deleted, as_backup_error
+from tenant_backup.backups.folder import Folder, directory_of
+from tenant_backup.backups.outcomes import announce, as_backup_error
 from tenant_backup.backups.recovery import recover_deletions, recover_running
 from tenant_backup.catalog import require_no_transaction
 from tenant_backup.exceptions import BackupError, BackupInProgress
 from tenant_backup.models import Backup
+from tenant_backup.signals import backup_deleted
 from tenant_backup.tenants import Tenant
 
 logger = logging.getLogger("tenant_backup")
+
+NOT_WRITTEN = "The backup index of tenant %r was not written: %s"
 
 
 @dataclass(slots=True)
@@ -41,14 +41,6 @@ class TenantWork:
     adopted: list[Backup] = field(default_factory=list)
     """Backups that got their row back from the folder's index."""
 
-    @classmethod
-    def begin(cls, tenant: Tenant) -> TenantWork:
-        return cls(tenant, Folder.of(tenant.id, directory_of(tenant)))
-
-    def recover(self) -> None:
-        self.ended += recover_running(self.tenant)
-        self.deleted += recover_deletions(self.tenant)
-
     def delete(self, backup: Backup, deletion: Deletion) -> None:
         delete_in_steps(self.folder.directory, backup, deletion)
         self.deleted.append(backup)
@@ -62,9 +54,9 @@ class TenantWork:
             raise self.folder.trouble
 
     def learn_from_folder(self) -> None:
-        """Tell the catalog what the folder's index knows and it does not.
+        """Tell the catalog what only the folder's index knows.
 
-        If that fails, a backup is made all the same, but nothing is pruned.
+        If that fails, backups can still be made, but nothing is pruned.
         """
         try:
             self.folder.tell_catalog()
@@ -76,40 +68,37 @@ class TenantWork:
             self.folder.trouble = as_backup_error(error)
 
     def write_index(self) -> None:
+        """Write the folder's index. If that fails, the next holder of the lock writes it."""
         try:
             self.folder.describe()
-        except Exception:
-            # Whoever holds the lock next writes it.
-            logger.exception("The backup index of tenant %r was not written.", self.tenant.id)
-            self.folder.could_not_write = True
+            return
+        except BackupError as error:
+            logger.warning(NOT_WRITTEN, self.tenant.id, error)
+        except Exception as error:
+            logger.exception(NOT_WRITTEN, self.tenant.id, error)
+        self.folder.could_not_write = True
 
     def announce(self) -> None:
         for backup in self.ended:
             announce(self.tenant, backup)
         for backup in self.deleted:
-            announce_deleted(self.tenant, backup)
-
-    def is_index_stale(self) -> bool:
-        """Whether somebody has pinned a backup since we wrote it, and found the lock taken."""
-        try:
-            return self.folder.is_stale()
-        except DatabaseError:
-            return False  # Whoever holds the lock next writes it.
+            backup_deleted.send_robust(Backup, tenant=self.tenant, backup=backup)
 
 
 @contextmanager
 def tenant_work(tenant: Tenant, *, wait: float) -> Iterator[TenantWork]:
     """Hold the tenant's lock, with everything recovered that a crash left.
 
-    Waits at most `wait` seconds. Raises `BackupInProgress` where another process holds the lock for
-    longer, and `NotWritable` where it cannot be taken.
+    Waits at most `wait` seconds. Raises `BackupInProgress` if another process holds the lock for
+    longer, and `NotWritable` if it cannot be taken.
     """
     work: TenantWork | None = None
     try:
         with lock.hold(directory_of(tenant), wait=wait):
-            # It reads the index first, since what is recovered changes the catalog's revision.
-            work = TenantWork.begin(tenant)
-            work.recover()
+            # The index is read first, since recovery changes the catalog's revision.
+            work = TenantWork(tenant, Folder.of(tenant))
+            work.ended += recover_running(tenant)
+            work.deleted += recover_deletions(tenant)
             work.learn_from_folder()
             try:
                 yield work
@@ -118,16 +107,17 @@ def tenant_work(tenant: Tenant, *, wait: float) -> Iterator[TenantWork]:
     finally:
         if work:
             work.announce()
-            if work.is_index_stale():
+            # Somebody may have pinned a backup since, and found the lock taken.
+            if work.folder.is_stale():
                 write_stale_index(tenant)
 
 
 @contextmanager
 def tenant_lock(tenant: Tenant, *, wait: float) -> Iterator[list[Backup]]:
-    """Hold the tenant's lock for `wait` seconds at most, with everything recovered.
+    """As `tenant_work`. The backups that the caller adds to the list are announced, too.
 
-    The backups that the caller adds to the list are announced, as the recovered ones are, when the
-    lock is free again: receivers of our signals may be slow, or ask for another backup.
+    That is done when the lock is free again: receivers of our signals may be slow, or ask for
+    another backup.
     """
     with tenant_work(tenant, wait=wait) as work:
         yield work.ended
@@ -136,7 +126,7 @@ def tenant_lock(tenant: Tenant, *, wait: float) -> Iterator[list[Backup]]:
 def recover(tenant: Tenant) -> None:
     """Recover the rows that a crash left `running` or half deleted.
 
-    Does nothing while somebody is at work. Raises `NotWritable` where the tenant's lock cannot be
+    Does nothing while somebody is at work. Raises `NotWritable` if the tenant's lock cannot be
     taken.
     """
     require_no_transaction()
@@ -146,19 +136,19 @@ def recover(tenant: Tenant) -> None:
     elif not (rows.being_deleted().exists() and directory.exists()):
         return
     with suppress(BackupInProgress), tenant_work(tenant, wait=0):
-        pass  # Whoever holds the lock has recovered them.
+        pass  # To take the lock is to recover.
 
 
 def write_stale_index(tenant: Tenant) -> None:
-    """Write the folder's index where it is stale, unless somebody else is about to.
+    """Write the folder's index if it is stale, unless somebody else is about to.
 
-    The change that it is about is saved by now, so no failure here may reach the caller.
+    The change that it is about has been saved, so no failure here may reach the caller.
     """
     try:
         with suppress(BackupError), tenant_work(tenant, wait=0):
-            pass  # Whoever holds the lock writes it in the end.
-    except Exception:
-        logger.exception("The backup index of tenant %r was not written.", tenant.id)
+            pass  # The lock's holder writes it in the end.
+    except Exception as error:
+        logger.exception(NOT_WRITTEN, tenant.id, error)
 
 
 def learn_from_folder(tenant: Tenant) -> None:
@@ -166,7 +156,7 @@ def learn_from_folder(tenant: Tenant) -> None:
 
     The lock's holder calls it, whatever the revisions are by now.
     """
-    work = TenantWork.begin(tenant)
+    work = TenantWork(tenant, Folder.of(tenant))
     work.folder.is_newer = work.folder.index is not None
     work.learn_from_folder()
     work.write_index()

@@ -1,4 +1,4 @@
-"""How a backup ends: complete, failed or deleted, in the row, in the history and for the host."""
+"""How a backup ends, complete or failed: in its row, in the history and for the host."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from django.utils.translation import gettext_noop
 
-from tenant_backup.backups import folder
+from tenant_backup.backups.folder import note_change
 from tenant_backup.catalog import catalog_transaction
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, Event, EventKind, Status
-from tenant_backup.signals import backup_completed, backup_deleted, backup_failed
+from tenant_backup.signals import backup_completed, backup_failed
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text
 
@@ -24,7 +24,7 @@ def complete(backup: Backup) -> None:
     """Turn a running backup whose file is published into a complete one."""
     with _transition(backup):
         backup.complete()
-        folder.note_change(backup.tenant_id)
+        note_change(backup.tenant_id)
         Event.record(EventKind.COMPLETED, backup, actor=backup.requested_by)
 
 
@@ -62,12 +62,8 @@ def announce(tenant: Tenant, backup: Backup) -> None:
         backup_failed.send_robust(Backup, tenant=tenant, backup=backup)
 
 
-def announce_deleted(tenant: Tenant, backup: Backup) -> None:
-    backup_deleted.send_robust(Backup, tenant=tenant, backup=backup)
-
-
 def as_backup_error(error: BaseException) -> BackupError:
-    """What people read of any failure."""
+    """The error that people read for any failure."""
     if isinstance(error, BackupError):
         return error
     if isinstance(error, Exception):

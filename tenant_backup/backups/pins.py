@@ -8,9 +8,7 @@ from functools import partial
 
 from django.db import transaction
 
-from tenant_backup.backups import folder
-from tenant_backup.backups.directories import directory_of
-from tenant_backup.backups.folder import Folder
+from tenant_backup.backups.folder import Folder, note_change
 from tenant_backup.backups.locking import tenant_work, write_stale_index
 from tenant_backup.catalog import catalog_transaction, require_no_transaction
 from tenant_backup.conf import conf
@@ -22,7 +20,7 @@ from tenant_backup.tenants import Tenant
 def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> None:
     """Pin a backup, so that nothing removes it, or unpin it.
 
-    Raises `BackupError` where a backup that is to be pinned is not good.
+    Raises `BackupError` if a backup that is to be pinned is not good.
     """
     with _index_kept(tenant) as is_behind, catalog_transaction():
         rows = Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk)
@@ -32,7 +30,7 @@ def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> Non
                 backup=backup.pk,
             )
         if not is_behind:
-            folder.note_change(tenant.id)
+            note_change(tenant.id)
         if backup.pinned != pinned:
             backup.pinned = pinned
             kind = EventKind.PINNED if pinned else EventKind.UNPINNED
@@ -43,18 +41,17 @@ def pin(tenant: Tenant, backup: Backup, *, pinned: bool, actor: str = "") -> Non
 def _index_kept(tenant: Tenant) -> Iterator[bool]:
     """Keep the folder's index in line with a change of rows that does not wait for the lock.
 
-    Yields whether the catalog is behind the folder's index nevertheless. To count a change then
-    would hide that; and a new index is written anyway once the catalog has learned from it.
+    Yields whether the catalog is behind the folder's index nevertheless. Counting a change would
+    hide that then, and a new index is written anyway once the catalog has learned from it.
 
-    Where the lock is free we hold it during the change. Where it is not, its holder writes the
-    index: they compare the revisions after they have let the lock go, and we have counted our
-    change before we find it taken. Only where that holder is killed, the index is written by
-    whoever holds the lock next.
+    If the lock is free, we hold it during the change. If it is not, its holder writes the index:
+    they compare the revisions after they have released the lock, and we count our change before we
+    find it taken. Only if that holder is killed, the next one writes the index.
     """
     try:
         require_no_transaction()
     except BackupError:
-        yield _is_behind(tenant)
+        yield Folder.of(tenant).is_newer
         write = partial(write_stale_index, tenant)
         transaction.on_commit(write, using=conf.CATALOG_DATABASE, robust=True)
         return
@@ -63,10 +60,6 @@ def _index_kept(tenant: Tenant) -> Iterator[bool]:
         with suppress(BackupError):
             stack.enter_context(tenant_work(tenant, wait=0))
             is_ours = True
-        yield not is_ours and _is_behind(tenant)
+        yield not is_ours and Folder.of(tenant).is_newer
     if not is_ours:
         write_stale_index(tenant)
-
-
-def _is_behind(tenant: Tenant) -> bool:
-    return Folder.of(tenant.id, directory_of(tenant)).is_newer

@@ -7,54 +7,31 @@ that stays is read again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
 
 from django.utils import timezone
 
 from tenant_backup import retention
 from tenant_backup.backups.deletion_steps import Deletion
-from tenant_backup.backups.directories import directory_of, has_directory
+from tenant_backup.backups.folder import directory_of, has_directory
 from tenant_backup.backups.locking import TenantWork, tenant_work
+from tenant_backup.backups.quota import stored_backups
 from tenant_backup.backups.verification import check_files, difference, flaws_by_look, note_flaw
 from tenant_backup.catalog import require_no_transaction
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupMissing, RowChanged
 from tenant_backup.models import Backup, BackupSettings, EventKind, Trigger
-from tenant_backup.retention import Decision
+from tenant_backup.retention import Decision, Stored
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import joined
-
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """What retention needs of a stored backup: a page must not load thousands of whole rows."""
-
-    pk: int
-    trigger: str
-    pinned: bool
-    created_at: datetime
-    size: int | None = None
-    damaged_at: datetime | None = None
-    future_at: datetime | None = None
-    hold_reason: str = ""
-    held_until: datetime | None = None
-
-    @property
-    def is_good(self) -> bool:
-        return self.damaged_at is None
-
-    @property
-    def stored_bytes(self) -> int:
-        return self.size or 0
 
 
 def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
     """Delete what the tenant's retention no longer keeps, and return those decisions.
 
-    A file that cannot be removed does not keep the others; the first such error is raised at the
-    end. Raises `BackupError`, and nothing is removed, where the newest backup that stays cannot be
-    read, and `BackupInProgress` where another process is at work on this tenant for too long.
+    If a file cannot be removed, the others are removed nevertheless, and the first such error is
+    raised at the end. Raises `BackupError`, and nothing is removed, if the newest backup that stays
+    cannot be read, and `BackupInProgress` if another process is at work on this tenant for too
+    long.
     """
     require_no_transaction()
     if not has_directory(tenant):
@@ -87,30 +64,25 @@ def prune_under_lock(
 def _safe_removals(tenant: Tenant, just_made: Backup | None) -> list[Decision[Backup]]:
     """What retention no longer keeps, once the newest backup that stays is known to be as made.
 
-    One that is not is marked, which changes the decision; so it is made again, until one is right
-    or there is nothing to remove. Each time one backup less is good, so that has an end.
+    One that is not is marked, which changes the decision. So the decision is made again, until that
+    backup is right or there is nothing to remove; each time there is one good backup less.
     """
     check_files(tenant)
     while True:
-        decisions = _decisions(tenant)
+        decisions, now = _decisions(tenant), timezone.now()
         removals = [decision for decision in decisions if not decision.keep]
-        newest = _newest_that_stays(decisions)
+        kept = (decision.backup for decision in decisions if decision.keep)
+        newest = next((row for row in kept if row.is_good and not row.is_future(now)), None)
         if not removals or newest is None:
             return []
-        if (just_made and newest.pk == just_made.pk) or _is_as_made(tenant, newest):
+        if newest == just_made or _is_as_made(tenant, newest):
             return removals
 
 
-def _newest_that_stays(decisions: Sequence[Decision[Backup]]) -> Backup | None:
-    now = timezone.now()
-    kept = (decision.backup for decision in decisions if decision.keep)
-    return next((row for row in kept if row.is_good and not row.is_future(now)), None)
-
-
 def _is_as_made(tenant: Tenant, backup: Backup) -> bool:
-    """Whether a backup's file is what was made; one that is not is marked.
+    """Whether a backup's file is what was made; if not, that is noted.
 
-    Raises `BackupError` where that cannot be told: what cannot be read is not damaged by that.
+    Raises `BackupError` if the file cannot be read: that does not mean that it is damaged.
     """
     try:
         flaw = difference(directory_of(tenant), backup)
@@ -128,7 +100,7 @@ def _is_as_made(tenant: Tenant, backup: Backup) -> bool:
 def removals(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
     """What `prune` would delete now, and why; or if there were these backups, too.
 
-    By a look at the files without reading them, of which nothing is noted.
+    It looks at the files without reading them, and notes nothing.
     """
     return [decision for decision in _decisions(tenant, *more) if not decision.keep]
 
@@ -140,7 +112,7 @@ def _decisions(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
     good = [(row.pk, row.file_name, row.size) for row in rows if row.is_good]
     flaws, now = flaws_by_look(tenant, good), timezone.now()
     for row in rows:
-        # In these objects alone: retention must not count on what is lost.
+        # In these objects alone: retention must not count on a backup that has a flaw.
         if isinstance(flaw := flaws.get(row.pk), BackupMissing):
             row.missing_at = now
         elif flaw:
@@ -150,35 +122,30 @@ def _decisions(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
 
 def removals_after_next(
     tenant: Tenant, settings: BackupSettings | None = None
-) -> Sequence[Decision[retention.Candidate]]:
+) -> list[Decision[Stored]]:
     """What will be deleted, and why, when the next backup has succeeded.
 
-    By these settings, which may not be saved yet, or else by the tenant's own. The next backup is
-    taken to be as large as the last one.
+    By these settings, which may not be saved yet, or else by the tenant's own.
     """
     settings = settings or BackupSettings.objects.of(tenant.id)
     if not settings.policy.removes:
         return []
-    rows = Backup.objects.for_tenant(tenant.id).complete().filter(missing_at=None).newest_first()
-    names = [field.name for field in fields(_Stored)]
-    stored = [_Stored(*row) for row in rows.values_list(*names)]
+    stored = stored_backups(tenant)
     made = _next_backup(tenant, settings, stored)
-    candidates: list[retention.Candidate] = [*stored, made]
-    decisions = retention.decide(candidates, settings.policy, made.created_at, tenant.zone)
+    decisions = retention.decide([*stored, made], settings.policy, made.created_at, tenant.zone)
     return [decision for decision in decisions if not decision.keep]
 
 
-def _next_backup(tenant: Tenant, settings: BackupSettings, stored: Sequence[_Stored]) -> _Stored:
-    """The next backup as it will probably be: by the schedule, or else as the last one."""
+def _next_backup(tenant: Tenant, settings: BackupSettings, stored: Sequence[Stored]) -> Stored:
+    """The next backup as it will probably be: by the schedule or like the last, and as large."""
     now = timezone.now()
-    good = [row for row in stored if row.is_good and not retention.is_future(row, now)]
-    last = good[0] if good else None
-    size = last.size if last else None
+    good = (row for row in stored if row.is_good and not retention.is_future(row, now))
+    last = next(good, None)
+    # By cron every night, say, or by hand.
+    trigger, at = last.trigger if last else Trigger.MANUAL, now
     if next_slot := settings.slot_after(now, tenant.zone):
         # Its time decides which days and ages are over. A slot that is due is made now.
         is_due = settings.next_run_at and settings.next_run_at <= now
-        at = now if is_due else next_slot
-        return _Stored(0, Trigger.AUTOMATIC, pinned=False, created_at=at, size=size)
-    # By cron every night, say, or by hand.
-    trigger = last.trigger if last else Trigger.MANUAL
-    return _Stored(0, trigger, pinned=False, created_at=now, size=size)
+        trigger, at = Trigger.AUTOMATIC, now if is_due else next_slot
+    size = last.size if last else None
+    return Stored(pk=0, trigger=trigger, pinned=False, created_at=at, size=size)

@@ -1,25 +1,26 @@
-"""How much backups made by hand may take up, so that no tenant's clicks harm another tenant.
+"""How much a tenant's backups take up, and how much those made by hand may take up.
 
-A backup that somebody made by hand is never removed automatically. So clicks must leave a part of
-the disk free, and there are limits to the number of such backups (`MAX_MANUAL`) and to the bytes of
-a tenant (`MAX_BYTES`). All this is judged by the catalog and by `stat` alone.
+No tenant's clicks may harm another tenant, and a backup that somebody made by hand is never removed
+automatically. So clicks must leave a part of the disk free, and there are limits to the number of
+such backups (`MAX_MANUAL`) and to the bytes of a tenant (`MAX_BYTES`). All this is judged by the
+catalog and by `stat` alone. Sizes are in bytes; None is not known.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from datetime import timedelta
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
-from tenant_backup.backups.directories import directory_of
-from tenant_backup.backups.usage import database_bytes
+from tenant_backup.backups.folder import directory_of
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import LimitReached
 from tenant_backup.files import SPACE_MARGIN, size_in_words
 from tenant_backup.models import Backup, BackupQuerySet, Event, EventKind, Status, Trigger
-from tenant_backup.retention import exemption_of, floor_of
+from tenant_backup.retention import Stored, exemption_of, floor_of, is_future
 from tenant_backup.tenants import Tenant
 
 RESERVED_SHARE = 20
@@ -28,16 +29,19 @@ RESERVED_SHARE = 20
 RESERVED_MOST = 5 * 1024**3
 """Bytes that clicks leave free at most, beside the margin that every backup leaves."""
 
-WHAT_RETENTION_ASKS = (
-    *("status", "size", "created_at", "trigger", "pinned", "hold_reason", "held_until"),
-    *("missing_at", "damaged_at", "deleting_at", "future_at"),
-)
-"""The fields of a backup; the rest of thousands of rows is not loaded."""
-
 LINES_APART = timedelta(minutes=1)
 """Within this time, the history gets only one line that says that a person was refused."""
 
 HAS_FILE = Q(status=Status.COMPLETE, missing_at=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What a tenant's backups take up, what is free, and how many more fit."""
+
+    used: int
+    free: int | None
+    fits: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,40 @@ class Quota:
     refusal: LimitReached | None
     """Why a click makes none, or none without replacing the oldest."""
     oldest: Backup | None
-    """What a click may replace, where that makes room enough."""
+    """What a click may replace, if that makes enough room."""
 
     @property
     def is_nearly_used_up(self) -> bool:
         return self.number * 5 >= self.limit * 4
+
+
+def space(tenant: Tenant) -> Space:
+    used = _with_files(tenant).aggregate(bytes=Sum("size"))["bytes"] or 0
+    try:
+        free = directory_of(tenant).free_bytes()
+    except OSError:
+        return Space(used, None, None)
+    needed = database_bytes(tenant)
+    return Space(used, free, max(0, free - SPACE_MARGIN) // needed if needed else None)
+
+
+def database_bytes(tenant: Tenant) -> int | None:
+    """How large the database and its write-ahead log are; None if there is no database."""
+    # stat, never open: to close a database that this process has open would drop its locks.
+    try:
+        database = tenant.database.resolve()
+        size = database.stat().st_size
+    except OSError:
+        return None
+    with suppress(OSError):
+        size += database.with_name(f"{database.name}-wal").stat().st_size
+    return size
+
+
+def stored_backups(tenant: Tenant) -> list[Stored]:
+    """The tenant's backups that have a file, newest first."""
+    rows = _with_files(tenant).newest_first()
+    return [Stored(*row) for row in rows.values_list(*(field.name for field in fields(Stored)))]
 
 
 def quota_of(tenant: Tenant) -> Quota:
@@ -61,18 +94,17 @@ def quota_of(tenant: Tenant) -> Quota:
     numbers = by_hand.aggregate(
         made=Count("pk", filter=HAS_FILE), waiting=Count("pk", filter=Backup.ACTIVE)
     )
-    made = numbers["made"]
-    refusal = _refusal(tenant, number=made)
+    refusal = _refusal(tenant, numbers["made"])
     oldest = _replaceable(tenant).order_by("created_at", "pk").first() if refusal else None
-    if oldest and _refusal(tenant, number=made, without=oldest):
+    if oldest and _refusal(tenant, numbers["made"], without=oldest):
         oldest = None
-    return Quota(made + numbers["waiting"], conf.MAX_MANUAL, refusal, oldest)
+    return Quota(numbers["made"] + numbers["waiting"], conf.MAX_MANUAL, refusal, oldest)
 
 
 def admit(tenant: Tenant, *, replaces: int | None, actor: str) -> int | None:
     """Let a click make a backup, and return which one it is to replace, if it has to.
 
-    Raises `LimitReached` where there is no room, which leaves a line in the history.
+    Raises `LimitReached` if there is no room, which leaves a line in the history.
     """
     try:
         return require(tenant, replaces=replaces)
@@ -87,17 +119,17 @@ def admit(tenant: Tenant, *, replaces: int | None, actor: str) -> int | None:
 def require(tenant: Tenant, *, replaces: int | None) -> int | None:
     """As `admit`, without a line in the history."""
     number = _made_by_hand(tenant).count()
-    refusal = _refusal(tenant, number=number)
+    refusal = _refusal(tenant, number)
     if refusal is None:
         return None
     chosen = to_replace(tenant, replaces)
-    if chosen is None or _refusal(tenant, number=number, without=chosen):
+    if chosen is None or _refusal(tenant, number, without=chosen):
         raise refusal
     return chosen.pk
 
 
 def to_replace(tenant: Tenant, backup_id: int | None) -> Backup | None:
-    """The tenant's backup of this id, where it was made by hand and nothing protects it."""
+    """The tenant's backup of this id, if it was made by hand and nothing protects it."""
     return _replaceable(tenant).filter(pk=backup_id).first() if backup_id else None
 
 
@@ -114,7 +146,7 @@ def _replaceable(tenant: Tenant) -> BackupQuerySet:
     return _made_by_hand(tenant).filter(is_free, pinned=False)
 
 
-def _refusal(tenant: Tenant, *, number: int, without: Backup | None = None) -> LimitReached | None:
+def _refusal(tenant: Tenant, number: int, without: Backup | None = None) -> LimitReached | None:
     """Why no further backup may be made by hand, if `without` were deleted afterwards."""
     needed = database_bytes(tenant)
     return (
@@ -144,7 +176,7 @@ def _by_the_disk(tenant: Tenant, needed: int | None) -> LimitReached | None:
 
 
 def _by_their_number(tenant: Tenant, number: int, without: Backup | None) -> LimitReached | None:
-    # Where the limit was lowered and there are too many already, there must not be more.
+    # To replace one leaves their number as it is, which may be above a limit that was lowered.
     if without or number < conf.MAX_MANUAL:
         return None
     values = {"number": number, "limit": conf.MAX_MANUAL}
@@ -166,7 +198,7 @@ def _by_their_bytes(
 ) -> LimitReached | None:
     if conf.MAX_BYTES is None or needed is None:
         return None
-    kept = _bytes_that_stay(tenant, without, timezone.now())
+    kept = _bytes_that_stay(tenant, without)
     if kept + needed <= conf.MAX_BYTES:
         return None
     return LimitReached(
@@ -180,18 +212,16 @@ def _by_their_bytes(
     )
 
 
-def _bytes_that_stay(tenant: Tenant, without: Backup | None, now: datetime) -> int:
-    """The bytes of what `MAX_BYTES` removes nothing of, once there is a backup of now."""
-    rows = _with_files(tenant).exclude(pk=without.pk if without else 0).newest_first()
-    stored = list(rows.only(*WHAT_RETENTION_ASKS))
-    made = Backup(pk=0, status=Status.COMPLETE, created_at=now)
-    good = [backup for backup in stored if backup.is_good and not backup.is_future(now)]
+def _bytes_that_stay(tenant: Tenant, without: Backup | None) -> int:
+    """The bytes that `MAX_BYTES` would not remove once there is one more backup."""
+    now = timezone.now()
+    stored = [row for row in stored_backups(tenant) if without is None or row.pk != without.pk]
+    made = Stored(pk=0, trigger=Trigger.MANUAL, pinned=False, created_at=now)
+    good = [row for row in stored if row.is_good and not is_future(row, now)]
     floor = floor_of([made, *good], tenant.zone)
-    return sum(
-        backup.stored_bytes for backup in stored if backup.pk in floor or exemption_of(backup, now)
-    )
+    return sum(row.stored_bytes for row in stored if row.pk in floor or exemption_of(row, now))
 
 
 def binds(backup: Backup) -> bool:
-    """Whether the limits apply to a backup: what the schedule asked for, too, it gets anyway."""
+    """Whether the limits apply to a backup: not if the schedule asked for it, too."""
     return backup.trigger == Trigger.MANUAL and backup.slot_at is None

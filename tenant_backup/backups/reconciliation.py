@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tenant_backup.backups.adoption import adopt_unknown
-from tenant_backup.backups.directories import directory_of, has_directory
+from tenant_backup.backups.folder import directory_of, has_directory
 from tenant_backup.backups.locking import tenant_work
 from tenant_backup.backups.verification import check_files, verify
 from tenant_backup.catalog import require_no_transaction
@@ -20,12 +20,12 @@ class Synced:
 
     missing: list[Backup] = field(default_factory=list)
     damaged: list[Backup] = field(default_factory=list)
-    """Those whose size has changed."""
+    """Those of another size, or whose file is no regular file any more."""
     found: list[Backup] = field(default_factory=list)
     """Those that were missing, and are there again."""
     adopted: list[Backup] = field(default_factory=list)
     protected: list[Backup] = field(default_factory=list)
-    """Those of which only the folder's index knew that they are pinned or held."""
+    """Those that only the folder's index knew to be pinned or held."""
     forgotten: list[Backup] = field(default_factory=list)
     """Those that were deleted before the catalog was set back."""
     refused: list[str] = field(default_factory=list)
@@ -35,23 +35,22 @@ class Synced:
 def sync(tenant: Tenant) -> Synced:
     """Bring the catalog in line with the files in the tenant's backup directory.
 
-    Nothing but the catalog is touched. Raises `BackupError` where the directory is out of reach,
-    since then nothing can be said of what is in it, and `BackupInProgress` where another process
-    is at work.
+    No backup's file is changed. Raises `BackupError` if the directory is out of reach, and
+    `BackupInProgress` if another process is at work.
     """
     require_no_transaction()
     if not has_directory(tenant):
         return Synced()
     directory = directory_of(tenant)
     with tenant_work(tenant, wait=conf.BUSY_TIMEOUT) as work:
-        lost = check_files(tenant)
-        gone = Backup.objects.for_tenant(tenant.id).complete().exclude(missing_at=None)
-        back = [backup for backup in gone if not directory.is_missing(backup.file_name)]
+        flawed = check_files(tenant)
+        missing = Backup.objects.for_tenant(tenant.id).complete().exclude(missing_at=None)
+        back = [backup for backup in missing if not directory.is_missing(backup.file_name)]
         found = [backup for backup in back if not verify(tenant, backup)]
         adopted, refused = adopt_unknown(tenant)
     return Synced(
-        missing=[backup for backup in lost if backup.missing_at],
-        damaged=[backup for backup in lost if backup.damaged_at],
+        missing=[backup for backup in flawed if backup.missing_at],
+        damaged=[backup for backup in flawed if backup.damaged_at],
         found=found,
         adopted=work.adopted + adopted,
         protected=work.folder.protected,

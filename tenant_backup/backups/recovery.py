@@ -1,4 +1,4 @@
-"""Recovery: rows that a crash left `running` or half deleted get their true state.
+"""Recovery: rows that a crash left `running` or half deleted are brought to their true state.
 
 The lock's holder does it before anything else: see `locking.py`.
 """
@@ -9,14 +9,9 @@ import logging
 import os
 from datetime import UTC, datetime, timedelta
 
-from tenant_backup.backups.deletion_steps import (
-    NO_MARK,
-    Deletion,
-    is_gone,
-    remove_files,
-    remove_row,
-)
-from tenant_backup.backups.directories import directory_of
+from tenant_backup.backups import deletion_steps
+from tenant_backup.backups.deletion_steps import Deletion
+from tenant_backup.backups.folder import directory_of
 from tenant_backup.backups.outcomes import INTERRUPTED, complete, fail
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import BackupDirectory
@@ -31,13 +26,13 @@ QUIET = timedelta(minutes=3)
 
 
 def is_moving(tenant: Tenant, backup: Backup, now: datetime) -> bool:
-    """Whether somebody seems to be at work on a running backup, and it was not left by a crash."""
+    """Whether somebody seems to be at work on a running backup, so that no crash has left it."""
     # A time in the future was written by a clock that was wrong, and says nothing.
     return abs(now - last_progress_at(tenant, backup)) < QUIET
 
 
 def last_progress_at(tenant: Tenant, backup: Backup) -> datetime:
-    """When a running backup was last seen to move: its partial, or else its row, tells."""
+    """When a running backup last moved, by the time of its partial, or else by its row."""
     started_at = backup.started_at or backup.created_at
     try:
         changed = directory_of(tenant).partial(backup.file_name).stat().st_mtime
@@ -49,9 +44,9 @@ def last_progress_at(tenant: Tenant, backup: Backup) -> datetime:
 def recover_running(tenant: Tenant) -> list[Backup]:
     """Finalise the rows that a crash left `running`, and return them; the lock's holder calls it.
 
-    A row without a fingerprint may have a file all the same: where the catalog lies in the very
-    database that was restored, it could not be written to when the safety copy was published, and
-    is of that earlier time when it is back. The checksum file vouches for such a file.
+    A row without a fingerprint may have a file nevertheless: if the catalog lies in the very
+    database that was restored, nothing could be written to it when the safety copy was published.
+    The checksum file vouches for such a file.
     """
     directory = directory_of(tenant)
     rows = list(Backup.objects.for_tenant(tenant.id).running())
@@ -68,23 +63,25 @@ def recover_running(tenant: Tenant) -> list[Backup]:
 def finalise(directory: BackupDirectory, backup: Backup, reason: BackupError) -> bool:
     """Bring a `running` row to its true state: complete if its file is published, else failed.
 
-    Returns whether it is complete. What cannot be read or tidied up is said in the row, and does
-    not keep it `running`: that would be in everybody's way.
+    Returns whether it is complete. If something cannot be read or tidied up, the row says so, but
+    does not stay `running`: that would keep others from making a backup.
     """
     troubles: list[BackupError] = []
-    is_published = False
+    name, made = backup.file_name, backup.fingerprint
+    is_published = None
     try:
-        if backup.fingerprint and directory.holds(backup.file_name, backup.fingerprint):
-            is_published = True
-            directory.finish(backup.file_name)
+        is_published = made is not None and directory.holds(name, made)
+        if is_published:
+            directory.finish(name)
             complete(backup)
             return True
     except BackupError as error:
         troubles.append(error)
-    # A published file keeps its checksum file, whatever became of the row.
     if not is_published:
+        # If we cannot tell, the file may be there. Then it keeps its checksum file.
+        sha256 = backup.sha256 if is_published is False else ""
         try:
-            directory.withdraw(backup.file_name, backup.sha256)
+            directory.withdraw(name, sha256)
         except BackupError as error:
             troubles.append(error)
     fail(backup, joined(reason, *troubles))
@@ -94,28 +91,26 @@ def finalise(directory: BackupDirectory, backup: Backup, reason: BackupError) ->
 def recover_deletions(tenant: Tenant) -> list[Backup]:
     """Complete the deletions that a crash interrupted, and return the backups that are gone.
 
-    Where the file is gone, the checksum file and the row go, too. Where it is still there, the mark
-    is removed, and whoever wanted to delete it decides again. The lock's holder calls it.
+    If the file is still there, the mark is removed, and the backup may be deleted again. If it is
+    out of reach, nothing is done. The lock's holder calls it.
     """
     directory, gone = directory_of(tenant), []
-    rows = Backup.objects.for_tenant(tenant.id)
-    for backup in rows.being_deleted().order_by("pk"):
-        row = rows.being_deleted().filter(pk=backup.pk)
-        if _is_there(directory, backup):
+    rows = Backup.objects.for_tenant(tenant.id).being_deleted()
+    for backup in rows.order_by("pk"):
+        row = rows.filter(pk=backup.pk)
+        if deletion_steps.is_gone(directory, backup):
+            logger.warning("The deletion of %s was interrupted: it is completed.", backup)
+            deletion_steps.remove_files(directory, backup)
+            if deletion_steps.remove_row(row, backup, Deletion.marked_on(backup)):
+                gone.append(backup)
+        elif _is_there(directory, backup):
             logger.warning("The deletion of %s was interrupted: it is kept.", backup)
-            row.update(**NO_MARK)
-            continue
-        if not is_gone(directory, backup):
-            continue  # It is out of reach, so nothing can be said of it now.
-        logger.warning("The deletion of %s was interrupted: it is completed.", backup)
-        remove_files(directory, backup)
-        if remove_row(row, backup, Deletion.marked_on(backup)):
-            gone.append(backup)
+            row.update(**deletion_steps.NO_MARK)
     return gone
 
 
 def _is_there(directory: BackupDirectory, backup: Backup) -> bool:
     try:
-        return bool(backup.file_name) and os.path.lexists(directory.file(backup.file_name))
+        return os.path.lexists(directory.file(backup.file_name))
     except BackupError:
         return False

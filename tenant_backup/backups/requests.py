@@ -1,4 +1,4 @@
-"""What is asked for: a backup, how long it may take, and the row that answers the request."""
+"""Requests: what is asked for, how long it may take, and the row that answers it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REQUEST_BUSY_TIMEOUT = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupRequest:
-    """What is asked for: the fields of a catalog row that whoever asks decides."""
+    """What is asked for: the fields of a row that the person or program asking decides."""
 
     trigger: Trigger
     label: str = ""
@@ -29,7 +29,7 @@ class BackupRequest:
     requested_by: str = ""
     slot_at: datetime | None = None
     replaces: int | None = None
-    """The backup made by hand that may go when this one is complete, where a limit demands it."""
+    """The backup made by hand that may go when this one is complete, if a limit demands it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ def request_limits() -> Limits:
 def admitted(tenant: Tenant, request: BackupRequest) -> BackupRequest:
     """The request, which replaces something only if it has to.
 
-    Raises `LimitReached` where there is no room for a backup made by hand.
+    Raises `LimitReached` if there is no room for a backup made by hand.
     """
     if request.trigger != Trigger.MANUAL:
         return request
@@ -77,14 +77,14 @@ def admitted(tenant: Tenant, request: BackupRequest) -> BackupRequest:
 def claim(tenant: Tenant, request: BackupRequest) -> Backup:
     """The queued row that answers this request: the one that is there, or a new one.
 
-    Raises `BackupInProgress` where a backup of this tenant is running.
+    Raises `BackupInProgress` if a backup of this tenant is running.
     """
     rows = Backup.objects.for_tenant(tenant.id)
     active = rows.active().first()
     if active is None:
         with suppress(IntegrityError), catalog_transaction():
             return rows.create(tenant_id=tenant.id, **asdict(request))
-        # Somebody else was faster.
+        # Another process was faster.
         active = rows.active().first()
     if active and active.status == Status.QUEUED:
         with suppress(RowChanged):

@@ -1,22 +1,24 @@
 """Verification: whether a backup's file is what was made, by a look at it or by reading it again.
 
-What is wrong with it is a `BackupMissing` or a `DatabaseDamaged`. A file that is out of reach or
-cannot be read is neither: that raises another `BackupError`.
+A complete backup is *missing* if its file is certainly not there, and *damaged* if the file is
+there and is not what was made; either is a flaw. A file that is out of reach or cannot be read is
+neither: that raises another `BackupError`. Backups that are dated in the future are marked, too.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from django.utils import timezone
 
 from tenant_backup import retention, sqlite
-from tenant_backup.backups.dates import note_future
-from tenant_backup.backups.directories import directory_of
+from tenant_backup.backups.folder import directory_of
 from tenant_backup.catalog import catalog_transaction
 from tenant_backup.exceptions import BackupError, BackupMissing, DatabaseDamaged, cannot_be_read
 from tenant_backup.files import BackupDirectory, wrong_size
@@ -29,12 +31,16 @@ logger = logging.getLogger("tenant_backup")
 
 Flaw = BackupMissing | DatabaseDamaged
 
+SEVERAL = 5
+"""If so many backups, and more than all others, are dated in the future, today's clock may be
+behind."""
+
 
 def check_files(tenant: Tenant) -> list[Backup]:
-    """Look at the tenant's good backups without reading them, and return those that are lost.
+    """Look at the tenant's good backups without reading them, and return those with a flaw.
 
-    Marks those whose files are missing, those whose size or kind shows that they are damaged, and
-    what is dated in the future.
+    Marks those that are missing, those whose size or kind shows that they are damaged, and those
+    that are dated in the future.
     """
     good = Backup.objects.for_tenant(tenant.id).good()
     # The catalog first: what it has by now was published before.
@@ -43,11 +49,11 @@ def check_files(tenant: Tenant) -> list[Backup]:
     if any(at > newest_date and not future_at for *_, at, future_at in rows):
         note_future(tenant.id)
     flaws = flaws_by_look(tenant, [(pk, name, size) for pk, name, size, *_ in rows])
-    # In bulk, for a database takes only so many numbers in one question.
-    lost = [found for _pk, found in sorted(good.in_bulk(flaws).items())]
-    for backup in lost:
+    # In bulk, since a database takes only so many parameters in one query.
+    flawed = [backup for _pk, backup in sorted(good.in_bulk(flaws).items())]
+    for backup in flawed:
         note_flaw(backup, flaws[backup.pk])
-    return lost
+    return flawed
 
 
 def verify(
@@ -59,19 +65,17 @@ def verify(
 ) -> str:
     """Read a complete backup's file again: its size, its checksum, its integrity.
 
-    Returns what is wrong with it, or nothing, and notes that in the catalog. One that was missing
-    or damaged and is right again is good again. Raises `BackupError` where it cannot be told.
-    `deadline` is a time of `time.monotonic()`; `sign_of_life` is called often.
+    Returns what is wrong with it, or nothing, and notes that in the catalog: one that was missing
+    or damaged may be good again. Raises `BackupError` if the file cannot be read. `deadline` is
+    a time of `time.monotonic()`; `sign_of_life` is called often.
     """
     directory, now = directory_of(tenant), timezone.now()
+    file = directory.file(backup.file_name)
     note_future(tenant.id)
-    flaw = _flaw_by_look(directory, backup.file_name, backup.size)
+    read = partial(require_sound, deadline=deadline, sign_of_life=sign_of_life)
     try:
-        if not flaw:
-            file = directory.file(backup.file_name)
-            require_sound(
-                file, backup.size, backup.sha256, deadline=deadline, sign_of_life=sign_of_life
-            )
+        with _failing_disk_is_damage(file):
+            flaw = difference(directory, backup, read)
     except DatabaseDamaged as error:
         flaw = error
     if flaw:
@@ -90,23 +94,14 @@ def require_sound(
     deadline: float | None = None,
     sign_of_life: SignOfLife | None = None,
 ) -> Fingerprint:
-    """Read all of a file: its size (in bytes) and checksum, as far as known, and its integrity.
+    """Read all of a file: its size (in bytes) and checksum, if they are known, and its integrity.
 
     Raises `DatabaseDamaged` if it is not as it was made or not a sound database, and `BackupError`
     if it cannot be read.
     """
-    try:
+    with _failing_disk_is_damage(file):
         found = require_as_made(file, size, sha256, deadline=deadline, sign_of_life=sign_of_life)
         sqlite.check(file, deadline=deadline, sign_of_life=sign_of_life)
-    except BackupError as error:
-        cause = error.__cause__
-        if not (isinstance(cause, OSError) and cause.errno == errno.EIO):
-            raise
-        # A disk reports in this way that it has lost data. Somebody must be notified; and if it was
-        # only the cable, the backup is still there, and good again when it is read.
-        raise DatabaseDamaged(
-            "%(path)s is damaged: %(reason)s.", path=file, reason=cause.strerror
-        ) from error
     return found
 
 
@@ -118,7 +113,7 @@ def require_as_made(
     deadline: float | None = None,
     sign_of_life: SignOfLife | None = None,
 ) -> Fingerprint:
-    """Read a file and compare its size and checksum, as far as known; raises as `require_sound`."""
+    """As `require_sound`, but without checking the integrity."""
     try:
         found = sqlite.fingerprint(file, deadline=deadline, sign_of_life=sign_of_life)
     except OSError as error:
@@ -132,24 +127,28 @@ def require_as_made(
     return found
 
 
-def difference(directory: BackupDirectory, backup: Backup) -> Flaw | None:
-    """How a backup's file differs from what was made: by its kind, its size, then its checksum.
+def difference(
+    directory: BackupDirectory,
+    backup: Backup,
+    read: Callable[[Path, int | None, str], Fingerprint] = require_as_made,
+) -> Flaw | None:
+    """How a backup's file differs from what was made: by a look at it, then by reading it.
 
     Raises `BackupError` if it cannot be read.
     """
-    if flaw := _flaw_by_look(directory, backup.file_name, backup.size):
-        return flaw
     try:
-        require_as_made(directory.file(backup.file_name), backup.size, backup.sha256)
+        if flaw := _flaw_by_look(directory, backup.file_name, backup.size):
+            return flaw
+        read(directory.file(backup.file_name), backup.size, backup.sha256)
     except DatabaseDamaged as error:
         return error
     return None
 
 
 def flaws_by_look(tenant: Tenant, known: Sequence[tuple[int, str, int | None]]) -> dict[int, Flaw]:
-    """What `stat` alone shows to be wrong with backups, of which key, name and size are known.
+    """What `stat` alone shows to be wrong with backups of which key, name and size are known.
 
-    By their keys. What is out of reach is not there: that says nothing of it.
+    By their keys. It says nothing about what is out of reach.
     """
     directory = directory_of(tenant)
     found = directory.sizes({name for _pk, name, _size in known})
@@ -164,16 +163,6 @@ def flaws_by_look(tenant: Tenant, known: Sequence[tuple[int, str, int | None]]) 
         except BackupError:
             continue
     return flaws
-
-
-def _flaw_by_look(directory: BackupDirectory, name: str, size: int | None) -> Flaw | None:
-    try:
-        return directory.flaw(name, size)
-    except OSError as error:
-        file = directory.file(name)
-        if isinstance(error, FileNotFoundError) and directory.is_missing(name):
-            return BackupMissing("The file %(path)s is missing.", path=file)
-        raise cannot_be_read(file, error) from error
 
 
 def note_flaw(backup: Backup, flaw: Flaw) -> None:
@@ -191,12 +180,12 @@ def note_found(
 ) -> None:
     """Note what was found out about a complete backup's file, in the catalog and the history.
 
-    That a good one is still good is no news for the history.
+    The history has no line for a good backup that is still good.
     """
     is_news = kind is not EventKind.FOUND or not backup.is_good
     rows = Backup.objects.complete().filter(pk=backup.pk)
     if kind is not EventKind.FOUND:
-        # What is being deleted at this moment is not lost.
+        # A backup that is being deleted at this moment is not missing.
         rows = rows.filter(deleting_at=None)
     with catalog_transaction():
         if rows.update(**changes):
@@ -205,10 +194,71 @@ def note_found(
                 Event.record(kind, backup, detail=detail)
 
 
-def _renew_checksum_file(directory: BackupDirectory, backup: Backup) -> None:
-    """Write the checksum file again where it does not say what the catalog and the file say.
+def note_future(tenant_id: str | None = None) -> None:
+    """Mark for good the complete backups, of one tenant or of all, that are dated in the future.
 
-    The backup is good without it, too; but where the catalog is lost, it vouches for the file.
+    The clock was wrong when they were made, so they never count, not even when that date has come.
+    If there are several, and they are the majority, it may be today's clock that is behind, as a
+    machine's often is when it starts. Then nothing is marked; until the clock is right they do not
+    count anyway.
+    """
+    now = timezone.now()
+    rows = Backup.objects.complete().filter(future_at=None)
+    if tenant_id is not None:
+        rows = rows.for_tenant(tenant_id)
+    ahead: dict[str, list[Backup]] = {}
+    for backup in rows.future(now):
+        ahead.setdefault(backup.tenant_id, []).append(backup)
+    for owner, found in ahead.items():
+        others = rows.for_tenant(owner).counted(now).count()
+        if len(found) >= SEVERAL and len(found) > others:
+            logger.error(
+                "Most backups of tenant %r are dated in the future. Is today's clock behind?",
+                owner,
+            )
+            continue
+        for backup in found:
+            if rows.filter(pk=backup.pk).update(future_at=now):
+                logger.warning(
+                    "The backup %s of tenant %r is dated in the future: when it was made, the "
+                    "clock was wrong. It is kept but ignored.",
+                    backup,
+                    owner,
+                )
+
+
+@contextmanager
+def _failing_disk_is_damage(file: Path) -> Iterator[None]:
+    """Take an I/O error for damage of this file.
+
+    In this way a disk reports that it cannot give data back. Somebody must be notified; and if it
+    was only the cable, the backup is still there, and good again as soon as it can be read.
+    """
+    try:
+        yield
+    except BackupError as error:
+        cause = error.__cause__
+        if not (isinstance(cause, OSError) and cause.errno == errno.EIO):
+            raise
+        raise DatabaseDamaged(
+            "%(path)s is damaged: %(reason)s.", path=file, reason=cause.strerror
+        ) from error
+
+
+def _flaw_by_look(directory: BackupDirectory, name: str, size: int | None) -> Flaw | None:
+    try:
+        return directory.flaw(name, size)
+    except OSError as error:
+        file = directory.file(name)
+        if isinstance(error, FileNotFoundError) and directory.is_missing(name):
+            return BackupMissing("The file %(path)s is missing.", path=file)
+        raise cannot_be_read(file, error) from error
+
+
+def _renew_checksum_file(directory: BackupDirectory, backup: Backup) -> None:
+    """Write the checksum file again if it does not say what the catalog and the file say.
+
+    The backup is good without it, too; but without a catalog, it is what vouches for the file.
     """
     name, sha256 = backup.file_name, backup.sha256
     if directory.matches_checksum_file(name, sha256):
