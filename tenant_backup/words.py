@@ -1,4 +1,4 @@
-"""Moments, outcomes, backups and settings in words: "tomorrow at 02:04", "every day at 02:00"."""
+"""Moments, backups and settings in words: "tomorrow at 02:04", "every day at 02:00"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from django.utils.text import capfirst, get_text_list
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext, npgettext_lazy
 
-from tenant_backup.chart import Outcome
 from tenant_backup.models import Backup, BackupSettings, Interval, Status
 from tenant_backup.schedule import HOURS_BETWEEN
 
@@ -59,16 +58,6 @@ def ago(at: datetime | None, now: datetime | None = None) -> str:
     return gettext("%(duration)s ago") % {
         "duration": timesince(at, now, time_strings=PAST, depth=1)
     }
-
-
-def outcome_in_words(outcome: Outcome) -> str:
-    """How a day of the chart went."""
-    return {
-        Outcome.GOOD: gettext("good"),
-        Outcome.REMOVED: gettext("made, since removed"),
-        Outcome.FAILED: gettext("failed, missing or damaged"),
-        Outcome.NONE: gettext("none"),
-    }[outcome]
 
 
 def time_in_words(backup: Backup) -> str:

@@ -17,6 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from tenant_backup import automation, backups, chart, monitoring
+from tenant_backup.backups.attempts import Outcome
 from tenant_backup.conf import conf
 from tenant_backup.forms import LabelForm, SettingsForm
 from tenant_backup.languages import messages
@@ -140,7 +141,7 @@ def _chart(tenant: Tenant, now: datetime) -> dict[str, Any]:
         },
         "has_attempts": any(day.counts for day in days),
         "largest": max((day.size or 0 for day in days), default=0),
-        "outcomes": list(chart.Outcome),
+        "outcomes": list(Outcome),
     }
 
 
