@@ -37,6 +37,8 @@ SHORT = 60
 FEW = 10
 """Problems that get a message each; nobody reads more."""
 
+SIGNS = {"good": "\N{CHECK MARK}", "warning": "!", "error": "\N{MULTIPLICATION X}", "neutral": "·"}
+
 
 class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """For operators only. Rows are made by the use cases, never added here."""
@@ -74,12 +76,13 @@ class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         rows: Iterable[Row],
         use_case: Callable[[Tenant, Row], Result],
         *,
+        done: str,
         not_done: str,
     ) -> list[Result]:
         """Call the use case with each row and its tenant, and return the results.
 
-        Where it fails, the user gets the message `not_done`, a text with the placeholders `tenant`
-        and `reason`, and the next row follows.
+        If it fails, the user gets the message `not_done`, with the `tenant` and the `reason`, and
+        the next row follows. At the end the message `done` has the `count` of successes, if any.
         """
         results: list[Result] = []
         problems: list[tuple[int, str]] = []
@@ -101,11 +104,9 @@ class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if more := len(problems[FEW:]):
             text = ngettext("%(count)d more failed.", "%(count)d more failed.", more)
             self.message_user(request, text % {"count": more}, messages.ERROR)
+        if results:
+            self.message_user(request, done % {"count": len(results)}, messages.SUCCESS)
         return results
-
-    def report_success(self, request: HttpRequest, text: str, count: int) -> None:
-        if count:
-            self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
 
 def user_name(request: HttpRequest) -> str:
@@ -118,6 +119,16 @@ def has_model_permission(request: HttpRequest, action: str, model: type[Model]) 
     codename = get_permission_codename(action, model._meta)
     permission = f"{model._meta.app_label}.{codename}"
     return request.user.has_perm(permission) and is_operator(request)
+
+
+def light(tone: str, text: str) -> SafeString:
+    """A state at a glance: by its colour, by its sign, and in words."""
+    return format_html(
+        '<span class="backup-light backup-light-{}"><span aria-hidden="true">{}</span> {}</span>',
+        tone,
+        SIGNS[tone],
+        text,
+    )
 
 
 def with_detail(text: str, detail: str) -> SafeString:

@@ -18,12 +18,11 @@ from django.utils.translation import gettext_lazy, ngettext
 from tenant_backup import backups
 from tenant_backup.admin.actions import TenantActions
 from tenant_backup.admin.automation import switch_context
-from tenant_backup.admin.catalog import FEW, user_name, with_detail
-from tenant_backup.admin.tenants import TenantsOfRequest
-from tenant_backup.admin.verdicts import VerdictFilter, light_of, totals
+from tenant_backup.admin.catalog import FEW, light, user_name, with_detail
+from tenant_backup.admin.verdicts import TenantsOfRequest, VerdictFilter, totals
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import size_in_words
-from tenant_backup.models import Backup, BackupSettings, BackupSettingsQuerySet
+from tenant_backup.models import Backup, BackupSettings, BackupSettingsQuerySet, Verdict
 from tenant_backup.tenants import Tenant, get_tenant
 from tenant_backup.words import ago, going_in_words, when
 
@@ -145,7 +144,8 @@ class BackupSettingsAdmin(TenantActions):
 
     @admin.display(description=gettext_lazy("state"), ordering="-verdict")
     def state(self, settings: BackupSettings) -> str:
-        return light_of(settings)
+        verdict = Verdict(settings.verdict)
+        return light(verdict.tone, str(verdict.label))
 
     @admin.display(
         description=gettext_lazy("automatic"), ordering=F("next_run_at").asc(nulls_last=True)
