@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -19,6 +20,9 @@ from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, BackupSettings, Trigger
 from tenant_backup.monitoring import absence
 from tenant_backup.tenants import Tenant
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 class TenantActions(CatalogAdmin):
@@ -118,7 +122,12 @@ class TenantActions(CatalogAdmin):
         self._switch(request, queryset, automatic=False, done=done)
 
     def _switch(
-        self, request: HttpRequest, rows: Iterable[BackupSettings], *, automatic: bool, done: str
+        self,
+        request: HttpRequest,
+        rows: Iterable[BackupSettings],
+        *,
+        automatic: bool,
+        done: StrOrPromise,
     ) -> None:
         def configure(tenant: Tenant, settings: BackupSettings) -> None:
             # With many selected, somebody may have changed this one meanwhile.

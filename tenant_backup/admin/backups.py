@@ -120,7 +120,7 @@ class BackupAdmin(CatalogAdmin):
 
     @admin.display(description=gettext_lazy("pinned"), ordering="pinned")
     def pin_sign(self, backup: Backup) -> str:
-        """Nothing where it is not pinned: Django's red cross would make that look like a fault."""
+        """Nothing if it is not pinned: Django's red cross would make that look like a fault."""
         if not backup.pinned:
             return ""
         return format_html('<span class="backup-light">{}</span>', _("pinned"))

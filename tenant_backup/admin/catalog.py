@@ -1,7 +1,7 @@
 """What our pages in the admin share: they are for operators, and work row by row.
 
-Somebody with the permissions on these models has them for every tenant. So the tenant provider says
-who is an operator, and nobody else is let in, whatever permissions they have.
+Permissions on these models count for every tenant. So the tenant provider says who is an operator,
+and nobody else gets in, not even with these permissions.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_permission_codename
@@ -25,6 +25,9 @@ from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress
 from tenant_backup.models import Backup, BackupSettings
 from tenant_backup.tenants import Tenant, get_tenant, is_operator
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 logger = logging.getLogger("tenant_backup")
 
@@ -76,8 +79,8 @@ class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         rows: Iterable[Row],
         use_case: Callable[[Tenant, Row], Result],
         *,
-        done: str,
-        not_done: str,
+        done: StrOrPromise,
+        not_done: StrOrPromise,
     ) -> list[Result]:
         """Call the use case with each row and its tenant, and return the results.
 

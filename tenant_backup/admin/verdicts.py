@@ -30,7 +30,7 @@ class TenantsOfRequest:
     """All tenants, as they stand when the request first asks."""
 
     names: Mapping[str, str]
-    """The name of each tenant that has a row; where it is unknown, the tenant's id."""
+    """The name of each tenant that has a row; if that is unknown, its id."""
     tenants: Mapping[str, Tenant]
     """The valid tenants of the provider, by id."""
     verdicts: Mapping[str, Verdict]
@@ -41,7 +41,7 @@ class TenantsOfRequest:
     invalid: Sequence[InvalidTenant] = ()
     """Why tenants that the provider lists are not valid."""
     trouble: str = ""
-    """Why the provider failed; empty where it did not."""
+    """Why the provider failed; empty if it did not."""
 
     @classmethod
     def of(cls, request: HttpRequest) -> TenantsOfRequest:

@@ -63,7 +63,7 @@ def tenant_view(action: str) -> Callable[[View], View]:
             except InvalidTenant as error:
                 if not request.user.is_authenticated:
                     return to_login(request)
-                # The operator's log gets a sentence instead of whatever would go wrong later.
+                # The operator's log says what is wrong, before anything else fails because of it.
                 raise ImproperlyConfigured(str(error)) from error
             if not request.user.is_authenticated:
                 return to_login(request)

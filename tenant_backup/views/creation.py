@@ -1,4 +1,4 @@
-"""A click on "Create backup": the request makes it, or a worker if the database is large."""
+"""The button "Create backup": the request makes one, or a worker if the database is large."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         return back(request)
     replaces = request.POST.get("replace", "")
     if replaces:
-        # It is a deletion, too.
+        # This deletes another backup, too.
         require(request, tenant, DELETE)
     wanted = backups.BackupRequest(
         trigger=Trigger.MANUAL,

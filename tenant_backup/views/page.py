@@ -158,9 +158,9 @@ class Line:
     has_file: bool
     is_deletable: bool
     goes_because: str
-    """Why retention will remove it after the next backup; empty where it will not."""
+    """Why retention will remove it after the next backup; empty if it will not."""
     stays_because: str
-    """Why retention keeps it, where nothing else in the line shows it."""
+    """Why retention keeps it; empty if the rest of the line shows that anyway."""
 
 
 def _list(request: HttpRequest, tenant: Tenant, read: Reader, now: datetime) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def back(request: HttpRequest) -> HttpResponse:
 
 
 def page_number(request: HttpRequest) -> str:
-    """The part of the list that a form was sent from; empty where it does not say."""
+    """The part of the list that a form was sent from; empty for the first part."""
     number = request.POST.get("page", "")
     return number if re.fullmatch("[0-9]{1,6}", number) else ""
 

@@ -1,4 +1,4 @@
-"""The download of a backup's file: in chunks, so that it never fills the memory; resumable.
+"""The download of a backup's file. It is sent in chunks, which do not fill the memory.
 
 Under ASGI Django reads a synchronous stream into memory before it sends any of it, and under WSGI
 an asynchronous one. So each kind of request gets its own.
@@ -98,10 +98,10 @@ def download(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpRespon
 
 
 def parse_range(header: str, size: int) -> Part | None:
-    """The range that the header `Range` asks for; None where the answer is the whole file.
+    """The range that the header `Range` asks for; None if the answer is the whole file.
 
-    That is the case without the header, with several ranges, and if it is not a range of bytes.
-    Raises `Unsatisfiable`.
+    That is so without the header, with several ranges, and if it is not a range of bytes. Raises
+    `Unsatisfiable`.
     """
     found = RANGE.fullmatch(header.strip())
     if not found or found.groups() == ("", ""):

@@ -70,7 +70,7 @@ def _restore_commands(tenant: Tenant, backup: Backup) -> dict[str, str]:
 @never_cache
 @tenant_view(VIEW)
 def diagnose(request: HttpRequest, tenant: Tenant) -> HttpResponse:
-    """Try what a backup needs, and say what to do where something is wrong."""
+    """Try what a backup needs, and say what to do if something is wrong."""
     read = reader_of(request, tenant)
     answers = [
         replace(answer, found=read(answer.found))
