@@ -14,7 +14,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.defaultfilters import truncatechars
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy, pgettext_lazy
 
@@ -51,8 +50,7 @@ class BackupAdmin(CatalogAdmin):
         "condition",
         "created_at",
         "size_in_words",
-        "trigger",
-        "label",
+        "cause",
         "pin_sign",
     ]
     list_filter = ["status", "trigger", "pinned", GoodFilter]
@@ -99,7 +97,7 @@ class BackupAdmin(CatalogAdmin):
         return size_in_words(backup.size) if backup.size else self.get_empty_value_display()
 
     @admin.display(description=gettext_lazy("status"), ordering="status")
-    def condition(self, backup: Backup) -> SafeString:
+    def condition(self, backup: Backup) -> str:
         """The status, what has since been found out about the file, and the error."""
         tone = (
             "good" if backup.is_good else "error" if backup.status == Status.FAILED else "neutral"
@@ -115,8 +113,12 @@ class BackupAdmin(CatalogAdmin):
             if found_at:
                 tone = "error"
                 words.append(found)
-        sign = light(tone, ", ".join(words))
-        return with_detail(sign, truncatechars(backup.reason, SHORT)) if backup.reason else sign
+        return with_detail(light(tone, ", ".join(words)), truncatechars(backup.reason, SHORT))
+
+    @admin.display(description=gettext_lazy("trigger"), ordering="trigger")
+    def cause(self, backup: Backup) -> str:
+        """The trigger, and the label."""
+        return with_detail(str(backup.get_trigger_display()), backup.label)
 
     @admin.display(description=gettext_lazy("pinned"), ordering="pinned")
     def pin_sign(self, backup: Backup) -> str:

@@ -134,6 +134,8 @@ def light(tone: str, text: str) -> SafeString:
     )
 
 
-def with_detail(text: str, detail: str) -> SafeString:
-    """A cell of two lines, the second one small."""
+def with_detail(text: str, detail: str) -> str:
+    """A cell of two lines, the second one small, or of one line if there is no detail."""
+    if not detail:
+        return text
     return format_html('{} <span class="backup-detail">{}</span>', text, detail)

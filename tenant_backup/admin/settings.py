@@ -137,10 +137,9 @@ class BackupSettingsAdmin(TenantActions):
 
     @admin.display(description=gettext_lazy("tenant"), ordering="tenant_id")
     def tenant(self, settings: BackupSettings) -> str:
-        name = vars(settings).get("name") or settings.tenant_id
-        if name == settings.tenant_id:
-            return settings.tenant_id
-        return with_detail(name, settings.tenant_id)
+        key = settings.tenant_id
+        name = vars(settings).get("name") or key
+        return with_detail(name, key if name != key else "")
 
     @admin.display(description=gettext_lazy("state"), ordering="-verdict")
     def state(self, settings: BackupSettings) -> str:
@@ -153,8 +152,8 @@ class BackupSettingsAdmin(TenantActions):
     def schedule(self, settings: BackupSettings) -> str:
         if not settings.automatic:
             return _("off")
-        interval, at = str(settings.get_interval_display()), settings.next_run_at
-        return with_detail(interval, when(at)) if at else interval
+        at = settings.next_run_at
+        return with_detail(str(settings.get_interval_display()), when(at) if at else "")
 
     @admin.display(
         description=gettext_lazy("last good"),
