@@ -1,8 +1,8 @@
-"""The addresses of our pages, for the request at hand.
+"""The addresses of our pages, as the current request reaches them.
 
 A host may include the routes below a prefix that captures arguments, and in a namespace of its own:
 `path("t/<slug:tenant_slug>/", include("tenant_backup.urls"))`. A page that was reached that way
-links to its neighbours below the same prefix.
+links to the others below the same prefix.
 """
 
 from __future__ import annotations

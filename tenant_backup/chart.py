@@ -5,11 +5,12 @@ Pure functions: attempts go in, positions and lengths of an SVG come out, as who
 
 from __future__ import annotations
 
-import enum
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
+
+from tenant_backup.backups.attempts import Attempt, Outcome
 
 DAYS = 30
 WIDTH, HEIGHT = 10, 60
@@ -26,32 +27,12 @@ NONE_HEIGHT = 2
 """The height of the mark for a day without any attempt: a gap alone looks like a fault."""
 
 
-class Outcome(enum.Enum):
-    """How a day went, the best first."""
-
-    GOOD = "good"
-    REMOVED = "removed"
-    """A backup was made, and has since been deleted or pruned."""
-    FAILED = "failed"
-    """An attempt failed, or the backup is missing or damaged."""
-    NONE = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One backup or failed attempt, never `Outcome.NONE`. The size is in bytes."""
-
-    at: datetime
-    outcome: Outcome
-    size: int | None = None
-
-
 @dataclass(slots=True)
 class Day:
     """One day of the tenant's zone, and its bar."""
 
     date: date
-    counts: dict[Outcome, int] = field(default_factory=lambda: defaultdict(int))
+    counts: Counter[Outcome] = field(default_factory=Counter)
     size: int | None = None
     """The size of the day's largest backup, in bytes."""
     x: int = 0
@@ -60,7 +41,7 @@ class Day:
 
     @property
     def outcome(self) -> Outcome:
-        return next((each for each in Outcome if self.counts.get(each)), Outcome.NONE)
+        return next((each for each in Outcome if self.counts[each]), Outcome.NONE)
 
     @property
     def is_failed(self) -> bool:
@@ -68,15 +49,15 @@ class Day:
 
     @property
     def good(self) -> int:
-        return self.counts.get(Outcome.GOOD, 0)
+        return self.counts[Outcome.GOOD]
 
     @property
     def removed(self) -> int:
-        return self.counts.get(Outcome.REMOVED, 0)
+        return self.counts[Outcome.REMOVED]
 
     @property
     def failed(self) -> int:
-        return self.counts.get(Outcome.FAILED, 0)
+        return self.counts[Outcome.FAILED]
 
 
 def first_day(now: datetime, zone: tzinfo) -> datetime:
@@ -85,7 +66,7 @@ def first_day(now: datetime, zone: tzinfo) -> datetime:
     return datetime.combine(today.date() - timedelta(days=DAYS - 1), datetime.min.time(), zone)
 
 
-def days(attempts: Iterable[Attempt], now: datetime, zone: tzinfo) -> Sequence[Day]:
+def days(attempts: Iterable[Attempt], now: datetime, zone: tzinfo) -> list[Day]:
     """The last `DAYS` days, today last, each with its bar. Attempts of other days are ignored."""
     start = first_day(now, zone).date()
     chart = [Day(start + timedelta(days=number)) for number in range(DAYS)]

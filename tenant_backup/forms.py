@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -24,12 +24,6 @@ def _form_field(field: Field[Any, Any], **options: Any) -> forms.Field | None:
     return field.formfield(**options)
 
 
-if TYPE_CHECKING:
-    BackupSettingsForm = forms.ModelForm[BackupSettings]
-else:
-    BackupSettingsForm = forms.ModelForm  # generic for the type checker alone
-
-
 class LabelForm(forms.Form):
     """The label of a new backup."""
 
@@ -42,7 +36,7 @@ class LabelForm(forms.Form):
     )
 
 
-class SettingsForm(BackupSettingsForm):
+class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
     """When a tenant is backed up automatically, and how many backups are kept."""
 
     APPLIES = {"weekday": Interval.WEEKLY, "day_of_month": Interval.MONTHLY}

@@ -10,7 +10,7 @@ import gettext
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partialmethod
 
 from django.apps import apps
 from django.conf import settings
@@ -21,7 +21,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 SOURCE = "en"
-"""The language in which the texts are written."""
+"""The language of the texts in the code."""
 
 PROBE = "About backups"
 """A message catalog that translates this text translates the app."""
@@ -80,23 +80,15 @@ def marks() -> SafeString:
 class Messages:
     """Django's messages, each marked with its language if the frame has another one."""
 
-    def info(self, request: HttpRequest, text: str) -> None:
-        self._add(request, django_messages.INFO, text)
-
-    def success(self, request: HttpRequest, text: str) -> None:
-        self._add(request, django_messages.SUCCESS, text)
-
-    def warning(self, request: HttpRequest, text: str) -> None:
-        self._add(request, django_messages.WARNING, text)
-
-    def error(self, request: HttpRequest, text: str) -> None:
-        self._add(request, django_messages.ERROR, text)
-
-    @staticmethod
-    def _add(request: HttpRequest, level: int, text: str) -> None:
+    def add(self, level: int, request: HttpRequest, text: str) -> None:
         if _frame.get() not in (None, translation.get_language()):
             text = format_html("<span{}>{}</span>", marks(), text)
         django_messages.add_message(request, level, text)
+
+    info = partialmethod(add, django_messages.INFO)
+    success = partialmethod(add, django_messages.SUCCESS)
+    warning = partialmethod(add, django_messages.WARNING)
+    error = partialmethod(add, django_messages.ERROR)
 
 
 messages = Messages()

@@ -20,7 +20,7 @@ urlpatterns = [
     path("settings/admin/backup/diagnosis", views.diagnose, name="diagnosis"),
     path("settings/admin/backup/history", views.history, name="history"),
     path("settings/admin/backup/status", views.status, name="status"),
-    # The addresses have no slash at the end. With one, they lead to the page all the same.
+    # The addresses have no slash at the end. With one, they redirect to the page.
     path("settings/admin/backup/", views.without_slash),
     path("settings/admin/backup/contents/<str:backup_id>/", views.without_slash),
     path("settings/admin/backup/diagnosis/", views.without_slash),

@@ -1,4 +1,4 @@
-"""Moments, outcomes, backups and settings in words: "tomorrow at 02:04", "every day at 02:00"."""
+"""Moments, backups and settings in words: "tomorrow at 02:04", "every day at 02:00"."""
 
 from __future__ import annotations
 
@@ -13,13 +13,9 @@ from django.utils.text import capfirst, get_text_list
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext, npgettext_lazy
 
-from tenant_backup.chart import Outcome
 from tenant_backup.models import Backup, BackupSettings, Interval, Status
+from tenant_backup.retention import AHEAD
 from tenant_backup.schedule import HOURS_BETWEEN
-
-A_WEEK = timedelta(days=7)
-SKEW = timedelta(minutes=5)
-"""How far two computers' clocks may differ. What is further ahead comes from a wrong clock."""
 
 PAST: dict[str, Any] = {
     "year": npgettext_lazy("ago", "%(num)d year", "%(num)d years", "num"),
@@ -43,32 +39,22 @@ def when(at: datetime, now: datetime | None = None) -> str:
         return gettext("tomorrow at %(time)s") % {"time": time}
     if days == -1:
         return gettext("yesterday at %(time)s") % {"time": time}
-    if 0 < days < A_WEEK.days:
+    if 0 < days < 7:
         values = {"weekday": date_format(local, "l"), "time": time}
         return gettext("on %(weekday)s at %(time)s") % values
     return date_format(local, "DATETIME_FORMAT")
 
 
 def ago(at: datetime | None, now: datetime | None = None) -> str:
-    """How long ago a moment was; empty where it is unset or in the future."""
+    """How long ago a moment was; empty if it is unset or in the future."""
     now = now or timezone.now()
-    if at is None or at > now + SKEW:
+    if at is None or at > now + AHEAD:
         return ""
     if now - at < timedelta(minutes=1):
         return gettext("just now")
     return gettext("%(duration)s ago") % {
         "duration": timesince(at, now, time_strings=PAST, depth=1)
     }
-
-
-def outcome_in_words(outcome: Outcome) -> str:
-    """How a day of the chart went."""
-    return {
-        Outcome.GOOD: gettext("good"),
-        Outcome.REMOVED: gettext("made, since removed"),
-        Outcome.FAILED: gettext("failed, missing or damaged"),
-        Outcome.NONE: gettext("none"),
-    }[outcome]
 
 
 def time_in_words(backup: Backup) -> str:
@@ -96,7 +82,7 @@ def why_not_deletable(backup: Backup) -> str:
 
 
 def why_it_stays(backup: Backup, now: datetime) -> str:
-    """Why retention keeps a backup, where its line in the list does not show it; else empty."""
+    """Why retention keeps a backup; empty if its line in the list shows that anyway."""
     if not backup.is_good:
         return ""
     if backup.is_future(now):

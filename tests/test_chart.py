@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenant_backup.backups.attempts import Attempt, Outcome
 from tenant_backup.chart import (
     DAYS,
     FAILED_HEIGHT,
@@ -13,8 +14,6 @@ from tenant_backup.chart import (
     LOWEST,
     NONE_HEIGHT,
     WIDTH,
-    Attempt,
-    Outcome,
     days,
     first_day,
 )

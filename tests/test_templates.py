@@ -12,7 +12,7 @@ from tenant_backup.automation import AutomationStatus
 from tenant_backup.backups import quota
 from tenant_backup.models import Event, Status
 from tenant_backup.monitoring import Finding, Judgement, Verdict
-from tenant_backup.views import page, rendering
+from tenant_backup.views import page, responses
 from tests.conftest import REPOSITORY
 from tests.test_views import PAGE, make, note_tick, project, row, visit
 
@@ -65,8 +65,8 @@ def shown(monkeypatch):
         shown[template.removeprefix("tenant_backup/")].append(context)
         return rendered(request, template, context)
 
-    rendered = rendering.render
-    monkeypatch.setattr(rendering, "render", render)
+    rendered = responses.render
+    monkeypatch.setattr(responses, "render", render)
     return shown
 
 

@@ -42,7 +42,7 @@ from tenant_backup.models import (
     Trigger,
 )
 from tenant_backup.tenants import ACTIONS, Tenant
-from tenant_backup.views import events
+from tenant_backup.views import subpages
 from tests.conftest import REPOSITORY, assert_true_copy, names_in
 from tests.tenancy import Tenants
 
@@ -1043,7 +1043,7 @@ class TestHistory:
             )
             with django_assert_num_queries(4):
                 answer = client.get(f"{PAGE}/history", {"page": 1})
-        assert answer.content.decode().count("<li>") == events.LINES_PER_PAGE
+        assert answer.content.decode().count("<li>") == subpages.LINES_PER_PAGE
         assert "?page=3" in answer.content.decode()
 
     def test_says_what_was_changed_in_the_words_of_the_form(self, tenant, visit):

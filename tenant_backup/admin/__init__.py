@@ -1,8 +1,8 @@
 """The operator's view of all tenants, in Django's admin.
 
-`settings` lists all tenants, each with its state, and `actions` has what can be done with them;
-`backups` lists the catalog, `history` the events, and `automation` has the pause switch. `catalog`
-holds what they share: they are for operators only.
+`settings` lists all tenants, each with its verdict (`verdicts`), and `actions` has what can be done
+with them; `backups` lists the catalog, `history` the events, and `automation` has the pause switch.
+`catalog` holds what they share: they are for operators only.
 """
 
 from __future__ import annotations

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from tenant_backup import automation, backups
 from tenant_backup.admin.catalog import CatalogAdmin, has_model_permission, user_name
-from tenant_backup.admin.tenants import TenantsOfRequest, is_running
+from tenant_backup.admin.verdicts import TenantsOfRequest
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, BackupSettings, Trigger
 from tenant_backup.monitoring import absence
 from tenant_backup.tenants import Tenant
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 class TenantActions(CatalogAdmin):
@@ -33,33 +37,10 @@ class TenantActions(CatalogAdmin):
 
     def _back_up(self, request: HttpRequest, rows: list[BackupSettings]) -> None:
         wanted = backups.BackupRequest(trigger=Trigger.MANUAL, requested_by=user_name(request))
-        if is_running(automation.get_status()):
-            self._queue(request, rows, wanted)
-        else:
-            self._create(request, rows, wanted)
+        limits = backups.request_limits()
 
-    def _queue(
-        self, request: HttpRequest, rows: list[BackupSettings], wanted: backups.BackupRequest
-    ) -> None:
         def queue(tenant: Tenant, settings: BackupSettings) -> None:
             automation.enqueue(backups.request(tenant, wanted))
-
-        count = len(
-            self.for_each(
-                request, rows, queue, not_done=_("No backup of %(tenant)s was queued: %(reason)s")
-            )
-        )
-        text = ngettext(
-            "%(count)d backup is queued and will be made in the background.",
-            "%(count)d backups are queued and will be made in the background.",
-            count,
-        )
-        self.report_success(request, text, count)
-
-    def _create(
-        self, request: HttpRequest, rows: list[BackupSettings], wanted: backups.BackupRequest
-    ) -> None:
-        limits = backups.request_limits()
 
         def create(tenant: Tenant, settings: BackupSettings) -> None:
             result = backups.create(tenant, wanted, limits=limits)
@@ -68,20 +49,46 @@ class TenantActions(CatalogAdmin):
                 values = {"tenant": tenant.id, "reason": result.prune_error}
                 self.message_user(request, text % values, messages.WARNING)
 
-        count = len(
+        if automation.get_status().is_running:
             self.for_each(
-                request, rows, create, not_done=_("No backup of %(tenant)s was made: %(reason)s")
+                request,
+                rows,
+                queue,
+                done=ngettext_lazy(
+                    "%(count)d backup is queued and will be made in the background.",
+                    "%(count)d backups are queued and will be made in the background.",
+                    "count",
+                ),
+                not_done=_("No backup of %(tenant)s was queued: %(reason)s"),
             )
-        )
-        text = ngettext("%(count)d backup was made.", "%(count)d backups were made.", count)
-        self.report_success(request, text, count)
+        else:
+            self.for_each(
+                request,
+                rows,
+                create,
+                done=ngettext_lazy(
+                    "%(count)d backup was made.", "%(count)d backups were made.", "count"
+                ),
+                not_done=_("No backup of %(tenant)s was made: %(reason)s"),
+            )
 
     @admin.action(permissions=["change"], description=gettext_lazy("Verify the newest backups"))
     def verify(self, request: HttpRequest, queryset: QuerySet[BackupSettings]) -> None:
         self.after_commit(partial(self._verify, request, list(queryset)))
 
     def _verify(self, request: HttpRequest, rows: list[BackupSettings]) -> None:
-        by_workers = is_running(automation.get_status())
+        by_workers = automation.get_status().is_running
+        done = ngettext_lazy(
+            "%(count)d backup was verified and is good.",
+            "%(count)d backups were verified and are good.",
+            "count",
+        )
+        if by_workers:
+            done = ngettext_lazy(
+                "Verifying %(count)d backup in the background. The state shows the result.",
+                "Verifying %(count)d backups in the background. The state shows the result.",
+                "count",
+            )
 
         def verify(tenant: Tenant, settings: BackupSettings) -> None:
             good = Backup.objects.for_tenant(tenant.id).good().counted(timezone.now())
@@ -93,51 +100,35 @@ class TenantActions(CatalogAdmin):
             elif problem := backups.verify(tenant, backup):
                 raise BackupError(problem)
 
-        count = len(
-            self.for_each(
-                request,
-                rows,
-                verify,
-                not_done=_("The newest backup of %(tenant)s was not verified: %(reason)s"),
-            )
-        )
-        if by_workers:
-            text = ngettext(
-                "Verifying %(count)d backup in the background. The state shows the result.",
-                "Verifying %(count)d backups in the background. The state shows the result.",
-                count,
-            )
-        else:
-            text = ngettext(
-                "%(count)d backup was verified and is good.",
-                "%(count)d backups were verified and are good.",
-                count,
-            )
-        self.report_success(request, text, count)
+        not_done = _("The newest backup of %(tenant)s was not verified: %(reason)s")
+        self.for_each(request, rows, verify, done=done, not_done=not_done)
 
     @admin.action(permissions=["change"], description=gettext_lazy("Switch automatic backup on"))
     def switch_on(self, request: HttpRequest, queryset: QuerySet[BackupSettings]) -> None:
-        count = self._switch(request, queryset, automatic=True)
-        text = ngettext(
+        done = ngettext_lazy(
             "Automatic backup is on for %(count)d tenant.",
             "Automatic backup is on for %(count)d tenants.",
-            count,
+            "count",
         )
-        self.report_success(request, text, count)
+        self._switch(request, queryset, automatic=True, done=done)
 
     @admin.action(permissions=["change"], description=gettext_lazy("Switch automatic backup off"))
     def switch_off(self, request: HttpRequest, queryset: QuerySet[BackupSettings]) -> None:
-        count = self._switch(request, queryset, automatic=False)
-        text = ngettext(
+        done = ngettext_lazy(
             "Automatic backup is off for %(count)d tenant.",
             "Automatic backup is off for %(count)d tenants.",
-            count,
+            "count",
         )
-        self.report_success(request, text, count)
+        self._switch(request, queryset, automatic=False, done=done)
 
     def _switch(
-        self, request: HttpRequest, rows: Iterable[BackupSettings], *, automatic: bool
-    ) -> int:
+        self,
+        request: HttpRequest,
+        rows: Iterable[BackupSettings],
+        *,
+        automatic: bool,
+        done: StrOrPromise,
+    ) -> None:
         def configure(tenant: Tenant, settings: BackupSettings) -> None:
             # With many selected, somebody may have changed this one meanwhile.
             settings.refresh_from_db()
@@ -146,7 +137,7 @@ class TenantActions(CatalogAdmin):
                 backups.configure(tenant, settings, actor=user_name(request))
 
         not_done = _("Automatic backup of %(tenant)s was not changed: %(reason)s")
-        return len(self.for_each(request, rows, configure, not_done=not_done))
+        self.for_each(request, rows, configure, done=done, not_done=not_done)
 
     @admin.action(
         permissions=["change"], description=gettext_lazy("Mark as retired (removed on purpose)")
@@ -163,5 +154,8 @@ class TenantActions(CatalogAdmin):
                 there,
             )
             self.message_user(request, text % {"count": there}, messages.ERROR)
-        text = ngettext("%(count)d tenant is retired.", "%(count)d tenants are retired.", len(gone))
-        self.report_success(request, text, len(gone))
+        if gone:
+            text = ngettext(
+                "%(count)d tenant is retired.", "%(count)d tenants are retired.", len(gone)
+            )
+            self.message_user(request, text % {"count": len(gone)}, messages.SUCCESS)

@@ -16,8 +16,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from tenant_backup import automation
-from tenant_backup.admin.catalog import CatalogAdmin, has_model_permission, user_name
-from tenant_backup.admin.verdicts import light
+from tenant_backup.admin.catalog import CatalogAdmin, has_model_permission, light, user_name
 from tenant_backup.automation import AutomationState, AutomationStatus
 from tenant_backup.models import Automation
 from tenant_backup.words import ago
@@ -35,8 +34,6 @@ def switch_context(request: HttpRequest, status: AutomationStatus) -> dict[str, 
     return {
         "automation_status": status,
         "automation_light": light(TONES[status.state], status.state.label),
-        "is_set_up": status.state is not AutomationState.NOT_SET_UP,
-        "is_stalled": status.state is AutomationState.STALLED,
         "last_tick": ago(status.last_tick_at),
         "zone": timezone.get_current_timezone_name(),
         "may_switch": has_model_permission(request, "change", Automation),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Any, cast
 
@@ -16,13 +15,13 @@ from django.template.defaultfilters import truncatechars
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
+from django.utils.translation import gettext_lazy, ngettext_lazy, pgettext_lazy
 
 from tenant_backup import backups
-from tenant_backup.admin.catalog import SHORT, CatalogAdmin, user_name
+from tenant_backup.admin.catalog import SHORT, CatalogAdmin, light, user_name, with_detail
 from tenant_backup.exceptions import BackupInProgress
 from tenant_backup.files import size_in_words
-from tenant_backup.models import Backup
+from tenant_backup.models import Backup, Status
 from tenant_backup.tenants import Tenant
 
 
@@ -48,13 +47,11 @@ class BackupAdmin(CatalogAdmin):
 
     list_display = [
         "tenant_id",
+        "condition",
         "created_at",
         "size_in_words",
-        "condition",
-        "trigger",
-        "label",
+        "cause",
         "pin_sign",
-        "short_error",
     ]
     list_filter = ["status", "trigger", "pinned", GoodFilter]
     search_fields = ["tenant_id", "file_name", "label"]
@@ -101,26 +98,34 @@ class BackupAdmin(CatalogAdmin):
 
     @admin.display(description=gettext_lazy("status"), ordering="status")
     def condition(self, backup: Backup) -> str:
-        """The status, and what has since been found out about the file."""
+        """The status, what has since been found out about the file, and the error."""
+        tone = (
+            "good" if backup.is_good else "error" if backup.status == Status.FAILED else "neutral"
+        )
         words = [str(backup.get_status_display())]
-        if backup.missing_at:
-            words.append(_("file missing"))
-        if backup.damaged_at:
-            words.append(_("file damaged"))
         if backup.future_at:
+            tone = "warning"
             words.append(_("dated in the future"))
-        return ", ".join(words)
+        for found_at, found in (
+            (backup.missing_at, _("file missing")),
+            (backup.damaged_at, _("file damaged")),
+        ):
+            if found_at:
+                tone = "error"
+                words.append(found)
+        return with_detail(light(tone, ", ".join(words)), truncatechars(backup.reason, SHORT))
+
+    @admin.display(description=gettext_lazy("trigger"), ordering="trigger")
+    def cause(self, backup: Backup) -> str:
+        """The trigger, and the label."""
+        return with_detail(str(backup.get_trigger_display()), backup.label)
 
     @admin.display(description=gettext_lazy("pinned"), ordering="pinned")
     def pin_sign(self, backup: Backup) -> str:
-        """Nothing where it is not pinned: Django's red cross would make that look like a fault."""
+        """Nothing if it is not pinned: Django's red cross would make that look like a fault."""
         if not backup.pinned:
             return ""
         return format_html('<span class="backup-light">{}</span>', _("pinned"))
-
-    @admin.display(description=gettext_lazy("error"))
-    def short_error(self, backup: Backup) -> str:
-        return truncatechars(backup.reason, SHORT)
 
     @admin.action(
         permissions=["delete"],
@@ -173,44 +178,40 @@ class BackupAdmin(CatalogAdmin):
             return backup
 
         deleted = self.for_each(
-            request, rows, delete, not_done=_("A backup of %(tenant)s was not deleted: %(reason)s")
+            request,
+            rows,
+            delete,
+            done=ngettext_lazy(
+                "%(count)d backup was deleted.", "%(count)d backups were deleted.", "count"
+            ),
+            not_done=_("A backup of %(tenant)s was not deleted: %(reason)s"),
         )
         if deleted:
             # Django itself calls it with a list too.
             super().log_deletions(request, cast("QuerySet[Backup]", deleted))
-        text = ngettext(
-            "%(count)d backup was deleted.", "%(count)d backups were deleted.", len(deleted)
-        )
-        self.report_success(request, text, len(deleted))
 
     @admin.action(permissions=["delete"], description=gettext_lazy("Pin selected backups"))
     def pin(self, request: HttpRequest, queryset: QuerySet[Backup]) -> None:
-        pinned = self._pin(
+        self.for_each(
             request,
             queryset,
-            pinned=True,
+            partial(backups.pin, pinned=True, actor=user_name(request)),
+            done=ngettext_lazy(
+                "%(count)d backup is pinned.", "%(count)d backups are pinned.", "count"
+            ),
             not_done=_("A backup of %(tenant)s was not pinned: %(reason)s"),
         )
-        text = ngettext("%(count)d backup is pinned.", "%(count)d backups are pinned.", pinned)
-        self.report_success(request, text, pinned)
 
     @admin.action(permissions=["delete"], description=gettext_lazy("Unpin selected backups"))
     def unpin(self, request: HttpRequest, queryset: QuerySet[Backup]) -> None:
-        unpinned = self._pin(
+        self.for_each(
             request,
             queryset,
-            pinned=False,
+            partial(backups.pin, pinned=False, actor=user_name(request)),
+            done=ngettext_lazy(
+                "%(count)d backup is no longer pinned.",
+                "%(count)d backups are no longer pinned.",
+                "count",
+            ),
             not_done=_("A backup of %(tenant)s was not unpinned: %(reason)s"),
         )
-        text = ngettext(
-            "%(count)d backup is no longer pinned.",
-            "%(count)d backups are no longer pinned.",
-            unpinned,
-        )
-        self.report_success(request, text, unpinned)
-
-    def _pin(
-        self, request: HttpRequest, rows: Iterable[Backup], *, pinned: bool, not_done: str
-    ) -> int:
-        use_case = partial(backups.pin, pinned=pinned, actor=user_name(request))
-        return len(self.for_each(request, rows, use_case, not_done=not_done))

@@ -1,7 +1,7 @@
 """What our pages in the admin share: they are for operators, and work row by row.
 
-Somebody with the permissions on these models has them for every tenant. So the tenant provider says
-who is an operator, and nobody else is let in, whatever permissions they have.
+Permissions on these models count for every tenant. So the tenant provider says who is an operator,
+and nobody else gets in, not even with these permissions.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_permission_codename
@@ -26,6 +26,9 @@ from tenant_backup.exceptions import BackupError, BackupInProgress
 from tenant_backup.models import Backup, BackupSettings
 from tenant_backup.tenants import Tenant, get_tenant, is_operator
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
 logger = logging.getLogger("tenant_backup")
 
 Row = TypeVar("Row", Backup, BackupSettings)
@@ -36,6 +39,8 @@ SHORT = 60
 
 FEW = 10
 """Problems that get a message each; nobody reads more."""
+
+SIGNS = {"good": "\N{CHECK MARK}", "warning": "!", "error": "\N{MULTIPLICATION X}", "neutral": "·"}
 
 
 class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -74,12 +79,13 @@ class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         rows: Iterable[Row],
         use_case: Callable[[Tenant, Row], Result],
         *,
-        not_done: str,
+        done: StrOrPromise,
+        not_done: StrOrPromise,
     ) -> list[Result]:
         """Call the use case with each row and its tenant, and return the results.
 
-        Where it fails, the user gets the message `not_done`, a text with the placeholders `tenant`
-        and `reason`, and the next row follows.
+        If it fails, the user gets the message `not_done`, with the `tenant` and the `reason`, and
+        the next row follows. At the end the message `done` has the `count` of successes, if any.
         """
         results: list[Result] = []
         problems: list[tuple[int, str]] = []
@@ -101,11 +107,9 @@ class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if more := len(problems[FEW:]):
             text = ngettext("%(count)d more failed.", "%(count)d more failed.", more)
             self.message_user(request, text % {"count": more}, messages.ERROR)
+        if results:
+            self.message_user(request, done % {"count": len(results)}, messages.SUCCESS)
         return results
-
-    def report_success(self, request: HttpRequest, text: str, count: int) -> None:
-        if count:
-            self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
 
 def user_name(request: HttpRequest) -> str:
@@ -120,6 +124,18 @@ def has_model_permission(request: HttpRequest, action: str, model: type[Model]) 
     return request.user.has_perm(permission) and is_operator(request)
 
 
-def with_detail(text: str, detail: str) -> SafeString:
-    """A cell of two lines, the second one small."""
+def light(tone: str, text: str) -> SafeString:
+    """A state at a glance: by its colour, by its sign, and in words."""
+    return format_html(
+        '<span class="backup-light backup-light-{}"><span aria-hidden="true">{}</span> {}</span>',
+        tone,
+        SIGNS[tone],
+        text,
+    )
+
+
+def with_detail(text: str, detail: str) -> str:
+    """A cell of two lines, the second one small, or of one line if there is no detail."""
+    if not detail:
+        return text
     return format_html('{} <span class="backup-detail">{}</span>', text, detail)

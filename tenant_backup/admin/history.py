@@ -22,7 +22,7 @@ from tenant_backup.models import Event
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts only as far as people turn pages: counting millions of rows takes seconds."""
+    """Counts no more rows than anybody pages through: counting millions of rows takes seconds."""
 
     MOST = 10_000
 

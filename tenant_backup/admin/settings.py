@@ -18,12 +18,11 @@ from django.utils.translation import gettext_lazy, ngettext
 from tenant_backup import backups
 from tenant_backup.admin.actions import TenantActions
 from tenant_backup.admin.automation import switch_context
-from tenant_backup.admin.catalog import FEW, user_name, with_detail
-from tenant_backup.admin.tenants import TenantsOfRequest
-from tenant_backup.admin.verdicts import VerdictFilter, light_of, totals
+from tenant_backup.admin.catalog import FEW, light, user_name, with_detail
+from tenant_backup.admin.verdicts import TenantsOfRequest, VerdictFilter, totals
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import size_in_words
-from tenant_backup.models import Backup, BackupSettings, BackupSettingsQuerySet
+from tenant_backup.models import Backup, BackupSettings, BackupSettingsQuerySet, Verdict
 from tenant_backup.tenants import Tenant, get_tenant
 from tenant_backup.words import ago, going_in_words, when
 
@@ -138,14 +137,14 @@ class BackupSettingsAdmin(TenantActions):
 
     @admin.display(description=gettext_lazy("tenant"), ordering="tenant_id")
     def tenant(self, settings: BackupSettings) -> str:
-        name = vars(settings).get("name") or settings.tenant_id
-        if name == settings.tenant_id:
-            return settings.tenant_id
-        return with_detail(name, settings.tenant_id)
+        key = settings.tenant_id
+        name = vars(settings).get("name") or key
+        return with_detail(name, key if name != key else "")
 
     @admin.display(description=gettext_lazy("state"), ordering="-verdict")
     def state(self, settings: BackupSettings) -> str:
-        return light_of(settings)
+        verdict = Verdict(settings.verdict)
+        return light(verdict.tone, str(verdict.label))
 
     @admin.display(
         description=gettext_lazy("automatic"), ordering=F("next_run_at").asc(nulls_last=True)
@@ -153,8 +152,8 @@ class BackupSettingsAdmin(TenantActions):
     def schedule(self, settings: BackupSettings) -> str:
         if not settings.automatic:
             return _("off")
-        interval, at = str(settings.get_interval_display()), settings.next_run_at
-        return with_detail(interval, when(at)) if at else interval
+        at = settings.next_run_at
+        return with_detail(str(settings.get_interval_display()), when(at) if at else "")
 
     @admin.display(
         description=gettext_lazy("last good"),

@@ -1,53 +1,92 @@
-"""How the verdicts on tenants look in the admin: colours and signs, the filter, the totals."""
+"""The tenants that a request is about and the verdict on each; the filter and the totals by it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+import logging
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from tenant_backup import monitoring
+from tenant_backup import automation, monitoring
 from tenant_backup.models import BackupSettings, Verdict
-from tenant_backup.tenants import Listing
+from tenant_backup.tenants import InvalidTenant, Tenant, list_tenants
 
-SIGNS = {"good": "\N{CHECK MARK}", "warning": "!", "error": "\N{MULTIPLICATION X}", "neutral": "·"}
+logger = logging.getLogger("tenant_backup")
 
 NEED_ATTENTION = [verdict for verdict in Verdict if verdict.needs_attention]
 UNLISTED = (Verdict.RETIRED, Verdict.UNLISTED, Verdict.DISAPPEARED)
 LISTED = [verdict for verdict in Verdict if verdict not in UNLISTED]
 
 
-def verdicts_of(listing: Listing, now: datetime, *, automation_runs: bool) -> Mapping[str, Verdict]:
-    """How each tenant stands, listed by the provider or not, by id."""
-    judgements = [
-        *monitoring.judge_all(listing.tenants, now, automation_runs=automation_runs),
-        *monitoring.judge_others(listing, now),
-    ]
-    return {judgement.tenant_id: judgement.verdict for judgement in judgements}
+@dataclass(frozen=True, slots=True)
+class TenantsOfRequest:
+    """All tenants, as they stand when the request first asks."""
 
+    names: Mapping[str, str]
+    """The name of each tenant that has a row; if that is unknown, its id."""
+    tenants: Mapping[str, Tenant]
+    """The valid tenants of the provider, by id."""
+    verdicts: Mapping[str, Verdict]
+    """How each tenant with a row stands, by id."""
+    listed: Set[str]
+    """The ids of all tenants that the provider lists, valid or not."""
+    automation_status: automation.AutomationStatus
+    invalid: Sequence[InvalidTenant] = ()
+    """Why tenants that the provider lists are not valid."""
+    trouble: str = ""
+    """Why the provider failed; empty if it did not."""
 
-def light(tone: str, text: str) -> SafeString:
-    """A state at a glance: by its colour, by its sign, and in words."""
-    return format_html(
-        '<span class="backup-light backup-light-{}"><span aria-hidden="true">{}</span> {}</span>',
-        tone,
-        SIGNS[tone],
-        text,
-    )
+    @classmethod
+    def of(cls, request: HttpRequest) -> TenantsOfRequest:
+        kept: dict[str, Any] = vars(request)
+        if "_tenant_backup_tenants" not in kept:
+            kept["_tenant_backup_tenants"] = cls.ask()
+        found: TenantsOfRequest = kept["_tenant_backup_tenants"]
+        return found
 
+    @classmethod
+    def ask(cls) -> TenantsOfRequest:
+        """Ask the provider, and make the settings of new tenants."""
+        rows = set(BackupSettings.objects.values_list("tenant_id", flat=True))
+        status, now = automation.get_status(), timezone.now()
+        runs = status.is_running
+        try:
+            listing = list_tenants()
+            tenants = {tenant.id: tenant for tenant in listing.tenants}
+            if new := tenants.keys() - rows:
+                BackupSettings.objects.ensure(new)
+                rows |= new
+            given = {tenant.id: str(tenant.name) for tenant in listing.tenants}
+        except Exception as error:
+            logger.exception("The tenant provider failed; the admin cannot list the tenants.")
+            trouble = str(error) or type(error).__name__
+            verdicts = monitoring.verdicts_as_noted(now, automation_runs=runs)
+            return cls({row: row for row in rows}, {}, verdicts, set(), status, trouble=trouble)
+        judgements = [
+            *monitoring.judge_all(listing.tenants, now, automation_runs=runs),
+            *monitoring.judge_others(listing, now),
+        ]
+        return cls(
+            names={row: given.get(row) or row for row in rows},
+            tenants=tenants,
+            verdicts={judgement.tenant_id: judgement.verdict for judgement in judgements},
+            listed=listing.ids,
+            automation_status=status,
+            invalid=listing.invalid,
+        )
 
-def light_of(row: BackupSettings) -> SafeString:
-    """The verdict on the tenant of this row of `with_verdicts`."""
-    verdict = Verdict(row.verdict)
-    return light(verdict.tone, str(verdict.label))
+    def matching(self, words: str) -> list[str]:
+        """The ids of the tenants that have all these words in their id or their name."""
+        wanted = words.casefold().split()
+        texts = {key: f"{key} {name}".casefold() for key, name in self.names.items()}
+        return [key for key, text in texts.items() if all(word in text for word in wanted)]
 
 
 class VerdictFilter(admin.SimpleListFilter):

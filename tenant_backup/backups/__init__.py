@@ -7,12 +7,12 @@ own. Every failure is a `BackupError` whose text a person can act on.
 """
 
 from tenant_backup.backups.adoption import adopt_unknown, owners_of
+from tenant_backup.backups.attempts import attempts_since
 from tenant_backup.backups.configuration import configure
 from tenant_backup.backups.copying import begin, copy_into, make_from, take_back
 from tenant_backup.backups.creation import BackupResult, create, perform, preview, request
 from tenant_backup.backups.deletion import delete
 from tenant_backup.backups.folder import directory_of
-from tenant_backup.backups.history import attempts_since
 from tenant_backup.backups.locking import learn_from_folder, recover, tenant_lock
 from tenant_backup.backups.outcomes import INTERRUPTED, refuse
 from tenant_backup.backups.pins import pin

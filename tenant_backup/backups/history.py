@@ -1,4 +1,4 @@
-"""The history: what came of earlier attempts, and how long it is kept.
+"""How long the history is kept.
 
 The history and the failed backups would grow for years, so what is old is removed, a little at a
 time. A failed backup has no file: only its row is removed. What monitoring and the next attempt
@@ -11,10 +11,8 @@ from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef, Q
 
-from tenant_backup.chart import Attempt, Outcome
 from tenant_backup.conf import conf
-from tenant_backup.models import Backup, BackupQuerySet, Event, EventKind, EventQuerySet
-from tenant_backup.tenants import Tenant
+from tenant_backup.models import Backup, BackupQuerySet, Event, EventQuerySet
 
 BATCH = 1000
 """How many rows of a kind are removed at once: a large deletion would keep others waiting."""
@@ -23,24 +21,6 @@ FAILURES_LAST = timedelta(days=90)
 
 RETRIES = 10
 """How many failures of slots are counted at most: after so many, the delay no longer grows."""
-
-
-def attempts_since(tenant: Tenant, since: datetime) -> list[Attempt]:
-    """What came of each attempt to make a backup since then, even if its row is gone."""
-    rows = Backup.objects.for_tenant(tenant.id)
-    known = rows.exclude(Backup.ACTIVE).filter(created_at__gte=since)
-    good = set(known.good().values_list("pk", flat=True))
-    found = [
-        Attempt(at, Outcome.GOOD if pk in good else Outcome.FAILED, size)
-        for pk, at, size in known.values_list("pk", "created_at", "size")
-    ]
-    ends = {EventKind.COMPLETED.value: Outcome.REMOVED, EventKind.FAILED.value: Outcome.FAILED}
-    events = Event.objects.for_tenant(tenant.id).filter(kind__in=ends, created_at__gte=since)
-    gone = events.exclude(backup_id__in=rows.values("pk"))
-    return found + [
-        Attempt(at, ends[kind], size)
-        for at, kind, size in gone.values_list("created_at", "kind", "size")
-    ]
 
 
 def forget(now: datetime) -> int:

@@ -1,4 +1,4 @@
-"""For the templates: moments and outcomes in words, and the addresses of our pages.
+"""For the templates: moments in words, and the addresses of our pages.
 
 `{{ backup.created_at|when }}`, `{% backups_url "contents" backup_id=backup.pk %}`
 """
@@ -12,7 +12,6 @@ from tenant_backup.addresses import address_of
 register = template.Library()
 register.filter("when", words.when)
 register.filter("ago", words.ago)
-register.filter("outcome", words.outcome_in_words)
 
 
 @register.simple_tag(takes_context=True)

@@ -9,15 +9,11 @@ from __future__ import annotations
 
 from tenant_backup.views.configuration import settings, summary
 from tenant_backup.views.creation import create
-from tenant_backup.views.deletion import delete
-from tenant_backup.views.diagnosis import diagnose
-from tenant_backup.views.downloads import download
-from tenant_backup.views.events import history
-from tenant_backup.views.inside import contents
-from tenant_backup.views.page import overview
-from tenant_backup.views.pinning import pin
-from tenant_backup.views.polling import status
-from tenant_backup.views.redirects import without_slash
+from tenant_backup.views.deletion import delete, pin
+from tenant_backup.views.page import overview, status
+from tenant_backup.views.responses import without_slash
+from tenant_backup.views.streaming import download
+from tenant_backup.views.subpages import contents, diagnose, history
 
 __all__ = [
     "contents",

@@ -1,15 +1,18 @@
-"""Who may call a view: the decorator of every view."""
+"""Who may call a view, and which backups a request may name. Another tenant's do not exist."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_protect
@@ -17,6 +20,7 @@ from django.views.decorators.csrf import csrf_protect
 from tenant_backup import languages
 from tenant_backup.addresses import our_arguments
 from tenant_backup.languages import messages
+from tenant_backup.models import Backup
 from tenant_backup.tenants import (
     ACTIONS,
     InvalidTenant,
@@ -26,11 +30,14 @@ from tenant_backup.tenants import (
     tenant_for_request,
 )
 from tenant_backup.views.login import to_login
-from tenant_backup.views.redirects import back
+from tenant_backup.views.responses import back
 
 logger = logging.getLogger("tenant_backup")
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
+
+ID = "[0-9]{1,18}"
+"""A longer number is no id: databases cannot compare a key with it."""
 
 
 class EveryAlias(set[str]):
@@ -48,7 +55,7 @@ def tenant_view(action: str) -> Callable[[View], View]:
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def answer(request: HttpRequest, **arguments: Any) -> HttpResponse:
+        def answer(request: HttpRequest, **arguments: Any) -> HttpResponseBase:
             try:
                 tenant = tenant_for_request(request)
             except TenantNotFound as error:
@@ -56,7 +63,7 @@ def tenant_view(action: str) -> Callable[[View], View]:
             except InvalidTenant as error:
                 if not request.user.is_authenticated:
                     return to_login(request)
-                # The operator's log gets a sentence instead of whatever would go wrong later.
+                # The operator's log says what is wrong, before anything else fails because of it.
                 raise ImproperlyConfigured(str(error)) from error
             if not request.user.is_authenticated:
                 return to_login(request)
@@ -98,6 +105,32 @@ def permissions(request: HttpRequest, tenant: Tenant) -> dict[str, bool]:
 def user_name(request: HttpRequest) -> str:
     """The name that the history gives the user."""
     return request.user.get_username()[:255]
+
+
+def backup_or_404(tenant: Tenant, text: str) -> Backup:
+    return get_object_or_404(Backup.objects.for_tenant(tenant.id), pk=id_or_404(text))
+
+
+def all_or_404(request: HttpRequest, tenant: Tenant) -> list[Backup]:
+    """Every backup that a form names, newest first; 404 if one of them is not there."""
+    ids = {id_or_404(text) for text in request.POST.getlist("backup")}
+    found = list(Backup.objects.for_tenant(tenant.id).newest_first().filter(pk__in=ids))
+    if len(found) < len(ids):
+        raise Http404("There is no such backup.")
+    return found
+
+
+def backup_or_none(tenant: Tenant, text: str) -> Backup | None:
+    """The backup that a page was waiting for, which may be gone by now."""
+    if not re.fullmatch(ID, text):
+        return None
+    return Backup.objects.for_tenant(tenant.id).filter(pk=int(text)).first()
+
+
+def id_or_404(text: str) -> int:
+    if not re.fullmatch(ID, text):
+        raise Http404("There is no such backup.")
+    return int(text)
 
 
 def _catalog_trouble(error: OperationalError) -> str:

@@ -14,7 +14,7 @@ from tenant_backup.models import BackupSettings
 from tenant_backup.tenants import CONFIGURE, Tenant
 from tenant_backup.views.access import tenant_view, user_name
 from tenant_backup.views.page import show_page
-from tenant_backup.views.redirects import back
+from tenant_backup.views.responses import back
 from tenant_backup.words import going_in_words, settings_in_words
 
 

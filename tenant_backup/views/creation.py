@@ -1,4 +1,4 @@
-"""A click on "Create backup": the request makes it, or a worker if the database is large."""
+"""The button "Create backup": the request makes one, or a worker if the database is large."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST
 
 from tenant_backup import automation, backups
-from tenant_backup.automation import AutomationState, AutomationStatus
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress, LimitReached
 from tenant_backup.forms import LabelForm
 from tenant_backup.languages import messages
 from tenant_backup.models import Trigger
 from tenant_backup.tenants import CREATE, DELETE, Tenant
-from tenant_backup.views.access import require, tenant_view, user_name
-from tenant_backup.views.lookup import id_or_404
+from tenant_backup.views.access import id_or_404, require, tenant_view, user_name
 from tenant_backup.views.redaction import error_text, reader_of
-from tenant_backup.views.redirects import back
+from tenant_backup.views.responses import back
 from tenant_backup.words import end_in_words, time_in_words
 
 
@@ -33,7 +31,7 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         return back(request)
     replaces = request.POST.get("replace", "")
     if replaces:
-        # It is a deletion, too.
+        # This deletes another backup, too.
         require(request, tenant, DELETE)
     wanted = backups.BackupRequest(
         trigger=Trigger.MANUAL,
@@ -58,17 +56,13 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     return back(request)
 
 
-def is_running(status: AutomationStatus) -> bool:
-    return status.state is AutomationState.RUNNING
-
-
-def is_for_a_worker(tenant: Tenant, status: AutomationStatus) -> bool:
+def is_for_a_worker(tenant: Tenant, status: automation.AutomationStatus) -> bool:
     """Whether a backup would keep the request waiting for long, and a worker is there to make it.
 
     By `stat` alone. If the database is missing, the answer is no: the request then says at once
     what is wrong.
     """
-    return is_running(status) and (backups.database_bytes(tenant) or 0) > conf.INLINE_MAX_BYTES
+    return status.is_running and (backups.database_bytes(tenant) or 0) > conf.INLINE_MAX_BYTES
 
 
 def _make(request: HttpRequest, tenant: Tenant, wanted: backups.BackupRequest) -> None:

@@ -1,7 +1,8 @@
-"""Deleting backups: first the page that asks, then the deletion."""
+"""Deleting backups, after a page that asks; and pinning them, which prevents it."""
 
 from __future__ import annotations
 
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
@@ -12,12 +13,10 @@ from tenant_backup.exceptions import BackupError, BackupInProgress
 from tenant_backup.languages import messages
 from tenant_backup.models import Backup
 from tenant_backup.tenants import DELETE, Tenant
-from tenant_backup.views.access import tenant_view, user_name
-from tenant_backup.views.lookup import all_or_404
+from tenant_backup.views.access import all_or_404, backup_or_404, tenant_view, user_name
 from tenant_backup.views.redaction import error_text
-from tenant_backup.views.redirects import back, page_number
-from tenant_backup.views.rendering import render_page
-from tenant_backup.words import why_not_deletable
+from tenant_backup.views.responses import back, page_number, render_page
+from tenant_backup.words import time_in_words, why_not_deletable
 
 
 @require_POST
@@ -40,6 +39,27 @@ def delete(request: HttpRequest, tenant: Tenant) -> HttpResponse:
             "%(number)d backup was deleted.", "%(number)d backups were deleted.", number
         )
         messages.success(request, text % {"number": number})
+    return back(request)
+
+
+@require_POST
+@tenant_view(DELETE)
+def pin(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    backup = backup_or_404(tenant, request.POST.get("backup", ""))
+    answer = request.POST.get("pinned")
+    if answer not in ("yes", "no"):
+        raise BadRequest("pinned is yes or no")
+    pinned = answer == "yes"
+    try:
+        backups.pin(tenant, backup, pinned=pinned, actor=user_name(request))
+    except BackupError as error:
+        messages.error(request, error_text(error, request, tenant))
+        return back(request)
+    if pinned:
+        text = gettext("The backup of %(time)s is pinned: it is kept until somebody unpins it.")
+    else:
+        text = gettext("The backup of %(time)s is no longer pinned.")
+    messages.success(request, text % {"time": time_in_words(backup)})
     return back(request)
 
 

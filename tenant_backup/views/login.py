@@ -1,4 +1,4 @@
-"""Where users are sent who have not logged in."""
+"""Where users who are not logged in are sent."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ from django.urls import (
 
 from tenant_backup.addresses import address_of
 
-NOBODYS = "an-address-that-nobody-has"
-
 
 def to_login(request: HttpRequest) -> HttpResponse:
     """To the login, and from there to what a browser can show: not to a POST, and not to JSON."""
@@ -32,9 +30,9 @@ def to_login(request: HttpRequest) -> HttpResponse:
 
 
 def _login_url() -> str:
-    """The project's login, or the admin's where the project's leads nowhere.
+    """The project's login, or the admin's if the project's leads nowhere.
 
-    `LOGIN_URL` has a default, so many a project that logs its users in elsewhere never set it.
+    `LOGIN_URL` has a default, so many projects that log their users in elsewhere never set it.
     """
     try:
         url = resolve_url(settings.LOGIN_URL)
@@ -64,7 +62,7 @@ def _takes_anything(match: ResolverMatch, path: str) -> bool:
     start, _, _name = path.rstrip("/").rpartition("/")
     end = "/" if path.endswith("/") else ""
     try:
-        other = _resolve(f"{start}/{NOBODYS}{end}")
+        other = _resolve(f"{start}/an-address-that-nobody-has{end}")
     except Resolver404:
         return False
     return (other.route, other.func) == (match.route, match.func)

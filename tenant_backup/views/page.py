@@ -1,15 +1,14 @@
-"""The page: what each of its parts shows."""
+"""The page: what each of its parts shows, and what its progress bar asks every two seconds."""
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext
@@ -17,24 +16,17 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from tenant_backup import automation, backups, chart, monitoring
+from tenant_backup.backups.attempts import Outcome
 from tenant_backup.conf import conf
 from tenant_backup.forms import LabelForm, SettingsForm
 from tenant_backup.languages import messages
-from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Status, Trigger, Verdict
+from tenant_backup.models import Backup, Event, EventKind, Status, Trigger, Verdict
 from tenant_backup.progress import progress_of
 from tenant_backup.tenants import CREATE, VIEW, Tenant, is_operator
-from tenant_backup.views.access import permissions, tenant_view
+from tenant_backup.views.access import backup_or_none, permissions, tenant_view
 from tenant_backup.views.creation import is_for_a_worker
-from tenant_backup.views.lookup import backup_or_none
-from tenant_backup.views.redaction import (
-    Reader,
-    readable_events,
-    readable_finding,
-    reader,
-    reader_of,
-)
-from tenant_backup.views.redirects import back
-from tenant_backup.views.rendering import render_page
+from tenant_backup.views.redaction import Reader, readable_events, reader_of
+from tenant_backup.views.responses import back, render_page
 from tenant_backup.words import end_in_words, settings_in_words, why_it_stays
 
 LINES_PER_PAGE = 25
@@ -45,13 +37,39 @@ LINES_OF_HISTORY = 6
 @never_cache
 @tenant_view(VIEW)
 def overview(request: HttpRequest, tenant: Tenant) -> HttpResponse:
-    """The page; `?after=` a backup that it was waiting for, first a message how that ended."""
+    """The page; `after` a backup that it was waiting for, with a message how that ended."""
     watched = backup_or_none(tenant, request.GET.get("after", ""))
     if watched and not watched.is_active:
         say = messages.error if watched.status == Status.FAILED else messages.success
         say(request, end_in_words(watched, reader_of(request, tenant)))
         return back(request)
     return show_page(request, tenant)
+
+
+@require_safe
+@never_cache
+@tenant_view(VIEW)
+def status(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    """As JSON, how far a backup is, and how the `backup` ended that the page is waiting for."""
+    rows = Backup.objects.for_tenant(tenant.id)
+    newest = rows.counted(timezone.now()).newest_first().first()
+    active = rows.active().first()
+    progress = progress_of(tenant, active)
+    watched = backup_or_none(tenant, request.GET.get("backup", ""))
+    ended = ""
+    if watched and not watched.is_active:
+        ended = end_in_words(watched, reader_of(request, tenant))
+    return JsonResponse(
+        {
+            "ended": ended,
+            "running": active is not None and active.status == Status.RUNNING,
+            "queued": active is not None and active.status == Status.QUEUED,
+            "bytes_done": progress.bytes_done if progress else None,
+            "bytes_total": progress.bytes_total if progress else None,
+            "so_far": str(progress) if progress else "",
+            "status": newest.status if newest else None,
+        }
+    )
 
 
 def show_page(
@@ -65,66 +83,49 @@ def show_page(
     if not may[VIEW]:
         raise PermissionDenied
     now = timezone.now()
-    sees_paths = is_operator(request)
-    read = reader(tenant, sees_paths=sees_paths)
-    status = automation.get_status()
-    judgement = monitoring.judge_tenant(tenant, automation_runs=status.is_running)
+    read = reader_of(request, tenant)
+    automation_status = automation.get_status()
+    judgement = monitoring.judge_tenant(tenant, automation_runs=automation_status.is_running)
     settings = judgement.settings
-    space = backups.space(tenant)
-    active = Backup.objects.for_tenant(tenant.id).active().first()
+    next_run_at = settings.next_run(now, tenant.zone)
+    rows = Backup.objects.for_tenant(tenant.id)
+    active = rows.active().first()
     context = {
         "title": gettext("Backups"),
         "may": may,
+        **_verdict(judgement, read),
+        "last_good": rows.good().counted(now).newest_first().first(),
+        "next_run_at": next_run_at,
+        "is_due": next_run_at is not None and next_run_at <= now,
+        "automation_status": automation_status,
         "active": active,
         "progress": progress_of(tenant, active),
-        "automation_status": status,
-        "automation_is": _flags(status.state),
-        "space": space,
-        "database_bytes": backups.database_bytes(tenant),
-        **_headline(judgement, read),
-        **_last_and_next(settings, tenant, now),
-        **_creation(tenant, status, may),
+        "label_form": LabelForm(),
+        "is_for_a_worker": is_for_a_worker(tenant, automation_status),
+        "quota": backups.quota_of(tenant) if may[CREATE] else None,
         **_chart(tenant, now),
+        "space": backups.space(tenant),
         **_list(request, tenant, read, now),
-        **_settings(settings, form),
-        **_history(tenant, read),
-        **_help(tenant, sees_paths=sees_paths),
+        "backup_settings": settings,
+        "settings_in_words": settings_in_words(settings),
+        "form": form or SettingsForm(instance=settings),
+        "events": _last_events(tenant, read),
+        "directory": str(backups.directory_of(tenant).path) if is_operator(request) else None,
+        "database_bytes": backups.database_bytes(tenant),
+        "not_included": conf.OPERATOR.get("NOT_INCLUDED", ""),
     }
     return render_page(request, tenant, "tenant_backup/overview.html", context)
 
 
-def _flags(member: enum.Enum) -> dict[str, bool]:
-    """For a template, which member of its enum this is: `{% if automation_is.running %}`."""
-    return {each.name.lower(): each is member for each in type(member)}
-
-
-def _headline(judgement: monitoring.Judgement, read: Reader) -> dict[str, Any]:
-    findings = tuple(readable_finding(finding, read) for finding in judgement.findings)
+def _verdict(judgement: monitoring.Judgement, read: Reader) -> dict[str, Any]:
+    findings = tuple(
+        replace(finding, reason=read(finding.reason)) for finding in judgement.findings
+    )
     return {
         "judgement": replace(judgement, findings=findings),
-        "verdict_is": _flags(judgement.verdict),
+        "verdict_is": {verdict.code: verdict is judgement.verdict for verdict in Verdict},
         "has_room": judgement.finding(Verdict.NO_ROOM) is None,
         "is_any_missing": judgement.finding(Verdict.MISSING) is not None,
-    }
-
-
-def _last_and_next(settings: BackupSettings, tenant: Tenant, now: datetime) -> dict[str, Any]:
-    rows = Backup.objects.for_tenant(tenant.id)
-    next_run_at = settings.next_run(now, tenant.zone)
-    return {
-        "last_good": rows.good().counted(now).newest_first().first(),
-        "next_run_at": next_run_at,
-        "is_due": next_run_at is not None and next_run_at <= now,
-    }
-
-
-def _creation(
-    tenant: Tenant, status: automation.AutomationStatus, may: dict[str, bool]
-) -> dict[str, Any]:
-    return {
-        "label_form": LabelForm(),
-        "is_for_a_worker": is_for_a_worker(tenant, status),
-        "quota": backups.quota_of(tenant) if may[CREATE] else None,
     }
 
 
@@ -140,7 +141,7 @@ def _chart(tenant: Tenant, now: datetime) -> dict[str, Any]:
         },
         "has_attempts": any(day.counts for day in days),
         "largest": max((day.size or 0 for day in days), default=0),
-        "outcomes": list(chart.Outcome),
+        "outcomes": list(Outcome),
     }
 
 
@@ -157,9 +158,9 @@ class Line:
     has_file: bool
     is_deletable: bool
     goes_because: str
-    """Why retention will remove it after the next backup; empty where it will not."""
+    """Why retention will remove it after the next backup; empty if it will not."""
     stays_because: str
-    """Why retention keeps it, where nothing else in the line shows it."""
+    """Why retention keeps it; empty if the rest of the line shows that anyway."""
 
 
 def _list(request: HttpRequest, tenant: Tenant, read: Reader, now: datetime) -> dict[str, Any]:
@@ -194,22 +195,7 @@ def _line(backup: Backup, read: Reader, goes_because: str, now: datetime) -> Lin
     )
 
 
-def _settings(settings: BackupSettings, form: SettingsForm | None) -> dict[str, Any]:
-    return {
-        "backup_settings": settings,
-        "settings_in_words": settings_in_words(settings),
-        "form": form or SettingsForm(instance=settings),
-    }
-
-
-def _history(tenant: Tenant, read: Reader) -> dict[str, Any]:
+def _last_events(tenant: Tenant, read: Reader) -> list[Event]:
     # Without pruning: that follows every backup, and would fill these few lines.
     rows = Event.objects.for_tenant(tenant.id).exclude(kind=EventKind.PRUNED).newest_first()
-    return {"events": readable_events(rows[:LINES_OF_HISTORY], read)}
-
-
-def _help(tenant: Tenant, *, sees_paths: bool) -> dict[str, Any]:
-    return {
-        "directory": str(backups.directory_of(tenant).path) if sees_paths else None,
-        "not_included": conf.OPERATOR.get("NOT_INCLUDED", ""),
-    }
+    return readable_events(rows[:LINES_OF_HISTORY], read)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 
 from django.http import HttpRequest
@@ -11,7 +10,6 @@ from django.http import HttpRequest
 from tenant_backup import backups
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Event
-from tenant_backup.monitoring import Finding
 from tenant_backup.tenants import Tenant, is_operator
 
 Reader = Callable[[str], str]
@@ -19,19 +17,11 @@ Reader = Callable[[str], str]
 
 
 def reader_of(request: HttpRequest, tenant: Tenant) -> Reader:
-    return reader(tenant, sees_paths=is_operator(request))
-
-
-def reader(tenant: Tenant, *, sees_paths: bool) -> Reader:
-    return str if sees_paths else partial(backups.without_paths, tenant=tenant)
+    return str if is_operator(request) else partial(backups.without_paths, tenant=tenant)
 
 
 def error_text(error: BackupError | str, request: HttpRequest, tenant: Tenant) -> str:
     return reader_of(request, tenant)(str(error))
-
-
-def readable_finding(finding: Finding, read: Reader) -> Finding:
-    return replace(finding, reason=read(finding.reason))
 
 
 def readable_events(rows: Iterable[Event], read: Reader) -> list[Event]:

@@ -1,4 +1,4 @@
-"""How a backup's file is sent: in chunks, so that it never fills the memory and can be resumed.
+"""The download of a backup's file. It is sent in chunks, which do not fill the memory.
 
 Under ASGI Django reads a synchronous stream into memory before it sends any of it, and under WSGI
 an asynchronous one. So each kind of request gets its own.
@@ -22,6 +22,16 @@ from django.http import (
 )
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import require_safe
+
+from tenant_backup import backups
+from tenant_backup.exceptions import BackupError
+from tenant_backup.languages import messages
+from tenant_backup.tenants import DOWNLOAD, Tenant
+from tenant_backup.views.access import backup_or_404, tenant_view, user_name
+from tenant_backup.views.redaction import error_text
+from tenant_backup.views.responses import back
 
 CHUNK = 256 * 1024
 """Bytes that are read, and held in memory, at a time."""
@@ -40,29 +50,58 @@ class Part:
     start: int
     length: int
 
-    def within(self, size: int) -> str:
-        """The value of the header `Content-Range`."""
-        return f"bytes {self.start}-{self.start + self.length - 1}/{size}"
+    def __str__(self) -> str:
+        """As in the header `Content-Range`: the first and the last byte."""
+        return f"{self.start}-{self.start + self.length - 1}"
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a request for a file is answered with: the HTTP status, and which part of the file."""
-
-    status: int
-    part: Part | None = None
-    """None: nothing of it."""
-
-    @property
-    def is_resumed(self) -> bool:
-        return self.part is not None and self.part.start > 0
+@require_safe
+@cache_control(private=True, no_store=True)
+@tenant_view(DOWNLOAD)
+def download(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpResponseBase:
+    backup = backup_or_404(tenant, backup_id)
+    size, etag = backup.size or 0, etag_of(backup.sha256)
+    status, part = _wanted(request, size, etag)
+    is_sent = part is not None and request.method == "GET"
+    try:
+        stream = backups.open_file(
+            tenant,
+            backup,
+            actor=user_name(request),
+            is_resumed=part is not None and part.start > 0,
+            is_sent=is_sent,
+        )
+    except BackupError as error:
+        messages.error(request, error_text(error, request, tenant))
+        return back(request)
+    answer: HttpResponseBase = HttpResponseNotModified() if status == 304 else HttpResponse()
+    if part and is_sent:
+        answer = _streamed(request, part, stream, size)
+    else:
+        stream.close()
+    answer.status_code = status
+    if part:
+        answer["Content-Type"] = "application/vnd.sqlite3"
+        answer["Content-Length"] = str(part.length)
+        answer["Content-Disposition"] = content_disposition_header(True, backup.file_name)
+        # If something compressed it on the way, the length would be wrong.
+        answer["Content-Encoding"] = "identity"
+    if status in (206, 416):
+        answer["Content-Range"] = f"bytes {part or '*'}/{size}"
+    answer["Accept-Ranges"] = "bytes"
+    if etag:
+        answer["ETag"] = etag
+    # Also for a host without Django's SecurityMiddleware: a browser must never render a tenant's
+    # data as a page.
+    answer["X-Content-Type-Options"] = "nosniff"
+    return answer
 
 
 def parse_range(header: str, size: int) -> Part | None:
-    """The range that the header `Range` asks for; None where the answer is the whole file.
+    """The range that the header `Range` asks for; None if the answer is the whole file.
 
-    That is the case without the header, with several ranges, and if it is not a range of bytes.
-    Raises `Unsatisfiable`.
+    That is so without the header, with several ranges, and if it is not a range of bytes. Raises
+    `Unsatisfiable`.
     """
     found = RANGE.fullmatch(header.strip())
     if not found or found.groups() == ("", ""):
@@ -101,60 +140,22 @@ def has_it(header: str, etag: str) -> bool:
     return bool(etag) and ("*" in known or etag in known)
 
 
-def wanted(request: HttpRequest, size: int, sha256: str) -> Wanted:
-    """How to answer a request for a file of this size, in bytes, and checksum."""
-    etag = etag_of(sha256)
+def _wanted(request: HttpRequest, size: int, etag: str) -> tuple[int, Part | None]:
+    """The HTTP status of the answer, and which part of the file it contains, if any."""
     if has_it(request.headers.get("If-None-Match", ""), etag):
-        return Wanted(304)
-    whole = Wanted(200, Part(0, size))
+        return 304, None
+    whole = Part(0, size)
     if request.method == "HEAD":
-        return whole
+        return 200, whole
     condition = request.headers.get("If-Range")
     if condition is not None and condition.strip() != etag:
         # The client has another version of the file, so the rest of this one is no use to it.
-        return whole
+        return 200, whole
     try:
         part = parse_range(request.headers.get("Range", ""), size)
     except Unsatisfiable:
-        return Wanted(416)
-    return Wanted(206, part) if part else whole
-
-
-def response(
-    request: HttpRequest,
-    answer: Wanted,
-    stream: BinaryIO | None,
-    *,
-    name: str,
-    size: int,
-    sha256: str,
-) -> HttpResponseBase:
-    """The answer to a request for a file. At its end the stream is closed."""
-    sent: HttpResponseBase
-    if answer.part is None:
-        sent = HttpResponseNotModified() if answer.status == 304 else HttpResponse(status=416)
-        if answer.status == 416:
-            sent["Content-Range"] = f"bytes */{size}"
-    else:
-        if stream is None:
-            sent = HttpResponse()
-        else:
-            sent = _streamed(request, answer.part, stream, size)
-        sent.status_code = answer.status
-        sent["Content-Type"] = "application/vnd.sqlite3"
-        sent["Content-Length"] = str(answer.part.length)
-        sent["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
-        # If something compressed it on the way, the length would be wrong.
-        sent["Content-Encoding"] = "identity"
-        if answer.status == 206:
-            sent["Content-Range"] = answer.part.within(size)
-    sent["Accept-Ranges"] = "bytes"
-    if etag := etag_of(sha256):
-        sent["ETag"] = etag
-    # Also for a host without Django's SecurityMiddleware: a browser must never render a tenant's
-    # data as a page.
-    sent["X-Content-Type-Options"] = "nosniff"
-    return sent
+        return 416, None
+    return (206, part) if part else (200, whole)
 
 
 def _streamed(

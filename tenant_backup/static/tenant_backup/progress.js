@@ -30,7 +30,7 @@
   }
 
   function hasBegun(status) {
-    return active.dataset.status === "queued" && status.running;
+    return status.running && !active.querySelector("progress");
   }
 
   function show(status) {

@@ -1,23 +1,27 @@
-"""Look inside: what a backup holds, and for operators the commands that restore it."""
+"""The pages below the page: inside a backup, "Backup doesn't work?", and the history."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from tenant_backup import backups
+from tenant_backup import automation, backups
+from tenant_backup.diagnosis import examine
 from tenant_backup.exceptions import BackupError
 from tenant_backup.languages import messages
-from tenant_backup.models import Backup
+from tenant_backup.models import Backup, Event
 from tenant_backup.restore import manual
 from tenant_backup.tenants import VIEW, Tenant, is_operator
-from tenant_backup.views.access import tenant_view
-from tenant_backup.views.lookup import backup_or_404
-from tenant_backup.views.redaction import error_text
-from tenant_backup.views.redirects import back
-from tenant_backup.views.rendering import render_page
+from tenant_backup.views.access import backup_or_404, tenant_view
+from tenant_backup.views.redaction import error_text, readable_events, reader_of
+from tenant_backup.views.responses import back, render_page
+
+LINES_PER_PAGE = 50
 
 COUNTING_SECONDS = 5
 """How long the rows of each of the two databases are counted while a browser waits."""
@@ -27,6 +31,7 @@ COUNTING_SECONDS = 5
 @never_cache
 @tenant_view(VIEW)
 def contents(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpResponse:
+    """What a backup holds, and for operators the commands that restore it."""
     backup = backup_or_404(tenant, backup_id)
     try:
         tables = backups.contents(tenant, backup, seconds=COUNTING_SECONDS)
@@ -59,3 +64,37 @@ def _restore_commands(tenant: Tenant, backup: Backup) -> dict[str, str]:
             tenant.database.resolve(), file.resolve(), backup.sha256, tenant_id=tenant.id
         ),
     }
+
+
+@require_safe
+@never_cache
+@tenant_view(VIEW)
+def diagnose(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    """Try what a backup needs, and say what to do if something is wrong."""
+    read = reader_of(request, tenant)
+    answers = [
+        replace(answer, found=read(answer.found))
+        for answer in examine(tenant, automation.get_status())
+    ]
+    context = {
+        "title": gettext("Backup doesn't work?"),
+        "answers": answers,
+        "wrong": sum(answer.is_well is False for answer in answers),
+    }
+    return render_page(request, tenant, "tenant_backup/diagnosis.html", context)
+
+
+@require_safe
+@never_cache
+@tenant_view(VIEW)
+def history(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    """Who did what with a tenant's backups, and when."""
+    rows = Event.objects.for_tenant(tenant.id).newest_first()
+    page = Paginator(rows, LINES_PER_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "title": pgettext("of backups", "History"),
+        "events": readable_events(page, reader_of(request, tenant)),
+        "page": page,
+        "page_range": list(page.paginator.get_elided_page_range(page.number)),
+    }
+    return render_page(request, tenant, "tenant_backup/history.html", context)

@@ -1,16 +1,19 @@
-"""Each page in its frame: the Django admin's, or the host's own."""
+"""What a view answers with: a page in its frame, or the way back to the page."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.apps import apps
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
 from django.urls import get_script_prefix
+from django.views.decorators.http import require_safe
 
 from tenant_backup import languages
+from tenant_backup.addresses import address_of
 from tenant_backup.tenants import Tenant
 
 
@@ -45,3 +48,23 @@ def _frame(request: HttpRequest) -> dict[str, Any]:
         "is_popup": False,
         "is_nav_sidebar_enabled": False,
     }
+
+
+def back(request: HttpRequest) -> HttpResponse:
+    """Back to the page, and to the part of the list that the request came from."""
+    number = page_number(request)
+    page = address_of(request, "overview")
+    return redirect(f"{page}?page={number}" if number else page)
+
+
+def page_number(request: HttpRequest) -> str:
+    """The part of the list that a form was sent from; empty for the first part."""
+    number = request.POST.get("page", "")
+    return number if re.fullmatch("[0-9]{1,6}", number) else ""
+
+
+@require_safe
+def without_slash(request: HttpRequest, **arguments: Any) -> HttpResponse:
+    """To the same address without the slash at the end, which people and other software add."""
+    path, mark, query = request.get_full_path().partition("?")
+    return HttpResponseRedirect(f"{path.rstrip('/')}{mark}{query}")
