@@ -24,7 +24,7 @@ from tenant_backup.exceptions import BackupError
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory
 from tenant_backup.models import Automation, Backup, BackupSettings, TenantState, Verdict
 from tenant_backup.monitoring import absence, room
-from tenant_backup.monitoring.verdict import Facts, judge
+from tenant_backup.monitoring.verdict import Facts, Finding, judge
 from tenant_backup.tenants import Tenant
 from tests.tenancy import Tenants
 
@@ -69,8 +69,14 @@ def facts(present=(), *, automatic=True, runs=True, **more):
         state=state,
         now=NOW,
         automation_runs=runs and Verdict.STOPPED not in present,
-        invalid_because="Its root is relative." if Verdict.INVALID in present else "",
-        absent_because="It is gone." if Verdict.DISAPPEARED in present else "",
+        finding=next(
+            (
+                Finding(verdict, "It is gone, or not valid.")
+                for verdict in (Verdict.INVALID, Verdict.DISAPPEARED)
+                if verdict in present
+            ),
+            None,
+        ),
         **more,
     )
 
@@ -371,6 +377,42 @@ class TestRoom:
         BackupSettings.objects.create(tenant_id=tenant.id)
         assert room.note(tenant).no_room_since is None
         assert self.verdict(tenant) is Verdict.NO_BACKUP
+
+    def test_a_database_that_is_a_loop_of_links_says_nothing(self, tenant):
+        tenant.database.unlink()
+        tenant.database.symlink_to(tenant.database)
+        assert monitoring.judge_tenant(tenant, automation_runs=True).verdict is Verdict.NO_BACKUP
+
+
+@pytest.mark.django_db
+def test_while_the_provider_fails_who_was_gone_is_still_gone():
+    """Then nobody can be judged: each stands as was noted last."""
+    now = timezone.now()
+    for name, noted in {
+        "retired": Verdict.OVERDUE,
+        "gone": Verdict.INVALID,
+        "away": Verdict.WELL,
+        "failed": Verdict.FAILED,
+        "off": Verdict.WELL,
+        "new": 35,
+    }.items():
+        BackupSettings.objects.create(tenant_id=name)
+        TenantState.objects.create(tenant_id=name, noted=noted)
+    for name in ("retired", "gone", "away", "failed", "off"):
+        Backup.objects.create(
+            tenant_id=name, status="complete", trigger="command", created_at=now - HOUR
+        )
+    absence.note({"away", "failed", "off", "new"}, now - 2 * DAY)
+    absence.note({"failed", "off", "new"}, now)
+    absence.retire(["retired"])
+    assert monitoring.verdicts_as_noted(now, automation_runs=True) == {
+        "retired": Verdict.RETIRED,
+        "gone": Verdict.DISAPPEARED,
+        "away": Verdict.UNLISTED,
+        "failed": Verdict.FAILED,
+        "off": Verdict.OFF,
+        "new": Verdict.NO_BACKUP,
+    }
 
 
 @pytest.mark.django_db(transaction=True)

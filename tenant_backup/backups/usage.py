@@ -42,7 +42,7 @@ def database_bytes(tenant: Tenant) -> int | None:
     try:
         database = tenant.database.resolve()
         size = database.stat().st_size
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
         return None
     log = database.with_name(f"{database.name}-wal")
     with suppress(OSError):

@@ -28,16 +28,19 @@ logger = logging.getLogger("tenant_backup")
 NOTICES_APART = timedelta(minutes=10)
 """Notices are sent at most so often. What happens meanwhile comes with the next ones, together."""
 
+OF_ROOM_APART = timedelta(hours=1)
+"""Notices of full disks alone are sent less often: many tenants may share one disk, and it takes a
+while to look at the disks of all."""
+
 CALM = timedelta(hours=12)
-"""A new failure of a tenant is told at the earliest so long after the last one, unless it became
-worse meanwhile: a backup that fails every other time must not fill anybody's mailbox."""
+"""A tenant's next failure is told this long after the last one or later, unless it became worse
+meanwhile: a backup that fails every other time must not fill anybody's mailbox."""
 
 REMINDED_AFTER = timedelta(days=7)
 """What is still wrong is told again after this time: a mail can be overlooked."""
 
 PROVIDER = "provider"
 """The trouble that the tenant provider fails, as it is stored."""
-
 
 AskAutomation = Callable[[Sequence[Tenant], datetime], Condition]
 
@@ -48,21 +51,25 @@ class _Bulletin:
 
     news: list[mails.News] = field(default_factory=list)
     unsent: list[mails.News] = field(default_factory=list)
-    """What is known already to all but one, whom no mail has reached yet."""
+    """What all but one have been told, whom no mail has reached yet."""
     automation: Condition | None = None
     absent: list[TenantState] = field(default_factory=list)
     returned: list[TenantState] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
-        return not (self.news or self.unsent or self.automation or self.absent or self.returned)
+        return not self.news and self.has_only_news
+
+    @property
+    def has_only_news(self) -> bool:
+        return not (self.unsent or self.automation or self.absent or self.returned)
 
     def unsent_to(self, recipient: Recipient) -> list[mails.News]:
         return [each for each in self.unsent if each.judgement.state.unsent_to == recipient]
 
 
 def notify(now: datetime | None = None, *, ask_automation: AskAutomation | None = None) -> bool:
-    """Note who needs somebody, and mail what has changed: to `ADMINS`, and to the tenants' own.
+    """Note what has changed, and mail it to `ADMINS` and to the tenants' own addresses.
 
     That is a failure, an overdue backup, missing or damaged files, a full disk, a tenant that is
     not valid or has disappeared, the trouble of automation (which `ask_automation` finds out), and
@@ -79,29 +86,27 @@ def notify(now: datetime | None = None, *, ask_automation: AskAutomation | None 
 def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
     row = Automation.load()
     listing, fault = _ask_provider()
-    condition = fault or (ask_automation(listing.tenants, now) if ask_automation else None)
-    of_valid = judge_all(
-        listing.tenants,
-        now,
-        automation_runs=condition is None or condition.is_running,
-        is_patient=True,
-    )
+    # Whether automation runs is told by itself.
+    of_valid = judge_all(listing.tenants, now, automation_runs=True, is_patient=True)
     judgements = [*judge_invalid(listing.invalid, now), *of_valid]
     for judgement in judgements:
         changes.note(judgement, now)
+    if not fault:
+        changes.forget_invalid({each.tenant_id for each in judgements})
+    condition = fault or (ask_automation(listing.tenants, now) if ask_automation else None)
     if row.trouble_notified == PROVIDER and not (condition and condition.trouble):
         condition = _the_provider_is_back()
     absent = list(absence.found(now))
     bulletin = _bulletin(row, judgements, condition, absent, now)
-    if not bulletin.is_empty and _may_send(row, now):
+    if not bulletin.is_empty and _may_send(bulletin, row, now):
         _send(bulletin, row, now)
     # Last, since a disk may be slow to answer. What it finds is judged next time.
-    room.note_some(((each.tenant, each.state) for each in of_valid if each.tenant), now)
+    room.note_some(of_valid, now)
     return not (
         fault
         or absent
         or (condition and condition.trouble)
-        or any(Verdict(each.state.noted).needs_attention for each in judgements)
+        or any(each.state.noted >= Verdict.NO_ROOM for each in judgements)
         # All gone at once: that is an accident.
         or (not len(listing) and BackupSettings.objects.exists())
     )
@@ -127,10 +132,13 @@ def _the_provider_is_back() -> Condition:
     return Condition("", gettext("the tenant provider works again"), text, is_running=True)
 
 
-def _may_send(row: Automation, now: datetime) -> bool:
+def _may_send(bulletin: _Bulletin, row: Automation, now: datetime) -> bool:
     """Whether it is time for notices, and this process is the one that sends them."""
-    last = row.notified_at
-    if last and abs(now - last) < NOTICES_APART:
+    is_of_room = bulletin.has_only_news and all(
+        each.judgement.trouble is Verdict.NO_ROOM for each in bulletin.news
+    )
+    last, apart = row.notified_at, OF_ROOM_APART if is_of_room else NOTICES_APART
+    if last and abs(now - last) < apart:
         return False
     return bool(Automation.objects.filter(notified_at=last).update(notified_at=now))
 
@@ -142,7 +150,7 @@ def _bulletin(
     absent: Sequence[TenantState],
     now: datetime,
 ) -> _Bulletin:
-    """What is to be told now. What is over, and nobody needs to hear of it, is noted."""
+    """What is to be told now. What has ended, and is of no interest to anybody, is noted."""
     bulletin = _Bulletin()
     for judgement in judgements:
         state = judgement.state
@@ -152,7 +160,7 @@ def _bulletin(
         if item and _has_recipient(judgement):
             bulletin.news.append(item)
         elif state.noted < state.notified:
-            # It is over without a success, by other settings, say; or nobody can be notified.
+            # It ended without a success, by other settings for example, or nobody can be notified.
             state.change("notified", notified=state.noted, unsent_to="")
         elif state.unsent_to and judgement.trouble == state.notified:
             bulletin.unsent.append(_news(judgement, row, now))
@@ -173,7 +181,7 @@ def _news_of(judgement: Judgement, row: Automation, now: datetime) -> mails.News
     state, trouble = judgement.state, judgement.trouble
     if trouble != state.noted:
         return None
-    before = Verdict(state.notified)
+    before = state.notified
     recovered = changes.has_recovered(judgement, before)
     if _more_are_missing(judgement):
         return _news(judgement, row, now, has_recovered=recovered)
@@ -181,9 +189,12 @@ def _news_of(judgement: Judgement, row: Automation, now: datetime) -> mails.News
         is_reminder = bool(judgement.findings) and _is_due(state.notified_at, now)
         return _news(judgement, row, now, last=state.notified_at) if is_reminder else None
     if trouble < before:
-        return _news(judgement, row, now, has_recovered=True) if recovered else None
+        # A tenant that is not valid is told nothing itself, so it has not heard of a failure.
+        is_unheard = before == Verdict.INVALID and trouble in changes.FAILURES
+        is_news = recovered or is_unheard
+        return _news(judgement, row, now, has_recovered=recovered) if is_news else None
     last = state.notified_at if trouble is Verdict.NO_ROOM else state.failure_notified_at
-    if before is Verdict.FAILED or _calm_is_over(last, now):
+    if before == Verdict.FAILED or _calm_is_over(last, now):
         return _news(judgement, row, now)
     return None
 
@@ -253,8 +264,8 @@ def _returned() -> list[TenantState]:
 def _send(bulletin: _Bulletin, row: Automation, now: datetime) -> None:
     """Mail the news, and what is unsent to the one whom it has not reached.
 
-    Each is remembered at once, one by one: a mail server that keeps us waiting may end this
-    process, and what was told must not be told again.
+    Each is remembered at once: if a slow mail server makes this process end by a timeout, what was
+    told must not be told again.
     """
     unsent_to_admins = bulletin.unsent_to(Recipient.ADMINS)
     by_admins = mails.send_to_admins(
