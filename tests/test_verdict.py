@@ -312,6 +312,34 @@ def test_all_surfaces_agree_for_every_combination_of_facts(add_tenant, settings,
 
 
 @pytest.mark.django_db(transaction=True)
+def test_all_surfaces_agree_on_what_was_interrupted_or_makes_no_sense(add_tenant, settings):
+    settings.ADMINS = ["o@example.com"] if django.VERSION >= (6, 0) else [("O", "o@example.com")]
+    settings.ALLOWED_HOSTS = [".example.com", "testserver"]
+    settings.TENANT_BACKUP = {"TENANT_PROVIDER": "tests.test_verdict.HostNames"}
+    for name in ("interrupted", "nonsense"):
+        add_tenant(name)
+        BackupSettings.objects.create(tenant_id=name, automatic=name == "nonsense")
+    BackupSettings.objects.filter(tenant_id="nonsense").update(interval="yearly")
+    begun_at = timezone.now() - HOUR
+    Backup.objects.create(
+        tenant_id="interrupted",
+        status="running",
+        trigger="manual",
+        created_at=begun_at,
+        started_at=begun_at,
+        file_name="interrupted-1.sqlite3",
+    )
+    expected = {"interrupted": Verdict.FAILED, "nonsense": Verdict.INVALID}
+    surfaces = Surfaces()
+    assert surfaces.json() == surfaces.checkbackups() == surfaces.admin() == expected
+    assert surfaces.page(expected) == expected
+    # Nobody is mailed before the tick has recovered what was interrupted.
+    assert surfaces.mail() == {"nonsense": Verdict.INVALID}
+    backups.recover_running(Tenants.tenants[0])
+    assert surfaces.mail() == surfaces.json() == expected
+
+
+@pytest.mark.django_db(transaction=True)
 class TestRoom:
     """That a disk is full is noted by whoever looks, for those who judge by the catalog alone."""
 

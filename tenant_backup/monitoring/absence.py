@@ -32,15 +32,15 @@ from tenant_backup.models import (
 logger = logging.getLogger("tenant_backup")
 
 ABSENT_AFTER = timedelta(hours=24)
-"""A tenant that has not been listed for so long is a finding. Until then it may just be moving."""
+"""A tenant that is not listed for this long is a finding. Until then it may just be moving."""
 
 MANY = 3
 AT_ONCE = timedelta(hours=1)
-"""So many tenants that disappeared, each less than this after the one before, are one finding: what
-they have in common, such as a disk that is not mounted, is what somebody must look at."""
+"""This many tenants that disappeared, each less than `AT_ONCE` after the one before, are one
+finding: what they have in common, such as a disk that is not mounted, must be looked at."""
 
 FEW = 10
-"""How many ids a sentence names at most: nobody reads more."""
+"""How many ids a sentence names at most."""
 
 CHUNK = 500
 
@@ -55,7 +55,7 @@ class Absence:
 
     @property
     def tenant_id(self) -> str:
-        """The tenant, where it is one; otherwise nothing."""
+        """The tenant's id if it is one tenant, otherwise empty."""
         return self.tenant_ids[0] if len(self.tenant_ids) == 1 else ""
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ RETIRE = "python manage.py syncbackups --retire"
 
 
 def in_a_shell(tenant_id: str) -> str:
-    """A tenant's id as an argument of a command that somebody may copy."""
+    """A tenant's id as an argument of a command that can be copied."""
     word = shlex.quote(tenant_id) if tenant_id.isprintable() else ascii(tenant_id)
     return f"-- {word}" if word.startswith("-") else word
 
@@ -153,7 +153,7 @@ def found(now: datetime) -> TenantStateQuerySet:
 
 
 def returned() -> TenantStateQuerySet:
-    """The states of those who were reported as disappeared, and are back or retired by now."""
+    """The states of those that were reported as disappeared, and are back or retired by now."""
     is_over = Q(absent_since=None) | Q(retired_at__isnull=False)
     return TenantState.objects.filter(is_over, absence_notified_at__isnull=False).order_by(
         "tenant_id"
@@ -161,7 +161,7 @@ def returned() -> TenantStateQuerySet:
 
 
 def grouped(absent: Iterable[tuple[str, datetime | None]]) -> list[Absence]:
-    """Findings of these tenants' ids and of since when each has not been listed."""
+    """The findings about these tenants, given as ids and since when each has not been listed."""
     findings = []
     at_once: list[tuple[datetime, str]] = []
     in_order = sorted((since, tenant_id) for tenant_id, since in absent if since)

@@ -1,4 +1,4 @@
-"""Changes: what is new since somebody last looked, noted in the state, the history and the log.
+"""Changes: what is new since the last look, noted in the state, the history and the log.
 
 Of several processes that see the same change, one notes it, and sends its signal.
 """

@@ -1,6 +1,6 @@
-"""Judgements: the facts of one tenant, of all tenants, and of those who cannot be backed up.
+"""Judgements: gathers the facts about tenants, for `verdict` to judge them.
 
-The facts about all tenants take as many queries for a thousand as for one. `verdict` judges them.
+About a thousand tenants that takes as many queries as about one.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def verdicts_as_noted(now: datetime, *, automation_runs: bool) -> dict[str, Verd
 
 
 def wrong_since(judgement: Judgement) -> datetime | None:
-    """Since when the tenant has had its present verdict; None where nothing is wrong."""
+    """Since when the tenant has had its present verdict; None if nothing is wrong."""
     settings, state, now = judgement.settings, judgement.state, timezone.now()
     rows = Backup.objects.for_tenant(judgement.tenant_id)
     if judgement.tenant is None:

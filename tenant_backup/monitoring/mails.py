@@ -72,7 +72,7 @@ class Condition:
     is_running: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class News:
     """What is to be told about a tenant. The templates of mails may rely on the attributes."""
 

@@ -1,6 +1,6 @@
 """Notices: who is notified, of what, and when.
 
-A change is told once, however many processes look, and later where a mail could not be sent. What
+A change is told once, however many processes look, and later if a mail could not be sent. What
 lasts is told again every week. `mails` has the mails themselves.
 """
 
@@ -113,7 +113,7 @@ def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
 
 
 def _ask_provider() -> tuple[Listing, Condition | None]:
-    """The tenants; where the provider fails, none, and what to tell of that."""
+    """The tenants; if the provider fails, none, and what to tell of that."""
     try:
         return list_tenants(), None
     except Exception as error:
@@ -156,14 +156,17 @@ def _bulletin(
         state = judgement.state
         if judgement.tenant and judgement.settings.missing < state.missing_notified:
             state.change(missing_notified=judgement.settings.missing)
-        item = _news_of(judgement, row, now)
+        item = _news_of(judgement, now)
         if item and _has_recipient(judgement):
             bulletin.news.append(item)
         elif state.noted < state.notified:
             # It ended without a success, by other settings for example, or nobody can be notified.
             state.change("notified", notified=state.noted, unsent_to="")
         elif state.unsent_to and judgement.trouble == state.notified:
-            bulletin.unsent.append(_news(judgement, row, now))
+            bulletin.unsent.append(mails.News(judgement))
+    is_paused = row.paused_at is not None
+    for item in (*bulletin.news, *bulletin.unsent):
+        item.next_attempt = mails.next_attempt(item.judgement, now, is_paused=is_paused)
     if project_settings.ADMINS:
         bulletin.automation = _news_of_automation(row, condition, now)
         bulletin.absent = [each for each in absent if _is_due(each.absence_notified_at, now)]
@@ -172,43 +175,28 @@ def _bulletin(
 
 
 def _has_recipient(judgement: Judgement) -> bool:
-    """Whether there is an address at all: what nobody could read does not count as told."""
+    """Whether there is an address at all. Without one, it does not count as told."""
     return bool(project_settings.ADMINS or mails.address_of(judgement))
 
 
-def _news_of(judgement: Judgement, row: Automation, now: datetime) -> mails.News | None:
+def _news_of(judgement: Judgement, now: datetime) -> mails.News | None:
     """What is to be told now: what became worse, a recovery, and what has lasted for a week."""
-    state, trouble = judgement.state, judgement.trouble
+    state, trouble, before = judgement.state, judgement.trouble, judgement.state.notified
     if trouble != state.noted:
         return None
-    before = state.notified
     recovered = changes.has_recovered(judgement, before)
-    if _more_are_missing(judgement):
-        return _news(judgement, row, now, has_recovered=recovered)
+    if recovered or _more_are_missing(judgement):
+        return mails.News(judgement, has_recovered=recovered)
     if trouble == before:
-        is_reminder = bool(judgement.findings) and _is_due(state.notified_at, now)
-        return _news(judgement, row, now, last=state.notified_at) if is_reminder else None
+        is_reminder = judgement.findings and _is_due(state.notified_at, now)
+        return mails.News(judgement, last_notified_at=state.notified_at) if is_reminder else None
     if trouble < before:
         # A tenant that is not valid is told nothing itself, so it has not heard of a failure.
         is_unheard = before == Verdict.INVALID and trouble in changes.FAILURES
-        is_news = recovered or is_unheard
-        return _news(judgement, row, now, has_recovered=recovered) if is_news else None
+        return mails.News(judgement) if is_unheard else None
     last = state.notified_at if trouble is Verdict.NO_ROOM else state.failure_notified_at
-    if before == Verdict.FAILED or _calm_is_over(last, now):
-        return _news(judgement, row, now)
-    return None
-
-
-def _news(
-    judgement: Judgement,
-    row: Automation,
-    now: datetime,
-    *,
-    has_recovered: bool = False,
-    last: datetime | None = None,
-) -> mails.News:
-    next_attempt = mails.next_attempt(judgement, now, is_paused=row.paused_at is not None)
-    return mails.News(judgement, next_attempt, has_recovered, last)
+    is_told = before == Verdict.FAILED or _calm_is_over(last, now)
+    return mails.News(judgement) if is_told else None
 
 
 def _more_are_missing(judgement: Judgement) -> bool:
@@ -275,7 +263,7 @@ def _send(bulletin: _Bulletin, row: Automation, now: datetime) -> None:
         returned=[each.tenant_id for each in bulletin.returned],
     )
     if by_admins:
-        _remember_what_is_no_tenants(bulletin, row, now)
+        _remember_what_concerns_all(bulletin, row, now)
         for item in unsent_to_admins:
             item.judgement.state.change(unsent_to="")
         for item in bulletin.news:
@@ -304,7 +292,7 @@ def _remember(news: mails.News, now: datetime, *, unsent_to: str) -> None:
     state.change("notified", **told)
 
 
-def _remember_what_is_no_tenants(bulletin: _Bulletin, row: Automation, now: datetime) -> None:
+def _remember_what_concerns_all(bulletin: _Bulletin, row: Automation, now: datetime) -> None:
     if condition := bulletin.automation:
         told: dict[str, Any] = {"trouble_notified": condition.trouble}
         if condition.trouble:
