@@ -142,7 +142,7 @@ _MARKED = Q(absent_since__isnull=False) | Q(retired_at__isnull=False)
 
 def findings(now: datetime) -> list[Absence]:
     """The tenants that have disappeared, as findings: many at once are one."""
-    return grouped((row.tenant_id, row.absent_since) for row in found(now))
+    return grouped(found(now))
 
 
 def found(now: datetime) -> TenantStateQuerySet:
@@ -160,17 +160,23 @@ def returned() -> TenantStateQuerySet:
     )
 
 
-def grouped(absent: Iterable[tuple[str, datetime | None]]) -> list[Absence]:
-    """The findings about these tenants, given as ids and since when each has not been listed."""
+def grouped(states: Iterable[TenantState]) -> list[Absence]:
+    """The findings about the tenants of these states, which have not been listed for a while."""
+    groups: list[list[tuple[datetime, str]]] = []
+    for since, tenant_id in sorted(
+        (row.absent_since, row.tenant_id) for row in states if row.absent_since
+    ):
+        if not groups or since - groups[-1][-1][0] >= AT_ONCE:
+            groups.append([])
+        groups[-1].append((since, tenant_id))
     findings = []
-    at_once: list[tuple[datetime, str]] = []
-    in_order = sorted((since, tenant_id) for tenant_id, since in absent if since)
-    for since, tenant_id in in_order:
-        if at_once and since - at_once[-1][0] >= AT_ONCE:
-            findings += _findings_of(at_once)
-            at_once = []
-        at_once.append((since, tenant_id))
-    return findings + _findings_of(at_once)
+    for group in groups:
+        if len(group) >= MANY:
+            ids = sorted(tenant_id for _, tenant_id in group)
+            findings.append(Absence(tuple(ids), group[0][0]))
+        else:
+            findings += [Absence((tenant_id,), since) for since, tenant_id in group]
+    return findings
 
 
 def known(tenant_ids: Collection[str]) -> set[str]:
@@ -206,13 +212,6 @@ def retire_tenant(tenant_id: str, *, by: str = "") -> None:
     backups is deleted. An id that the catalog does not know is ignored.
     """
     retire(known([tenant_id]), by=by)
-
-
-def _findings_of(at_once: list[tuple[datetime, str]]) -> list[Absence]:
-    if len(at_once) >= MANY:
-        ids = tuple(sorted(tenant_id for _, tenant_id in at_once))
-        return [Absence(ids, at_once[0][0])]
-    return [Absence((tenant_id,), since) for since, tenant_id in at_once]
 
 
 def _in_chunks(tenant_ids: Sequence[str]) -> Iterator[TenantStateQuerySet]:

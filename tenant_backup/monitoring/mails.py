@@ -9,7 +9,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext, ngettext, ngettext_lazy
 
 from tenant_backup import backups
-from tenant_backup.models import Verdict
+from tenant_backup.models import Recipient, TenantState, Verdict
 from tenant_backup.monitoring import absence
 from tenant_backup.monitoring.absence import Absence
 from tenant_backup.monitoring.verdict import Finding, Judgement, in_words
@@ -116,6 +116,25 @@ class News:
         return [trouble]
 
 
+@dataclass(slots=True)
+class Bulletin:
+    """All that there is to tell at one time. What is about a tenant is told to it, too."""
+
+    news: list[News] = field(default_factory=list)
+    unsent: list[News] = field(default_factory=list)
+    """What all but one have been told, whom no mail has reached yet."""
+    automation: Condition | None = None
+    absent: list[TenantState] = field(default_factory=list)
+    returned: list[TenantState] = field(default_factory=list)
+
+    @property
+    def has_only_news(self) -> bool:
+        return not (self.unsent or self.automation or self.absent or self.returned)
+
+    def unsent_to(self, recipient: Recipient) -> list[News]:
+        return [each for each in self.unsent if each.judgement.state.unsent_to == recipient]
+
+
 def address_of(judgement: Judgement) -> str:
     """The tenant's own address for notices; empty if it wants none, or is not valid."""
     return judgement.settings.notify_email if judgement.tenant else ""
@@ -134,14 +153,11 @@ def next_attempt(judgement: Judgement, now: datetime, *, is_paused: bool) -> str
     return text % {"time": in_words(settings.next_run_at, judgement.tenant)}
 
 
-def send_to_admins(
-    news: Sequence[News],
-    *,
-    automation: Condition | None,
-    absent: Sequence[Absence],
-    returned: Sequence[str],
-) -> bool | None:
+def send_to_admins(bulletin: Bulletin) -> bool | None:
     """Whether the operators' mail could be sent; None if there are none, or no news for them."""
+    news = [*bulletin.news, *bulletin.unsent_to(Recipient.ADMINS)]
+    automation, absent = bulletin.automation, absence.grouped(bulletin.absent)
+    returned = [each.tenant_id for each in bulletin.returned]
     if not project_settings.ADMINS or not (news or automation or absent or returned):
         return None
     try:

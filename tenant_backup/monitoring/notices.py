@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +18,7 @@ from django.utils.translation import gettext
 from tenant_backup.models import Automation, BackupSettings, Recipient, TenantState, Verdict
 from tenant_backup.monitoring import absence, changes, mails, room
 from tenant_backup.monitoring.judgements import judge_all, judge_invalid
-from tenant_backup.monitoring.mails import Condition
+from tenant_backup.monitoring.mails import Bulletin, Condition
 from tenant_backup.monitoring.verdict import Judgement
 from tenant_backup.tenants import Listing, Tenant, list_tenants
 
@@ -43,29 +42,6 @@ PROVIDER = "provider"
 """The trouble that the tenant provider fails, as it is stored."""
 
 AskAutomation = Callable[[Sequence[Tenant], datetime], Condition]
-
-
-@dataclass(slots=True)
-class _Bulletin:
-    """All that there is to tell at one time. What is about a tenant is told to it, too."""
-
-    news: list[mails.News] = field(default_factory=list)
-    unsent: list[mails.News] = field(default_factory=list)
-    """What all but one have been told, whom no mail has reached yet."""
-    automation: Condition | None = None
-    absent: list[TenantState] = field(default_factory=list)
-    returned: list[TenantState] = field(default_factory=list)
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.news and self.has_only_news
-
-    @property
-    def has_only_news(self) -> bool:
-        return not (self.unsent or self.automation or self.absent or self.returned)
-
-    def unsent_to(self, recipient: Recipient) -> list[mails.News]:
-        return [each for each in self.unsent if each.judgement.state.unsent_to == recipient]
 
 
 def notify(now: datetime | None = None, *, ask_automation: AskAutomation | None = None) -> bool:
@@ -95,10 +71,11 @@ def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
         changes.forget_invalid({each.tenant_id for each in judgements})
     condition = fault or (ask_automation(listing.tenants, now) if ask_automation else None)
     if row.trouble_notified == PROVIDER and not (condition and condition.trouble):
-        condition = _the_provider_is_back()
+        text = gettext("The tenant provider lists the tenants again.")
+        condition = Condition("", gettext("the tenant provider works again"), text, is_running=True)
     absent = list(absence.found(now))
     bulletin = _bulletin(row, judgements, condition, absent, now)
-    if not bulletin.is_empty and _may_send(bulletin, row, now):
+    if _may_send(bulletin, row, now):
         _send(bulletin, row, now)
     # Last, since a disk may be slow to answer. What it finds is judged next time.
     room.note_some(of_valid, now)
@@ -127,17 +104,14 @@ def _ask_provider() -> tuple[Listing, Condition | None]:
         return Listing(), Condition(PROVIDER, headline, text % values, is_running=False)
 
 
-def _the_provider_is_back() -> Condition:
-    text = gettext("The tenant provider lists the tenants again.")
-    return Condition("", gettext("the tenant provider works again"), text, is_running=True)
-
-
-def _may_send(bulletin: _Bulletin, row: Automation, now: datetime) -> bool:
-    """Whether it is time for notices, and this process is the one that sends them."""
-    is_of_room = bulletin.has_only_news and all(
-        each.judgement.trouble is Verdict.NO_ROOM for each in bulletin.news
-    )
-    last, apart = row.notified_at, OF_ROOM_APART if is_of_room else NOTICES_APART
+def _may_send(bulletin: Bulletin, row: Automation, now: datetime) -> bool:
+    """Whether there is anything to tell, it is time, and this process is the one that tells it."""
+    last, apart = row.notified_at, NOTICES_APART
+    if bulletin.has_only_news:
+        if not bulletin.news:
+            return False
+        if {item.judgement.trouble for item in bulletin.news} == {Verdict.NO_ROOM}:
+            apart = OF_ROOM_APART
     if last and abs(now - last) < apart:
         return False
     return bool(Automation.objects.filter(notified_at=last).update(notified_at=now))
@@ -149,9 +123,9 @@ def _bulletin(
     condition: Condition | None,
     absent: Sequence[TenantState],
     now: datetime,
-) -> _Bulletin:
+) -> Bulletin:
     """What is to be told now. What has ended, and is of no interest to anybody, is noted."""
-    bulletin = _Bulletin()
+    bulletin = Bulletin()
     for judgement in judgements:
         state = judgement.state
         if judgement.tenant and judgement.settings.missing < state.missing_notified:
@@ -249,22 +223,16 @@ def _returned() -> list[TenantState]:
     return [state for state in over if not state.retired_at]
 
 
-def _send(bulletin: _Bulletin, row: Automation, now: datetime) -> None:
+def _send(bulletin: Bulletin, row: Automation, now: datetime) -> None:
     """Mail the news, and what is unsent to the one whom it has not reached.
 
     Each is remembered at once: if a slow mail server makes this process end by a timeout, what was
     told must not be told again.
     """
-    unsent_to_admins = bulletin.unsent_to(Recipient.ADMINS)
-    by_admins = mails.send_to_admins(
-        [*bulletin.news, *unsent_to_admins],
-        automation=bulletin.automation,
-        absent=absence.grouped((each.tenant_id, each.absent_since) for each in bulletin.absent),
-        returned=[each.tenant_id for each in bulletin.returned],
-    )
+    by_admins = mails.send_to_admins(bulletin)
     if by_admins:
         _remember_what_concerns_all(bulletin, row, now)
-        for item in unsent_to_admins:
+        for item in bulletin.unsent_to(Recipient.ADMINS):
             item.judgement.state.change(unsent_to="")
         for item in bulletin.news:
             wants_mail = bool(mails.address_of(item.judgement))
@@ -292,7 +260,7 @@ def _remember(news: mails.News, now: datetime, *, unsent_to: str) -> None:
     state.change("notified", **told)
 
 
-def _remember_what_concerns_all(bulletin: _Bulletin, row: Automation, now: datetime) -> None:
+def _remember_what_concerns_all(bulletin: Bulletin, row: Automation, now: datetime) -> None:
     if condition := bulletin.automation:
         told: dict[str, Any] = {"trouble_notified": condition.trouble}
         if condition.trouble:
