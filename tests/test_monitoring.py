@@ -531,6 +531,33 @@ class TestWhoIsJudged:
         assert (OPERATOR, "[Django] Backups: 1 tenant not valid, 1 tenant overdue") in notify()
         assert "Its backups cannot be judged: KeyError: 'yearly'" in told()[0].body
 
+    def test_a_state_of_a_later_version_keeps_nobody_from_being_told(self, add_tenant):
+        for name in ("acme", "globex"):
+            configure(add_tenant(name, database=False))
+        TenantState.objects.filter(tenant_id="acme").update(noted=35, notified=35)
+        assert notify()[0] == (OPERATOR, "[Django] Backups: 2 tenants overdue")
+
+    def test_one_that_is_valid_again_and_overdue_is_told_of_that(self, acme):
+        """Its own address heard nothing of it while it was not valid."""
+        configure(acme)
+        Tenants.tenants[:] = [replace(acme, time_zone="Mars/Base")]
+        assert notify() == [(OPERATOR, "[Django] Backups: 1 tenant not valid")]
+        Tenants.tenants[:] = [acme]
+        assert notify(NOW + HOUR) == [
+            (OPERATOR, "[Django] Backups: 1 tenant overdue"),
+            (ADDRESS, "Backups of Acme: overdue"),
+        ]
+        assert notify(NOW + 2 * HOUR) == []
+
+    def test_one_without_a_valid_id_is_told_each_time_that_there_is_one(self, acme):
+        configure(acme, automatic=False)
+        nameless = replace(acme, id="")
+        for days in range(2):
+            Tenants.tenants[:] = [acme, nameless]
+            assert len(notify(NOW + days * DAY)) == 1
+            Tenants.tenants[:] = [acme]
+            assert notify(NOW + days * DAY + HOUR) == []
+
     @pytest.mark.parametrize("number", [1, 1000])
     def test_the_number_of_queries_does_not_grow(self, tmp_path, django_assert_num_queries, number):
         tenants = many(tmp_path, number)
@@ -548,9 +575,9 @@ class TestWhoIsJudged:
         # Each looks at the disks of twenty tenants.
         for _ in range(3):
             monitoring.notify(NOW)
-        # Automation's row, the three of `judge_all`, who has disappeared, who is back, and that the
-        # disks of some were looked at.
-        with django_assert_num_queries(7):
+        # Automation's row, the three of `judge_all`, who is no longer invalid, who has disappeared,
+        # who is back, and that the disks of some were looked at.
+        with django_assert_num_queries(8):
             monitoring.notify(NOW + HOUR)
 
 
@@ -1018,6 +1045,11 @@ class TestAutomation:
         automation.tick(clock.now)
         assert subjects(to=OPERATOR)[1:] == ["[Django] Backups: automation is running again"]
 
+    def test_what_cannot_be_asked_keeps_nothing_from_being_noted(self, acme):
+        configure(acme)
+        assert monitoring.notify(NOW, ask_automation=lambda *_: 1 // 0) is False
+        assert (noted_of(acme), actions()) == (Verdict.OVERDUE, ["overdue"])
+
     def test_not_set_up_is_told_too(self, acme):
         configure(acme, scheduled_since=NOW)
         add(acme, NOW)
@@ -1377,6 +1409,32 @@ class TestNoRoom:
                 "[Django] Backups: 1 tenant without room for a backup",
                 "Backups of Acme: no room on the disk",
             ] * is_told, hours
+
+    def test_many_tenants_on_one_disk_are_told_in_few_mails(self, tmp_path, monkeypatch):
+        """Each tick looks at the disks of a few only, so it takes a while to find them all."""
+        monkeypatch.setattr(Tenants, "tenants", many(tmp_path, 100))
+        monkeypatch.setattr(room, "MOST_AT_ONCE", 2)
+        monkeypatch.setattr(backups, "database_bytes", lambda tenant: 4096)
+        monkeypatch.setattr(BackupDirectory, "free_bytes", lambda self: 0)
+        for minutes in range(0, 180, 2):
+            monitoring.notify(NOW + minutes * MINUTE)
+        assert TenantState.objects.filter(notified=Verdict.NO_ROOM).count() == 100
+        assert len(told()) == 3
+
+    def test_it_does_not_keep_what_else_is_wrong_waiting(self, add_tenant, monkeypatch):
+        monkeypatch.setattr(room, "note_some", lambda *arguments: None)
+        first, second, third = (add_tenant(name, database=False) for name in "abc")
+        for tenant in (first, second, third):
+            configure(tenant, automatic=False, notify_email="")
+            add(tenant, NOW - HOUR)
+        self.fill(first, is_full=True)
+        assert len(notify()) == 1
+        self.fill(second, is_full=True)
+        assert notify(NOW + 11 * MINUTE) == []
+        fail(third, NOW)
+        assert notify(NOW + 12 * MINUTE) == [
+            (OPERATOR, "[Django] Backups: 1 tenant without room for a backup, 1 tenant failed")
+        ]
 
     def test_a_failure_after_it_does_not_wait(self, acme):
         configure(acme, automatic=False)

@@ -24,7 +24,7 @@ from tenant_backup.exceptions import BackupError
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory
 from tenant_backup.models import Automation, Backup, BackupSettings, TenantState, Verdict
 from tenant_backup.monitoring import absence, room
-from tenant_backup.monitoring.verdict import Facts, judge
+from tenant_backup.monitoring.verdict import Facts, Finding, judge
 from tenant_backup.tenants import Tenant
 from tests.tenancy import Tenants
 
@@ -69,8 +69,14 @@ def facts(present=(), *, automatic=True, runs=True, **more):
         state=state,
         now=NOW,
         automation_runs=runs and Verdict.STOPPED not in present,
-        invalid_because="Its root is relative." if Verdict.INVALID in present else "",
-        absent_because="It is gone." if Verdict.DISAPPEARED in present else "",
+        finding=next(
+            (
+                Finding(verdict, "It is gone, or not valid.")
+                for verdict in (Verdict.INVALID, Verdict.DISAPPEARED)
+                if verdict in present
+            ),
+            None,
+        ),
         **more,
     )
 
@@ -306,6 +312,34 @@ def test_all_surfaces_agree_for_every_combination_of_facts(add_tenant, settings,
 
 
 @pytest.mark.django_db(transaction=True)
+def test_all_surfaces_agree_on_what_was_interrupted_or_makes_no_sense(add_tenant, settings):
+    settings.ADMINS = ["o@example.com"] if django.VERSION >= (6, 0) else [("O", "o@example.com")]
+    settings.ALLOWED_HOSTS = [".example.com", "testserver"]
+    settings.TENANT_BACKUP = {"TENANT_PROVIDER": "tests.test_verdict.HostNames"}
+    for name in ("interrupted", "nonsense"):
+        add_tenant(name)
+        BackupSettings.objects.create(tenant_id=name, automatic=name == "nonsense")
+    BackupSettings.objects.filter(tenant_id="nonsense").update(interval="yearly")
+    begun_at = timezone.now() - HOUR
+    Backup.objects.create(
+        tenant_id="interrupted",
+        status="running",
+        trigger="manual",
+        created_at=begun_at,
+        started_at=begun_at,
+        file_name="interrupted-1.sqlite3",
+    )
+    expected = {"interrupted": Verdict.FAILED, "nonsense": Verdict.INVALID}
+    surfaces = Surfaces()
+    assert surfaces.json() == surfaces.checkbackups() == surfaces.admin() == expected
+    assert surfaces.page(expected) == expected
+    # Nobody is mailed before the tick has recovered what was interrupted.
+    assert surfaces.mail() == {"nonsense": Verdict.INVALID}
+    backups.recover_running(Tenants.tenants[0])
+    assert surfaces.mail() == surfaces.json() == expected
+
+
+@pytest.mark.django_db(transaction=True)
 class TestRoom:
     """That a disk is full is noted by whoever looks, for those who judge by the catalog alone."""
 
@@ -371,6 +405,42 @@ class TestRoom:
         BackupSettings.objects.create(tenant_id=tenant.id)
         assert room.note(tenant).no_room_since is None
         assert self.verdict(tenant) is Verdict.NO_BACKUP
+
+    def test_a_database_that_is_a_loop_of_links_says_nothing(self, tenant):
+        tenant.database.unlink()
+        tenant.database.symlink_to(tenant.database)
+        assert monitoring.judge_tenant(tenant, automation_runs=True).verdict is Verdict.NO_BACKUP
+
+
+@pytest.mark.django_db
+def test_while_the_provider_fails_who_was_gone_is_still_gone():
+    """Then nobody can be judged: each stands as was noted last."""
+    now = timezone.now()
+    for name, noted in {
+        "retired": Verdict.OVERDUE,
+        "gone": Verdict.INVALID,
+        "away": Verdict.WELL,
+        "failed": Verdict.FAILED,
+        "off": Verdict.WELL,
+        "new": 35,
+    }.items():
+        BackupSettings.objects.create(tenant_id=name)
+        TenantState.objects.create(tenant_id=name, noted=noted)
+    for name in ("retired", "gone", "away", "failed", "off"):
+        Backup.objects.create(
+            tenant_id=name, status="complete", trigger="command", created_at=now - HOUR
+        )
+    absence.note({"away", "failed", "off", "new"}, now - 2 * DAY)
+    absence.note({"failed", "off", "new"}, now)
+    absence.retire(["retired"])
+    assert monitoring.verdicts_as_noted(now, automation_runs=True) == {
+        "retired": Verdict.RETIRED,
+        "gone": Verdict.DISAPPEARED,
+        "away": Verdict.UNLISTED,
+        "failed": Verdict.FAILED,
+        "off": Verdict.OFF,
+        "new": Verdict.NO_BACKUP,
+    }
 
 
 @pytest.mark.django_db(transaction=True)

@@ -18,8 +18,7 @@ from tenant_backup.catalog import catalog_transaction
 from tenant_backup.exceptions import BackupError, RowChanged
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Backup, BackupQuerySet, Event, EventKind
-from tenant_backup.models.stored_text import data_of
-from tenant_backup.texts import Text
+from tenant_backup.texts import Text, data_of
 
 logger = logging.getLogger("tenant_backup")
 

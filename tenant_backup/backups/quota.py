@@ -76,7 +76,7 @@ def database_bytes(tenant: Tenant) -> int | None:
     try:
         database = tenant.database.resolve()
         size = database.stat().st_size
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
         return None
     with suppress(OSError):
         size += database.with_name(f"{database.name}-wal").stat().st_size

@@ -11,11 +11,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from tenant_backup.exceptions import RowChanged
-from tenant_backup.models.stored_text import data_of
 from tenant_backup.retention import AHEAD, is_future, is_held
 from tenant_backup.sqlite import Fingerprint
 from tenant_backup.tenants import ID_LENGTH
-from tenant_backup.texts import Text, in_active_language
+from tenant_backup.texts import Text, data_of, in_active_language
 
 LABEL_LENGTH = 200
 
@@ -28,8 +27,6 @@ class Status(models.TextChoices):
 
 
 class Trigger(models.TextChoices):
-    """What asked for a backup."""
-
     MANUAL = "manual", _("manual")
     AUTOMATIC = "automatic", _("automatic")
     COMMAND = "command", _("command")
@@ -59,25 +56,25 @@ class BackupQuerySet(models.QuerySet["Backup"]):
         return self.filter(status=Status.FAILED)
 
     def good(self) -> BackupQuerySet:
-        """Complete, its file present, not found damaged, and nobody has begun to delete it."""
+        """Complete, neither missing nor damaged, and not being deleted."""
         return self.complete().filter(missing_at=None, damaged_at=None, deleting_at=None)
 
     def being_deleted(self) -> BackupQuerySet:
-        """Somebody has begun to delete it: it is still being deleted, or a crash ended that."""
+        """Those whose deletion has begun. It goes on, or a crash has ended it."""
         return self.filter(deleting_at__isnull=False)
 
     def counted(self, now: datetime) -> BackupQuerySet:
-        """Those whose date can be right: not in the future, and never found to be so."""
+        """Those not dated in the future, and never found to be so."""
         return self.filter(future_at=None, created_at__lte=now + AHEAD)
 
     def future(self, now: datetime) -> BackupQuerySet:
-        """The others: their date is wrong, so they are ignored."""
+        """Those dated in the future, now or when they were found: they are ignored."""
         return self.exclude(future_at=None, created_at__lte=now + AHEAD)
 
     def missing_or_damaged(self, found_by: datetime) -> BackupQuerySet:
         """Complete once, and found missing or damaged by this moment.
 
-        Or at a time in the future, by a clock that was wrong.
+        Also those found so in the future, by a clock that was wrong.
         """
         by, wrong = found_by, found_by + timedelta(hours=1)
         # The first condition is that of the index, so that the database need not read all rows.
@@ -99,8 +96,7 @@ class BackupQuerySet(models.QuerySet["Backup"]):
 
 _INDEXES: list[models.Index] = [
     models.Index(F("tenant_id"), F("created_at").desc(), name="tenant_backup_by_tenant"),
-    # Not conditional: SQLite uses no conditional index for a status that is a parameter, so
-    # it would search all backups for the active ones.
+    # Not conditional: SQLite uses no conditional index if the status is a parameter.
     models.Index(fields=["status", "created_at"], name="tenant_backup_by_status"),
     models.Index(fields=["tenant_id", "status", "created_at"], name="tenant_backup_standing"),
     # Each tick asks for these, and there are hardly ever any.
@@ -165,15 +161,15 @@ class Backup(models.Model):
     error_data = models.TextField(blank=True, default="", editable=False)
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True, default="")
     slot_at = models.DateTimeField(_("slot"), null=True, blank=True)
-    # The backup made by hand that goes when this one is complete, as somebody chose at the limit.
+    # The backup made by hand that is deleted when this one is complete, as was chosen at the limit.
     replaces = models.BigIntegerField(null=True, blank=True, editable=False)
     enqueued_at = models.DateTimeField(_("enqueued"), null=True, blank=True)
     # Found to be dated in the future, by a clock that was wrong. That stays true for good.
     future_at = models.DateTimeField(_("found dated in the future"), null=True, blank=True)
-    # Kept by retention for a reason, until a moment or, without one, until somebody releases it.
+    # Why retention keeps it, and until when. Without a time, it is kept until it is released.
     hold_reason = models.CharField(_("held because"), max_length=200, blank=True, default="")
     held_until = models.DateTimeField(_("held until"), null=True, blank=True)
-    # The mark of a deletion that has begun: since when, by whom, and why. See `deletion.py`.
+    # The mark of a deletion that has begun: since when, by whom, and why. See `backups.deletion`.
     deleting_at = models.DateTimeField(null=True, blank=True, editable=False)
     deleting_as = models.CharField(max_length=20, blank=True, default="", editable=False)
     deleting_by = models.CharField(max_length=255, blank=True, default="", editable=False)
@@ -232,10 +228,10 @@ class Backup(models.Model):
         return Fingerprint(self.size, self.sha256) if self.size and self.sha256 else None
 
     def start(self, file_name: str, *, at: datetime | None = None) -> None:
-        """From now on, or from `at`, somebody is making a file that will get this name.
+        """The file of this name is being made since now, or since `at`.
 
-        That is the time of the backup, no matter how long it was queued. Raises `RowChanged` where
-        it is not queued any more.
+        That is the time of the backup, no matter how long it was queued. Raises `RowChanged` if it
+        is not queued any more.
         """
         at = at or timezone.now()
         self._move(
@@ -258,11 +254,11 @@ class Backup(models.Model):
         self._move([Status.RUNNING], status=Status.COMPLETE, finished_at=now, verified_at=now)
 
     def fail(self, error: Text | str) -> None:
-        """There is no file, and this is why."""
+        """The attempt left no file, for this reason."""
         self._move([Status.RUNNING], **self._as_failed(error))
 
     def refuse(self, error: Text | str) -> None:
-        """Nobody could even begin, and this is why."""
+        """The backup could not even begin, for this reason."""
         self._move([Status.QUEUED], **self._as_failed(error))
 
     @staticmethod
@@ -288,17 +284,11 @@ class Backup(models.Model):
         requested_by: str,
         replaces: int | None = None,
     ) -> None:
-        """Let a queued backup answer another request, too, so that both get what they asked for."""
-        as_read = {
-            "trigger": self.trigger,
-            "label": self.label,
-            "pinned": self.pinned,
-            "requested_by": self.requested_by,
-        }
-        labels = dict.fromkeys(text for text in (*self.label.split("; "), label) if text)
-        people = dict.fromkeys(
-            text for text in (*self.requested_by.split(", "), requested_by) if text
-        )
+        """Let a queued backup answer another request, too."""
+        names = ("trigger", "label", "pinned", "requested_by")
+        as_read = {name: getattr(self, name) for name in names}
+        labels = dict.fromkeys(filter(None, [*self.label.split("; "), label]))
+        people = dict.fromkeys(filter(None, [*self.requested_by.split(", "), requested_by]))
         self._move(
             [Status.QUEUED],
             as_read,
@@ -312,8 +302,7 @@ class Backup(models.Model):
     def trigger_with(self, other: Trigger) -> str:
         """The trigger of a backup that answers two requests.
 
-        A safety copy must be known as one. Otherwise, only a person deletes what a person asked
-        for.
+        A safety copy must be known as one, and what a person asked for only a person may delete.
         """
         for first in (Trigger.RESTORE, Trigger.MANUAL):
             if first in (self.trigger, other):
@@ -330,5 +319,4 @@ class Backup(models.Model):
                 backup=self.pk,
                 tenant=self.tenant_id,
             )
-        for field, value in changes.items():
-            setattr(self, field, value)
+        vars(self).update(changes)

@@ -11,9 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from tenant_backup.conf import conf
 from tenant_backup.models.backup import Backup
-from tenant_backup.models.stored_text import data_of
 from tenant_backup.tenants import ID_LENGTH
-from tenant_backup.texts import Text, in_active_language
+from tenant_backup.texts import Text, data_of, in_active_language
 
 logger = logging.getLogger("tenant_backup")
 
@@ -104,35 +103,24 @@ class Event(models.Model):
         `detail`. It is written when the transaction is committed.
         """
         backup = about if isinstance(about, Backup) else None
-        facts = {
-            "action": kind.value,
-            "tenant_id": backup.tenant_id if backup else about,
-            "backup_id": backup.pk if backup else None,
-            "actor": actor,
-            "detail": str(detail),
-        }
-        file_name = backup.file_name if backup else ""
-        size = backup.size if backup else None
-        cls.objects.create(
+        event = cls.objects.create(
             kind=kind,
-            tenant_id=facts["tenant_id"],
-            backup_id=facts["backup_id"],
-            file_name=file_name,
-            size=size,
+            tenant_id=about.tenant_id if isinstance(about, Backup) else about,
+            backup_id=backup.pk if backup else None,
+            file_name=backup.file_name if backup else "",
+            size=backup.size if backup else None,
             actor=actor,
-            detail=facts["detail"],
+            detail=str(detail),
             detail_data=data_of(detail),
         )
-        words = [
-            kind.value,
-            file_name,
-            f"by {actor}" if actor else "",
-            f"({detail})" * bool(str(detail)),
-        ]
-        text = " ".join(word for word in words if word)
+        words = [kind.value, event.file_name]
+        words += [f"by {actor}"] * bool(actor) + [f"({event.detail})"] * bool(event.detail)
+        names = ("tenant_id", "backup_id", "actor", "detail")
+        extra = {"action": kind.value} | {name: getattr(event, name) for name in names}
         level = logging.ERROR if kind in ALARMING else logging.INFO
 
         def write() -> None:
-            logger.log(level, "Tenant %r: %s", facts["tenant_id"], text, extra=facts)
+            text = " ".join(filter(None, words))
+            logger.log(level, "Tenant %r: %s", event.tenant_id, text, extra=extra)
 
         transaction.on_commit(write, using=conf.CATALOG_DATABASE, robust=True)

@@ -49,23 +49,20 @@ class Weekday(models.IntegerChoices):
 
 class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
     def of(self, tenant_id: str) -> BackupSettings:
-        """This tenant's settings; where there are none yet the initial ones, not saved."""
+        """This tenant's settings; if it has none yet, the initial ones, not saved."""
         return self.filter(tenant_id=tenant_id).first() or BackupSettings.initial(tenant_id)
 
     def ensure(self, tenant_ids: Iterable[str]) -> None:
         """Save the initial settings for each of these tenants that has none yet."""
         wanted = set(tenant_ids)
         there_are = self.filter(tenant_id__in=wanted).values_list("tenant_id", flat=True)
-        missing = wanted - set(there_are)
-        self.bulk_create(
-            [BackupSettings.initial(tenant_id) for tenant_id in sorted(missing)],
-            ignore_conflicts=True,
-        )
+        rows = [BackupSettings.initial(tenant_id) for tenant_id in sorted(wanted - set(there_are))]
+        self.bulk_create(rows, ignore_conflicts=True)
 
     def with_latest(self, now: datetime, *, found_by: datetime) -> BackupSettingsQuerySet:
-        """With what monitoring judges by, in one query however many tenants there are.
+        """With what monitoring judges by, in one query for any number of tenants.
 
-        `last_good_at`, when the newest good backup was begun, and `last_success_at`, when it was
+        `last_good_at`, when the newest good backup was started, and `last_success_at`, when it was
         finished; `last_failed_at`, `last_error` and its data; `missing`, the number of backups
         whose files were found missing or damaged by `found_by`, and `missing_found_at`, when the
         last of them was found so; and `last_future_at`, the date of the newest good one that is
@@ -75,7 +72,7 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
         theirs = all_theirs.counted(now)
         newest_good = theirs.good().newest_first()[:1]
         newest_failed = theirs.failed().newest_first()[:1]
-        # Two queries, since each has an index. What is ahead of now is later than all others.
+        # Two queries, since each has an index. The former are later than all others.
         ahead = all_theirs.good().filter(created_at__gt=now + AHEAD).newest_first()[:1]
         found_ahead = all_theirs.good().filter(future_at__isnull=False).newest_first()[:1]
         found_at = Greatest(
@@ -133,7 +130,7 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
 
 
 def _limit(name: StrOrPromise, *, most: int) -> models.PositiveIntegerField[Any, Any]:
-    """The field of a retention rule: empty where it is not set, otherwise 1 or more."""
+    """The field of a retention rule: empty if it is not set, otherwise 1 or more."""
     validators = [MinValueValidator(1), MaxValueValidator(most)]
     return models.PositiveIntegerField(name, null=True, blank=True, validators=validators)
 
@@ -192,9 +189,9 @@ class BackupSettings(models.Model):
 
     @classmethod
     def initial(cls, tenant_id: str) -> BackupSettings:
-        """The settings that a new tenant gets: the host's `DEFAULT_SETTINGS`, not saved.
+        """The settings of a new tenant: the host's `DEFAULT_SETTINGS`, not saved.
 
-        Raises `ValidationError` where they are not valid, as the check E003 says, too.
+        Raises `ValidationError` if they are not valid, which the check E003 reports, too.
         """
         initial = cls(tenant_id=tenant_id, **conf.DEFAULT_SETTINGS)
         # Turns "2" into 2, as a form would.
@@ -205,25 +202,25 @@ class BackupSettings(models.Model):
     def is_initial(self) -> bool:
         """Whether nobody has configured anything yet."""
         initial = BackupSettings.initial(self.tenant_id)
-        fields = [field.attname for field in self._meta.fields if field.editable]
-        return all(getattr(self, name) == getattr(initial, name) for name in fields if name != "id")
+        names = [each.name for each in self._meta.fields if each.editable and not each.primary_key]
+        return all(getattr(self, name) == getattr(initial, name) for name in names)
 
     @property
     def rule(self) -> Rule:
         return Rule(self.interval, self.time_of_day, self.weekday, self.day_of_month)
 
     def slot_after(self, now: datetime, zone: ZoneInfo) -> datetime | None:
-        """The next slot after now, or None where automatic backup is off."""
+        """The next slot after now, or None if automatic backup is off."""
         return next_slot(self.rule, self.tenant_id, zone, now) if self.automatic else None
 
     def next_run(self, now: datetime, zone: ZoneInfo) -> datetime | None:
-        """The slot that is set, or the one that the next tick will set; None where it is off."""
+        """The slot that is set, or that the next tick will set; None if automatic backup is off."""
         return (self.next_run_at or self.slot_after(now, zone)) if self.automatic else None
 
     def reschedule(self, zone: ZoneInfo, now: datetime) -> bool:
-        """Set the next slot after now, or none where automatic backup is off.
+        """Set the next slot after now, or none if automatic backup is off.
 
-        False, and nothing is changed, where another process has set it since this row was read.
+        Returns False and changes nothing if another process has set it since this row was read.
         """
         changes: dict[str, Any] = {"next_run_at": self.slot_after(now, zone)}
         if self.next_run_at is None:

@@ -43,7 +43,7 @@ class Verdict(models.IntegerChoices):
 
     @property
     def needs_attention(self) -> bool:
-        """Whether somebody must act; `checkbackups` ends with 1 then."""
+        """Whether somebody must act. Then `checkbackups` ends with 1."""
         return self >= Verdict.NO_ROOM
 
     @property
@@ -91,7 +91,7 @@ class TenantStateQuerySet(models.QuerySet["TenantState"]):
         self.bulk_create(rows, ignore_conflicts=True)
 
     def of(self, tenant_id: str) -> TenantState:
-        """This tenant's state; where there is none yet an empty one, not saved."""
+        """This tenant's state; if it has none yet, an empty one, not saved."""
         return self.filter(tenant_id=tenant_id).first() or TenantState(tenant_id=tenant_id)
 
 
@@ -113,8 +113,8 @@ class TenantState(models.Model):
         _("retired by"), max_length=255, blank=True, default="", editable=False
     )
 
-    # Since when the disk has had no room for another backup, what it would need, and when somebody
-    # last looked.
+    # Since when the disk has had no room for another backup, how much that would need, and when the
+    # disk was last looked at.
     no_room_since = models.DateTimeField(null=True, blank=True, editable=False)
     needed_bytes = models.PositiveBigIntegerField(null=True, blank=True, editable=False)
     free_bytes = models.PositiveBigIntegerField(null=True, blank=True, editable=False)
@@ -128,8 +128,8 @@ class TenantState(models.Model):
     missing_noted = models.PositiveIntegerField(default=0, editable=False)
     failure_noted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    # What the last notice said, and when it was sent; when one last told of a failure; and whom it
-    # has not reached yet.
+    # What the last notice said, and when it was sent; when one last told of a failure; and who has
+    # not been reached yet.
     notified = models.PositiveSmallIntegerField(
         choices=Verdict.choices, default=Verdict.WELL, editable=False
     )
@@ -138,7 +138,7 @@ class TenantState(models.Model):
     unsent_to = models.CharField(
         max_length=10, choices=Recipient.choices, blank=True, default="", editable=False
     )
-    # How many missing or damaged backups it told of: those that were found so until then. More of
+    # How many missing or damaged backups it told of, and when the last of them was found. More of
     # them are news.
     missing_notified = models.PositiveIntegerField(default=0, editable=False)
     missing_notified_until = models.DateTimeField(null=True, blank=True, editable=False)
@@ -157,9 +157,9 @@ class TenantState(models.Model):
         return self.tenant_id
 
     def change(self, *unless_changed: str, **changes: Any) -> bool:
-        """Save these changes alone, and make the row where there is none yet.
+        """Save these changes alone, and make the row if there is none yet.
 
-        False, and nothing is changed, where another process has changed one of the fields
+        Returns False and changes nothing if another process has changed one of the fields
         `unless_changed` since this row was read.
         """
         if self._state.adding:

@@ -1,4 +1,4 @@
-"""Monitoring: which tenants need somebody, and who is notified.
+"""Monitoring: which tenants need attention, and who is notified.
 
 `verdict` judges a tenant by facts, which `judgements` gathers. `changes` notes what is new,
 `notices` decides who is notified and when, and `mails` writes to them. `absence` knows the tenants
@@ -6,7 +6,6 @@ that have disappeared, and `room` the full disks. `heartbeat` calls an address a
 """
 
 from tenant_backup.models import Verdict
-from tenant_backup.monitoring.absence import Absence
 from tenant_backup.monitoring.absence import retire_tenant as retire
 from tenant_backup.monitoring.judgements import (
     judge_all,
@@ -19,16 +18,13 @@ from tenant_backup.monitoring.judgements import (
 )
 from tenant_backup.monitoring.mails import Condition
 from tenant_backup.monitoring.notices import notify
-from tenant_backup.monitoring.verdict import Facts, Finding, Judgement, judge
+from tenant_backup.monitoring.verdict import Finding, Judgement
 
 __all__ = [
-    "Absence",
     "Condition",
-    "Facts",
     "Finding",
     "Judgement",
     "Verdict",
-    "judge",
     "judge_all",
     "judge_invalid",
     "judge_others",

@@ -32,15 +32,15 @@ from tenant_backup.models import (
 logger = logging.getLogger("tenant_backup")
 
 ABSENT_AFTER = timedelta(hours=24)
-"""A tenant that has not been listed for so long is a finding. Until then it may just be moving."""
+"""A tenant that is not listed for this long is a finding. Until then it may just be moving."""
 
 MANY = 3
 AT_ONCE = timedelta(hours=1)
-"""So many tenants that disappeared, each less than this after the one before, are one finding: what
-they have in common, such as a disk that is not mounted, is what somebody must look at."""
+"""This many tenants that disappeared, each less than `AT_ONCE` after the one before, are one
+finding: what they have in common, such as a disk that is not mounted, must be looked at."""
 
 FEW = 10
-"""How many ids a sentence names at most: nobody reads more."""
+"""How many ids a sentence names at most."""
 
 CHUNK = 500
 
@@ -55,7 +55,7 @@ class Absence:
 
     @property
     def tenant_id(self) -> str:
-        """The tenant, where it is one; otherwise nothing."""
+        """The tenant's id if it is one tenant, otherwise empty."""
         return self.tenant_ids[0] if len(self.tenant_ids) == 1 else ""
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ RETIRE = "python manage.py syncbackups --retire"
 
 
 def in_a_shell(tenant_id: str) -> str:
-    """A tenant's id as an argument of a command that somebody may copy."""
+    """A tenant's id as an argument of a command that can be copied."""
     word = shlex.quote(tenant_id) if tenant_id.isprintable() else ascii(tenant_id)
     return f"-- {word}" if word.startswith("-") else word
 
@@ -142,7 +142,7 @@ _MARKED = Q(absent_since__isnull=False) | Q(retired_at__isnull=False)
 
 def findings(now: datetime) -> list[Absence]:
     """The tenants that have disappeared, as findings: many at once are one."""
-    return grouped((row.tenant_id, row.absent_since) for row in found(now))
+    return grouped(found(now))
 
 
 def found(now: datetime) -> TenantStateQuerySet:
@@ -153,24 +153,30 @@ def found(now: datetime) -> TenantStateQuerySet:
 
 
 def returned() -> TenantStateQuerySet:
-    """The states of those who were reported as disappeared, and are back or retired by now."""
+    """The states of those that were reported as disappeared, and are back or retired by now."""
     is_over = Q(absent_since=None) | Q(retired_at__isnull=False)
     return TenantState.objects.filter(is_over, absence_notified_at__isnull=False).order_by(
         "tenant_id"
     )
 
 
-def grouped(absent: Iterable[tuple[str, datetime | None]]) -> list[Absence]:
-    """Findings of these tenants' ids and of since when each has not been listed."""
+def grouped(states: Iterable[TenantState]) -> list[Absence]:
+    """The findings about the tenants of these states, which have not been listed for a while."""
+    groups: list[list[tuple[datetime, str]]] = []
+    for since, tenant_id in sorted(
+        (row.absent_since, row.tenant_id) for row in states if row.absent_since
+    ):
+        if not groups or since - groups[-1][-1][0] >= AT_ONCE:
+            groups.append([])
+        groups[-1].append((since, tenant_id))
     findings = []
-    at_once: list[tuple[datetime, str]] = []
-    in_order = sorted((since, tenant_id) for tenant_id, since in absent if since)
-    for since, tenant_id in in_order:
-        if at_once and since - at_once[-1][0] >= AT_ONCE:
-            findings += _findings_of(at_once)
-            at_once = []
-        at_once.append((since, tenant_id))
-    return findings + _findings_of(at_once)
+    for group in groups:
+        if len(group) >= MANY:
+            ids = sorted(tenant_id for _, tenant_id in group)
+            findings.append(Absence(tuple(ids), group[0][0]))
+        else:
+            findings += [Absence((tenant_id,), since) for since, tenant_id in group]
+    return findings
 
 
 def known(tenant_ids: Collection[str]) -> set[str]:
@@ -206,13 +212,6 @@ def retire_tenant(tenant_id: str, *, by: str = "") -> None:
     backups is deleted. An id that the catalog does not know is ignored.
     """
     retire(known([tenant_id]), by=by)
-
-
-def _findings_of(at_once: list[tuple[datetime, str]]) -> list[Absence]:
-    if len(at_once) >= MANY:
-        ids = tuple(sorted(tenant_id for _, tenant_id in at_once))
-        return [Absence(ids, at_once[0][0])]
-    return [Absence((tenant_id,), since) for since, tenant_id in at_once]
 
 
 def _in_chunks(tenant_ids: Sequence[str]) -> Iterator[TenantStateQuerySet]:

@@ -1,10 +1,11 @@
-"""Changes: what is new since somebody last looked, noted in the state, the history and the log.
+"""Changes: what is new since the last look, noted in the state, the history and the log.
 
 Of several processes that see the same change, one notes it, and sends its signal.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.dispatch import Signal
 
 from tenant_backup import signals
 from tenant_backup.conf import conf
-from tenant_backup.models import Backup, Event, EventKind, Verdict
+from tenant_backup.models import Backup, Event, EventKind, TenantState, Verdict
 from tenant_backup.monitoring.verdict import Judgement
 
 FAILURES = (Verdict.FAILED, Verdict.OVERDUE, Verdict.INVALID)
@@ -23,8 +24,8 @@ FAILURES = (Verdict.FAILED, Verdict.OVERDUE, Verdict.INVALID)
 def note(judgement: Judgement, now: datetime) -> None:
     """Note that something else is wrong than before, or nothing any more."""
     state, trouble = judgement.state, judgement.trouble
+    before = state.noted
     _note_missing(judgement)
-    before = Verdict(state.noted)
     is_lighter = trouble < before
     # What is under way may succeed or fail. Wait and see.
     if trouble == before or (is_lighter and judgement.is_under_way):
@@ -44,16 +45,26 @@ def note(judgement: Judgement, now: datetime) -> None:
     if is_overdue:
         _send(signals.tenant_overdue, judgement, finding=judgement.findings[0])
     elif recovered:
-        _send(signals.tenant_recovered, judgement, verdict=before)
+        _send(signals.tenant_recovered, judgement, verdict=Verdict(before))
 
 
-def has_recovered(judgement: Judgement, before: Verdict) -> bool:
+def has_recovered(judgement: Judgement, before: int) -> bool:
     """Whether a backup has succeeded since this failure. Other settings may have ended it, too."""
     settings = judgement.settings
     if before not in FAILURES or judgement.trouble in FAILURES or not settings.last_success_at:
         return False
     failed_at = judgement.state.failure_noted_at
     return failed_at is None or settings.last_success_at > failed_at
+
+
+def forget_invalid(listed: Set[str]) -> None:
+    """Forget that tenants were not valid which are no longer listed.
+
+    `listed` includes an empty id if a tenant without a valid one is listed.
+    """
+    for state in TenantState.objects.filter(noted=Verdict.INVALID):
+        if state.tenant_id not in listed:
+            state.change("noted", noted=Verdict.WELL, notified=Verdict.WELL, unsent_to="")
 
 
 def _note_missing(judgement: Judgement) -> None:

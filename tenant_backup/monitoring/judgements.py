@@ -1,6 +1,6 @@
-"""Judgements: the facts of one tenant, of all tenants, and of those who cannot be backed up.
+"""Judgements: gathers the facts about tenants, for `verdict` to judge them.
 
-The facts about all tenants take as many queries for a thousand as for one. `verdict` judges them.
+About a thousand tenants that takes as many queries as about one.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from tenant_backup.monitoring.verdict import (
     Finding,
     Judgement,
     judge,
-    judge_as_noted,
     overdue_since,
+    verdict_of_backups,
 )
 from tenant_backup.tenants import Listing, Tenant
 
 logger = logging.getLogger("tenant_backup")
 
 TIME_TO_START = timedelta(minutes=15)
-"""A queued backup counts as under way for so long, even if no worker has started it."""
+"""A queued backup counts as under way for this long, even if no worker has started it."""
 
 A_MOMENT = timedelta(minutes=1)
 """A backup that is being deleted is marked missing, and its row is gone a moment later."""
+
+NEED_ATTENTION = {verdict for verdict in Verdict if verdict.needs_attention}
 
 EVER = datetime.min.replace(tzinfo=UTC)
 
@@ -40,7 +42,7 @@ EVER = datetime.min.replace(tzinfo=UTC)
 def judge_tenant(tenant: Tenant, *, automation_runs: bool) -> Judgement:
     """How a tenant stands, after a look at its files and at its disk.
 
-    Makes its settings where there are none yet.
+    Makes its settings if there are none yet.
     """
     BackupSettings.objects.ensure([tenant.id])
     backups.check_files(tenant)
@@ -73,20 +75,37 @@ def judge_all(
     settings_by_id = {row.tenant_id: row for row in rows}
     states = _states(ids)
     active_by_id = {backup.tenant_id: backup for backup in Backup.objects.active()}
-    return [
-        _judge_valid(
-            tenant,
-            settings_by_id[tenant.id],
-            states[tenant.id],
-            active_by_id.get(tenant.id),
-            now,
-            automation_runs=automation_runs,
-            is_patient=is_patient,
-            unreachable=unreachable,
-        )
-        for tenant in tenants
-        if tenant.id in settings_by_id
-    ]
+    judgements = []
+    for tenant in tenants:
+        if not (settings := settings_by_id.get(tenant.id)):
+            continue
+        state, active = states[tenant.id], active_by_id.get(tenant.id)
+        try:
+            is_under_way = active is not None and _is_under_way(tenant, active, now)
+            interrupted_at = None
+            if active and active.status == Status.RUNNING and not is_under_way and not is_patient:
+                interrupted_at = active.created_at
+            facts = Facts(
+                tenant_id=tenant.id,
+                tenant=tenant,
+                settings=settings,
+                state=state,
+                now=now,
+                automation_runs=automation_runs,
+                is_under_way=is_under_way,
+                interrupted_at=interrupted_at,
+                unreachable_directory=unreachable,
+            )
+            judgements.append(judge(facts))
+        except Exception as error:
+            # Nonsense in one row must not keep other tenants from being judged.
+            logger.exception("The backups of tenant %r cannot be judged.", tenant.id)
+            text = gettext("Its backups cannot be judged:")
+            finding = Finding(Verdict.INVALID, text, f"{type(error).__name__}: {error}")
+            judgements.append(
+                Judgement(tenant.id, tenant, settings, state, Verdict.INVALID, (finding,))
+            )
+    return judgements
 
 
 def judge_others(listing: Listing, now: datetime) -> list[Judgement]:
@@ -96,39 +115,36 @@ def judge_others(listing: Listing, now: datetime) -> list[Judgement]:
 
 def judge_invalid(errors: Iterable[InvalidTenant], now: datetime) -> list[Judgement]:
     """How the tenants stand that are not valid; all without a valid id are one."""
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, str] = {}
     for error in errors:
-        reasons.setdefault(error.tenant_id, []).append(str(error))
-    because = {tenant_id: " ".join(texts) for tenant_id, texts in reasons.items()}
-    return _judge_without_files(because, now, invalid_because=because) if because else []
+        reasons[error.tenant_id] = f"{reasons.get(error.tenant_id, '')} {error}".lstrip()
+    because = {key: Finding(Verdict.INVALID, reason) for key, reason in reasons.items()}
+    return _judge_without_backups(because, now, because)
 
 
 def judge_unlisted(listed: Collection[str], now: datetime) -> list[Judgement]:
     """How those stand whom the catalog knows and the provider does not list."""
     known = BackupSettings.objects.order_by("tenant_id").values_list("tenant_id", flat=True)
-    ids = [tenant_id for tenant_id in known if tenant_id not in listed]
-    if not ids:
-        return []
-    because = {
-        tenant_id: str(finding)
-        for finding in absence.findings(now)
-        for tenant_id in finding.tenant_ids
-    }
-    return _judge_without_files(ids, now, absent_because=because)
+    return _judge_absent([tenant_id for tenant_id in known if tenant_id not in listed], now)
 
 
 def verdicts_as_noted(now: datetime, *, automation_runs: bool) -> dict[str, Verdict]:
-    """How everybody stood when changes were last noted, by their ids."""
+    """How everybody stood when changes were last noted, by id, for when the provider fails."""
     rows = list(BackupSettings.objects.with_latest(now, found_by=now))
     states = _states([row.tenant_id for row in rows])
-    return {
-        row.tenant_id: judge_as_noted(row, states[row.tenant_id], automation_runs=automation_runs)
-        for row in rows
-    }
+    verdicts = {}
+    for row in rows:
+        noted = states[row.tenant_id].noted
+        if noted in NEED_ATTENTION:
+            verdicts[row.tenant_id] = Verdict(noted)
+        else:
+            verdicts[row.tenant_id] = verdict_of_backups(row, automation_runs=automation_runs)
+    absent = [tenant_id for tenant_id, state in states.items() if state.absent_since]
+    return verdicts | {each.tenant_id: each.verdict for each in _judge_absent(absent, now)}
 
 
 def wrong_since(judgement: Judgement) -> datetime | None:
-    """Since when the tenant has had its present verdict; None where nothing is wrong."""
+    """Since when the tenant has had its present verdict; None if nothing is wrong."""
     settings, state, now = judgement.settings, judgement.state, timezone.now()
     rows = Backup.objects.for_tenant(judgement.tenant_id)
     if judgement.tenant is None:
@@ -149,53 +165,23 @@ def wrong_since(judgement: Judgement) -> datetime | None:
     return None
 
 
-def _judge_valid(
-    tenant: Tenant,
-    settings: BackupSettings,
-    state: TenantState,
-    active: Backup | None,
-    now: datetime,
-    *,
-    automation_runs: bool,
-    is_patient: bool,
-    unreachable: str,
-) -> Judgement:
-    try:
-        is_under_way = active is not None and _is_under_way(tenant, active, now)
-        interrupted_at = None
-        if active and active.status == Status.RUNNING and not is_under_way and not is_patient:
-            interrupted_at = active.created_at
-        return judge(
-            Facts(
-                tenant_id=tenant.id,
-                tenant=tenant,
-                settings=settings,
-                state=state,
-                now=now,
-                automation_runs=automation_runs,
-                is_under_way=is_under_way,
-                interrupted_at=interrupted_at,
-                unreachable_directory=unreachable,
-            )
-        )
-    except Exception as error:
-        # Nonsense in one row must not keep other tenants from being judged.
-        logger.exception("The backups of tenant %r cannot be judged.", tenant.id)
-        text = gettext("Its backups cannot be judged:")
-        finding = Finding(Verdict.INVALID, text, f"{type(error).__name__}: {error}")
-        return Judgement(tenant.id, tenant, settings, state, Verdict.INVALID, (finding,))
+def _judge_absent(tenant_ids: Collection[str], now: datetime) -> list[Judgement]:
+    if not tenant_ids:
+        return []
+    because = {
+        tenant_id: Finding(Verdict.DISAPPEARED, str(finding))
+        for finding in absence.findings(now)
+        for tenant_id in finding.tenant_ids
+    }
+    return _judge_without_backups(tenant_ids, now, because)
 
 
-def _judge_without_files(
-    tenant_ids: Iterable[str],
-    now: datetime,
-    *,
-    invalid_because: Mapping[str, str] | None = None,
-    absent_because: Mapping[str, str] | None = None,
+def _judge_without_backups(
+    tenant_ids: Collection[str], now: datetime, because: Mapping[str, Finding]
 ) -> list[Judgement]:
-    ids = list(tenant_ids)
-    rows = {row.tenant_id: row for row in BackupSettings.objects.filter(tenant_id__in=ids)}
-    states = _states(ids)
+    """How those stand of whom the provider gives no valid tenant."""
+    rows = {row.tenant_id: row for row in BackupSettings.objects.filter(tenant_id__in=tenant_ids)}
+    states = _states(tenant_ids)
     return [
         judge(
             Facts(
@@ -204,21 +190,17 @@ def _judge_without_files(
                 settings=rows.get(tenant_id) or BackupSettings(tenant_id=tenant_id),
                 state=states[tenant_id],
                 now=now,
-                automation_runs=False,
-                invalid_because=(invalid_because or {}).get(tenant_id, ""),
-                absent_because=(absent_because or {}).get(tenant_id, ""),
+                finding=because.get(tenant_id),
             )
         )
-        for tenant_id in ids
+        for tenant_id in tenant_ids
     ]
 
 
 def _states(tenant_ids: Collection[str]) -> dict[str, TenantState]:
-    """The states of these tenants; where there is none yet an empty one, not saved."""
-    states = {tenant_id: TenantState(tenant_id=tenant_id) for tenant_id in tenant_ids}
-    for row in TenantState.objects.filter(tenant_id__in=tenant_ids):
-        states[row.tenant_id] = row
-    return states
+    """The states of these tenants, an empty one, not saved, for each that has none yet."""
+    there_are = {row.tenant_id: row for row in TenantState.objects.filter(tenant_id__in=tenant_ids)}
+    return {key: there_are.get(key) or TenantState(tenant_id=key) for key in tenant_ids}
 
 
 def _is_under_way(tenant: Tenant, active: Backup, now: datetime) -> bool:

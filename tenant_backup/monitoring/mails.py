@@ -7,45 +7,78 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings as project_settings
 from django.core.mail import EmailMessage, mail_admins
 from django.template.loader import render_to_string
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, ngettext_lazy
 
 from tenant_backup import backups
-from tenant_backup.models import Verdict
+from tenant_backup.models import Recipient, TenantState, Verdict
 from tenant_backup.monitoring import absence
 from tenant_backup.monitoring.absence import Absence
 from tenant_backup.monitoring.verdict import Finding, Judgement, in_words
 
 logger = logging.getLogger("tenant_backup")
 
-RECOVERED = "recovered"
+NUMBERS = {
+    Verdict.WELL: ngettext_lazy(
+        "%(number)d tenant recovered", "%(number)d tenants recovered", "number"
+    ),
+    Verdict.NO_ROOM: ngettext_lazy(
+        "%(number)d tenant without room for a backup",
+        "%(number)d tenants without room for a backup",
+        "number",
+    ),
+    Verdict.MISSING: ngettext_lazy(
+        "backups of %(number)d tenant missing or damaged",
+        "backups of %(number)d tenants missing or damaged",
+        "number",
+    ),
+    Verdict.FUTURE: ngettext_lazy(
+        "%(number)d tenant with nothing but backups dated in the future",
+        "%(number)d tenants with nothing but backups dated in the future",
+        "number",
+    ),
+    Verdict.FAILED: ngettext_lazy(
+        "%(number)d tenant failed", "%(number)d tenants failed", "number"
+    ),
+    Verdict.OVERDUE: ngettext_lazy(
+        "%(number)d tenant overdue", "%(number)d tenants overdue", "number"
+    ),
+    Verdict.DISAPPEARED: ngettext_lazy(
+        "%(number)d tenant disappeared", "%(number)d tenants disappeared", "number"
+    ),
+    Verdict.INVALID: ngettext_lazy(
+        "%(number)d tenant not valid", "%(number)d tenants not valid", "number"
+    ),
+}
+"""What the subject says of a number of tenants. One that is well again has recovered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How automation stands, as far as somebody is to be notified."""
+    """The state of automation, for a notice."""
 
     trouble: str
-    """What is wrong, in a word that is stored; empty where nothing is, or nobody waits for it."""
+    """What is wrong, in a word that is stored; empty if nothing is, or if nobody waits for it."""
     headline: str
     text: str
     is_running: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class News:
-    """What is to be told about a tenant. The templates of mails may rely on the properties."""
+    """What is to be told about a tenant. The templates of mails may rely on the attributes."""
 
     judgement: Judgement
     next_attempt: str = ""
-    """When the next backup is tried, in a sentence, where somebody would like to know."""
+    """When the next backup is tried, in a sentence; empty if that is of no interest."""
     has_recovered: bool = False
     """Whether a backup has succeeded since the last notice."""
     last_notified_at: datetime | None = None
@@ -70,27 +103,45 @@ class News:
     @property
     def headline(self) -> str:
         """What is wrong, in a few words: "overdue", "failed, backups missing or damaged"."""
-        words = {RECOVERED: gettext("recovered")}
-        return ", ".join(words.get(kind) or str(Verdict[kind].label) for kind in self.kinds)
+        return ", ".join(
+            gettext("recovered") if kind is Verdict.WELL else str(kind.label) for kind in self.kinds
+        )
 
     @property
-    def kinds(self) -> list[str]:
+    def kinds(self) -> list[Verdict]:
         """What the subject counts a tenant as: by what is wrong, as long as anything is."""
-        if not self.findings:
-            return [RECOVERED]
-        names = [self.judgement.verdict.name]
-        if self.judgement.finding(Verdict.MISSING) and Verdict.MISSING.name not in names:
-            names.append(Verdict.MISSING.name)
-        return names
+        trouble = self.judgement.trouble
+        if trouble is not Verdict.MISSING and self.judgement.finding(Verdict.MISSING):
+            return [trouble, Verdict.MISSING]
+        return [trouble]
+
+
+@dataclass(slots=True)
+class Bulletin:
+    """All that there is to tell at one time. What is about a tenant is told to it, too."""
+
+    news: list[News] = field(default_factory=list)
+    unsent: list[News] = field(default_factory=list)
+    """What all but one have been told, whom no mail has reached yet."""
+    automation: Condition | None = None
+    absent: list[TenantState] = field(default_factory=list)
+    returned: list[TenantState] = field(default_factory=list)
+
+    @property
+    def has_only_news(self) -> bool:
+        return not (self.unsent or self.automation or self.absent or self.returned)
+
+    def unsent_to(self, recipient: Recipient) -> list[News]:
+        return [each for each in self.unsent if each.judgement.state.unsent_to == recipient]
 
 
 def address_of(judgement: Judgement) -> str:
-    """The tenant's own address for notices; empty where it wants none, or is not valid."""
+    """The tenant's own address for notices; empty if it wants none, or is not valid."""
     return judgement.settings.notify_email if judgement.tenant else ""
 
 
 def next_attempt(judgement: Judgement, now: datetime, *, is_paused: bool) -> str:
-    """When it is tried again, where somebody would like to know and it will be."""
+    """When an automatic backup is tried again, if anything is wrong and it will be."""
     settings = judgement.settings
     if not judgement.findings or not judgement.tenant or not settings.automatic:
         return ""
@@ -102,25 +153,22 @@ def next_attempt(judgement: Judgement, now: datetime, *, is_paused: bool) -> str
     return text % {"time": in_words(settings.next_run_at, judgement.tenant)}
 
 
-def send_to_admins(
-    news: Sequence[News],
-    *,
-    automation: Condition | None,
-    absent: Sequence[Absence],
-    returned: Sequence[str],
-) -> bool | None:
-    """Whether the operators' mail could be sent; None where there are none, or no news for them."""
+def send_to_admins(bulletin: Bulletin) -> bool | None:
+    """Whether the operators' mail could be sent; None if there are none, or no news for them."""
+    news = [*bulletin.news, *bulletin.unsent_to(Recipient.ADMINS)]
+    automation, absent = bulletin.automation, absence.grouped(bulletin.absent)
+    returned = [each.tenant_id for each in bulletin.returned]
     if not project_settings.ADMINS or not (news or automation or absent or returned):
         return None
     try:
-        context = {
-            "counts": _counts(news, automation=automation, absent=absent, returned=returned),
+        context: dict[str, Any] = {
+            "counts": _counts(news, automation, absent, returned),
             "automation": automation,
             "absent": [(absence.some_of(each.tenant_ids), each) for each in absent],
             "returned": absence.some_of(returned),
             "news": news,
         }
-        mail_admins(_subject("operators", context), _body("operators", context))
+        mail_admins(*_subject_and_body("operators", context))
     except Exception:
         logger.exception("The notice to ADMINS could not be sent.")
         return False
@@ -128,7 +176,7 @@ def send_to_admins(
 
 
 def send_to_tenant(news: News) -> bool | None:
-    """Whether the tenant's own mail could be sent; None where it wants none."""
+    """Whether the tenant's own mail could be sent; None if it wants none."""
     judgement, tenant = news.judgement, news.judgement.tenant
     address = address_of(judgement)
     if not address or tenant is None:
@@ -140,27 +188,22 @@ def send_to_tenant(news: News) -> bool | None:
             for finding in judgement.findings
         )
         context = {"item": replace(news, judgement=replace(judgement, findings=findings))}
-        EmailMessage(_subject("tenant", context), _body("tenant", context), to=[address]).send()
+        EmailMessage(*_subject_and_body("tenant", context), to=[address]).send()
     except Exception:
         logger.exception("The notice to %s for tenant %r could not be sent.", address, tenant.id)
         return False
     return True
 
 
-def _subject(recipient: str, context: Mapping[str, Any]) -> str:
-    """One line: a line break in a name would be one in the mail's header."""
-    text = render_to_string(f"tenant_backup/mail/{recipient}_subject.txt", dict(context))
-    return " ".join(text.split())
-
-
-def _body(recipient: str, context: Mapping[str, Any]) -> str:
-    text = render_to_string(f"tenant_backup/mail/{recipient}.txt", dict(context))
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
+def _subject_and_body(recipient: str, context: dict[str, Any]) -> tuple[str, str]:
+    """The subject is one line: a line break in a name would be one in the mail's header."""
+    subject = render_to_string(f"tenant_backup/mail/{recipient}_subject.txt", context)
+    body = render_to_string(f"tenant_backup/mail/{recipient}.txt", context)
+    return " ".join(subject.split()), re.sub(r"\n{3,}", "\n\n", body).strip()
 
 
 def _counts(
     news: Sequence[News],
-    *,
     automation: Condition | None,
     absent: Sequence[Absence],
     returned: Sequence[str],
@@ -168,47 +211,10 @@ def _counts(
     """What has happened, and to how many tenants."""
     counts = [automation.headline] if automation else []
     if number := sum(len(each.tenant_ids) for each in absent):
-        counts.append(_counted(Verdict.DISAPPEARED.name, number))
-    kinds = [kind for each in news for kind in each.kinds]
-    counts += [_counted(kind, kinds.count(kind)) for kind in dict.fromkeys(kinds)]
+        counts.append(NUMBERS[Verdict.DISAPPEARED] % {"number": number})
+    numbers = Counter(kind for each in news for kind in each.kinds)
+    counts += [NUMBERS[kind] % {"number": number} for kind, number in numbers.items()]
     if number := len(returned):
         text = ngettext("%(number)d tenant is back", "%(number)d tenants are back", number)
         counts.append(text % {"number": number})
     return counts
-
-
-def _counted(kind: str, number: int) -> str:
-    """The number of tenants of this kind, in words."""
-    texts: dict[str, Callable[[], str]] = {
-        Verdict.NO_ROOM.name: lambda: ngettext(
-            "%(number)d tenant without room for a backup",
-            "%(number)d tenants without room for a backup",
-            number,
-        ),
-        Verdict.MISSING.name: lambda: ngettext(
-            "backups of %(number)d tenant missing or damaged",
-            "backups of %(number)d tenants missing or damaged",
-            number,
-        ),
-        Verdict.FUTURE.name: lambda: ngettext(
-            "%(number)d tenant with nothing but backups dated in the future",
-            "%(number)d tenants with nothing but backups dated in the future",
-            number,
-        ),
-        Verdict.FAILED.name: lambda: ngettext(
-            "%(number)d tenant failed", "%(number)d tenants failed", number
-        ),
-        Verdict.OVERDUE.name: lambda: ngettext(
-            "%(number)d tenant overdue", "%(number)d tenants overdue", number
-        ),
-        Verdict.DISAPPEARED.name: lambda: ngettext(
-            "%(number)d tenant disappeared", "%(number)d tenants disappeared", number
-        ),
-        Verdict.INVALID.name: lambda: ngettext(
-            "%(number)d tenant not valid", "%(number)d tenants not valid", number
-        ),
-        RECOVERED: lambda: ngettext(
-            "%(number)d tenant recovered", "%(number)d tenants recovered", number
-        ),
-    }
-    return texts[kind]() % {"number": number}

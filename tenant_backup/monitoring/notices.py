@@ -1,6 +1,6 @@
 """Notices: who is notified, of what, and when.
 
-A change is told once, however many processes look, and later where a mail could not be sent. What
+A change is told once, however many processes look, and later if a mail could not be sent. What
 lasts is told again every week. `mails` has the mails themselves.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +18,7 @@ from django.utils.translation import gettext
 from tenant_backup.models import Automation, BackupSettings, Recipient, TenantState, Verdict
 from tenant_backup.monitoring import absence, changes, mails, room
 from tenant_backup.monitoring.judgements import judge_all, judge_invalid
-from tenant_backup.monitoring.mails import Condition
+from tenant_backup.monitoring.mails import Bulletin, Condition
 from tenant_backup.monitoring.verdict import Judgement
 from tenant_backup.tenants import Listing, Tenant, list_tenants
 
@@ -28,9 +27,13 @@ logger = logging.getLogger("tenant_backup")
 NOTICES_APART = timedelta(minutes=10)
 """Notices are sent at most so often. What happens meanwhile comes with the next ones, together."""
 
+OF_ROOM_APART = timedelta(hours=1)
+"""Notices of full disks alone are sent less often: many tenants may share one disk, and it takes a
+while to look at the disks of all."""
+
 CALM = timedelta(hours=12)
-"""A new failure of a tenant is told at the earliest so long after the last one, unless it became
-worse meanwhile: a backup that fails every other time must not fill anybody's mailbox."""
+"""A tenant's next failure is told this long after the last one or later, unless it became worse
+meanwhile: a backup that fails every other time must not fill anybody's mailbox."""
 
 REMINDED_AFTER = timedelta(days=7)
 """What is still wrong is told again after this time: a mail can be overlooked."""
@@ -38,31 +41,11 @@ REMINDED_AFTER = timedelta(days=7)
 PROVIDER = "provider"
 """The trouble that the tenant provider fails, as it is stored."""
 
-
 AskAutomation = Callable[[Sequence[Tenant], datetime], Condition]
 
 
-@dataclass(slots=True)
-class _Bulletin:
-    """All that there is to tell at one time. What is about a tenant is told to it, too."""
-
-    news: list[mails.News] = field(default_factory=list)
-    unsent: list[mails.News] = field(default_factory=list)
-    """What is known already to all but one, whom no mail has reached yet."""
-    automation: Condition | None = None
-    absent: list[TenantState] = field(default_factory=list)
-    returned: list[TenantState] = field(default_factory=list)
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.news or self.unsent or self.automation or self.absent or self.returned)
-
-    def unsent_to(self, recipient: Recipient) -> list[mails.News]:
-        return [each for each in self.unsent if each.judgement.state.unsent_to == recipient]
-
-
 def notify(now: datetime | None = None, *, ask_automation: AskAutomation | None = None) -> bool:
-    """Note who needs somebody, and mail what has changed: to `ADMINS`, and to the tenants' own.
+    """Note what has changed, and mail it to `ADMINS` and to the tenants' own addresses.
 
     That is a failure, an overdue backup, missing or damaged files, a full disk, a tenant that is
     not valid or has disappeared, the trouble of automation (which `ask_automation` finds out), and
@@ -79,36 +62,35 @@ def notify(now: datetime | None = None, *, ask_automation: AskAutomation | None 
 def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
     row = Automation.load()
     listing, fault = _ask_provider()
-    condition = fault or (ask_automation(listing.tenants, now) if ask_automation else None)
-    of_valid = judge_all(
-        listing.tenants,
-        now,
-        automation_runs=condition is None or condition.is_running,
-        is_patient=True,
-    )
+    # Whether automation runs is told by itself.
+    of_valid = judge_all(listing.tenants, now, automation_runs=True, is_patient=True)
     judgements = [*judge_invalid(listing.invalid, now), *of_valid]
     for judgement in judgements:
         changes.note(judgement, now)
+    if not fault:
+        changes.forget_invalid({each.tenant_id for each in judgements})
+    condition = fault or (ask_automation(listing.tenants, now) if ask_automation else None)
     if row.trouble_notified == PROVIDER and not (condition and condition.trouble):
-        condition = _the_provider_is_back()
+        text = gettext("The tenant provider lists the tenants again.")
+        condition = Condition("", gettext("the tenant provider works again"), text, is_running=True)
     absent = list(absence.found(now))
     bulletin = _bulletin(row, judgements, condition, absent, now)
-    if not bulletin.is_empty and _may_send(row, now):
+    if _may_send(bulletin, row, now):
         _send(bulletin, row, now)
     # Last, since a disk may be slow to answer. What it finds is judged next time.
-    room.note_some(((each.tenant, each.state) for each in of_valid if each.tenant), now)
+    room.note_some(of_valid, now)
     return not (
         fault
         or absent
         or (condition and condition.trouble)
-        or any(Verdict(each.state.noted).needs_attention for each in judgements)
+        or any(each.state.noted >= Verdict.NO_ROOM for each in judgements)
         # All gone at once: that is an accident.
         or (not len(listing) and BackupSettings.objects.exists())
     )
 
 
 def _ask_provider() -> tuple[Listing, Condition | None]:
-    """The tenants; where the provider fails, none, and what to tell of that."""
+    """The tenants; if the provider fails, none, and what to tell of that."""
     try:
         return list_tenants(), None
     except Exception as error:
@@ -122,15 +104,15 @@ def _ask_provider() -> tuple[Listing, Condition | None]:
         return Listing(), Condition(PROVIDER, headline, text % values, is_running=False)
 
 
-def _the_provider_is_back() -> Condition:
-    text = gettext("The tenant provider lists the tenants again.")
-    return Condition("", gettext("the tenant provider works again"), text, is_running=True)
-
-
-def _may_send(row: Automation, now: datetime) -> bool:
-    """Whether it is time for notices, and this process is the one that sends them."""
-    last = row.notified_at
-    if last and abs(now - last) < NOTICES_APART:
+def _may_send(bulletin: Bulletin, row: Automation, now: datetime) -> bool:
+    """Whether there is anything to tell, it is time, and this process is the one that tells it."""
+    last, apart = row.notified_at, NOTICES_APART
+    if bulletin.has_only_news:
+        if not bulletin.news:
+            return False
+        if {item.judgement.trouble for item in bulletin.news} == {Verdict.NO_ROOM}:
+            apart = OF_ROOM_APART
+    if last and abs(now - last) < apart:
         return False
     return bool(Automation.objects.filter(notified_at=last).update(notified_at=now))
 
@@ -141,21 +123,24 @@ def _bulletin(
     condition: Condition | None,
     absent: Sequence[TenantState],
     now: datetime,
-) -> _Bulletin:
-    """What is to be told now. What is over, and nobody needs to hear of it, is noted."""
-    bulletin = _Bulletin()
+) -> Bulletin:
+    """What is to be told now. What has ended, and is of no interest to anybody, is noted."""
+    bulletin = Bulletin()
     for judgement in judgements:
         state = judgement.state
         if judgement.tenant and judgement.settings.missing < state.missing_notified:
             state.change(missing_notified=judgement.settings.missing)
-        item = _news_of(judgement, row, now)
+        item = _news_of(judgement, now)
         if item and _has_recipient(judgement):
             bulletin.news.append(item)
         elif state.noted < state.notified:
-            # It is over without a success, by other settings, say; or nobody can be notified.
+            # It ended without a success, by other settings for example, or nobody can be notified.
             state.change("notified", notified=state.noted, unsent_to="")
         elif state.unsent_to and judgement.trouble == state.notified:
-            bulletin.unsent.append(_news(judgement, row, now))
+            bulletin.unsent.append(mails.News(judgement))
+    is_paused = row.paused_at is not None
+    for item in (*bulletin.news, *bulletin.unsent):
+        item.next_attempt = mails.next_attempt(item.judgement, now, is_paused=is_paused)
     if project_settings.ADMINS:
         bulletin.automation = _news_of_automation(row, condition, now)
         bulletin.absent = [each for each in absent if _is_due(each.absence_notified_at, now)]
@@ -164,40 +149,28 @@ def _bulletin(
 
 
 def _has_recipient(judgement: Judgement) -> bool:
-    """Whether there is an address at all: what nobody could read does not count as told."""
+    """Whether there is an address at all. Without one, it does not count as told."""
     return bool(project_settings.ADMINS or mails.address_of(judgement))
 
 
-def _news_of(judgement: Judgement, row: Automation, now: datetime) -> mails.News | None:
+def _news_of(judgement: Judgement, now: datetime) -> mails.News | None:
     """What is to be told now: what became worse, a recovery, and what has lasted for a week."""
-    state, trouble = judgement.state, judgement.trouble
+    state, trouble, before = judgement.state, judgement.trouble, judgement.state.notified
     if trouble != state.noted:
         return None
-    before = Verdict(state.notified)
     recovered = changes.has_recovered(judgement, before)
-    if _more_are_missing(judgement):
-        return _news(judgement, row, now, has_recovered=recovered)
+    if recovered or _more_are_missing(judgement):
+        return mails.News(judgement, has_recovered=recovered)
     if trouble == before:
-        is_reminder = bool(judgement.findings) and _is_due(state.notified_at, now)
-        return _news(judgement, row, now, last=state.notified_at) if is_reminder else None
+        is_reminder = judgement.findings and _is_due(state.notified_at, now)
+        return mails.News(judgement, last_notified_at=state.notified_at) if is_reminder else None
     if trouble < before:
-        return _news(judgement, row, now, has_recovered=True) if recovered else None
+        # A tenant that is not valid is told nothing itself, so it has not heard of a failure.
+        is_unheard = before == Verdict.INVALID and trouble in changes.FAILURES
+        return mails.News(judgement) if is_unheard else None
     last = state.notified_at if trouble is Verdict.NO_ROOM else state.failure_notified_at
-    if before is Verdict.FAILED or _calm_is_over(last, now):
-        return _news(judgement, row, now)
-    return None
-
-
-def _news(
-    judgement: Judgement,
-    row: Automation,
-    now: datetime,
-    *,
-    has_recovered: bool = False,
-    last: datetime | None = None,
-) -> mails.News:
-    next_attempt = mails.next_attempt(judgement, now, is_paused=row.paused_at is not None)
-    return mails.News(judgement, next_attempt, has_recovered, last)
+    is_told = before == Verdict.FAILED or _calm_is_over(last, now)
+    return mails.News(judgement) if is_told else None
 
 
 def _more_are_missing(judgement: Judgement) -> bool:
@@ -250,22 +223,16 @@ def _returned() -> list[TenantState]:
     return [state for state in over if not state.retired_at]
 
 
-def _send(bulletin: _Bulletin, row: Automation, now: datetime) -> None:
+def _send(bulletin: Bulletin, row: Automation, now: datetime) -> None:
     """Mail the news, and what is unsent to the one whom it has not reached.
 
-    Each is remembered at once, one by one: a mail server that keeps us waiting may end this
-    process, and what was told must not be told again.
+    Each is remembered at once: if a slow mail server makes this process end by a timeout, what was
+    told must not be told again.
     """
-    unsent_to_admins = bulletin.unsent_to(Recipient.ADMINS)
-    by_admins = mails.send_to_admins(
-        [*bulletin.news, *unsent_to_admins],
-        automation=bulletin.automation,
-        absent=absence.grouped((each.tenant_id, each.absent_since) for each in bulletin.absent),
-        returned=[each.tenant_id for each in bulletin.returned],
-    )
+    by_admins = mails.send_to_admins(bulletin)
     if by_admins:
-        _remember_what_is_no_tenants(bulletin, row, now)
-        for item in unsent_to_admins:
+        _remember_what_concerns_all(bulletin, row, now)
+        for item in bulletin.unsent_to(Recipient.ADMINS):
             item.judgement.state.change(unsent_to="")
         for item in bulletin.news:
             wants_mail = bool(mails.address_of(item.judgement))
@@ -293,7 +260,7 @@ def _remember(news: mails.News, now: datetime, *, unsent_to: str) -> None:
     state.change("notified", **told)
 
 
-def _remember_what_is_no_tenants(bulletin: _Bulletin, row: Automation, now: datetime) -> None:
+def _remember_what_concerns_all(bulletin: Bulletin, row: Automation, now: datetime) -> None:
     if condition := bulletin.automation:
         told: dict[str, Any] = {"trouble_notified": condition.trouble}
         if condition.trouble:

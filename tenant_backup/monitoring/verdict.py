@@ -27,21 +27,20 @@ class Facts:
 
     tenant_id: str
     tenant: Tenant | None
-    """None where the provider does not list it, or where it is not valid."""
+    """None if the provider does not list it, or if it is not valid."""
     settings: BackupSettings
     """With what `BackupSettingsQuerySet.with_latest` adds, unless `tenant` is None."""
     state: TenantState
     now: datetime
-    automation_runs: bool
+    automation_runs: bool = False
     is_under_way: bool = False
     """Whether a backup is being made, or is about to be."""
     interrupted_at: datetime | None = None
-    """When the backup was begun that is still `running`, though nobody seems to make it."""
+    """When the backup was started that is still `running`, though nobody seems to make it."""
     unreachable_directory: str = ""
-    """The backup directory, where it should be there and is not."""
-    invalid_because: str = ""
-    absent_because: str = ""
-    """What to say of a tenant that has disappeared."""
+    """The backup directory, if it should be there and is not."""
+    finding: Finding | None = None
+    """Why it is not backed up at all: that it is not valid, or has disappeared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class Judgement:
 
     tenant_id: str
     tenant: Tenant | None
-    """None where the provider does not list it, or where it is not valid."""
+    """None if the provider does not list it, or if it is not valid."""
     settings: BackupSettings
     state: TenantState
     verdict: Verdict
@@ -82,7 +81,7 @@ class Judgement:
 
     @property
     def trouble(self) -> Verdict:
-        """The verdict where something is wrong, otherwise `WELL`."""
+        """The verdict if something is wrong, otherwise `WELL`."""
         return self.verdict if self.findings else Verdict.WELL
 
     @property
@@ -114,20 +113,18 @@ def judge(facts: Facts) -> Judgement:
     )
 
 
-def judge_as_noted(
-    settings: BackupSettings, state: TenantState, *, automation_runs: bool
-) -> Verdict:
-    """The verdict by what was noted last, for when the provider cannot say which tenants exist."""
-    noted = Verdict(state.noted)
-    if noted.needs_attention:
-        return noted
-    return _of_backups(settings, automation_runs=automation_runs)
+def verdict_of_backups(settings: BackupSettings, *, automation_runs: bool) -> Verdict:
+    """How a tenant stands if nothing is wrong."""
+    if not settings.last_good_at:
+        return Verdict.NO_BACKUP
+    if not settings.automatic:
+        return Verdict.OFF
+    return Verdict.WELL if automation_runs else Verdict.STOPPED
 
 
 def overdue_since(settings: BackupSettings, tenant: Tenant, now: datetime) -> datetime:
-    """From when on the tenant is overdue, or has been, without another success."""
-    waiting_since = _waiting_since(settings, now)
-    return overdue_at(settings.rule, tenant.id, tenant.zone, waiting_since)
+    """Since when the tenant is overdue, or will be unless a backup succeeds."""
+    return overdue_at(settings.rule, tenant.id, tenant.zone, _waiting_since(settings, now))
 
 
 def in_words(at: datetime, tenant: Tenant) -> str:
@@ -139,22 +136,12 @@ def in_words(at: datetime, tenant: Tenant) -> str:
 def _without_findings(facts: Facts) -> Verdict:
     if facts.tenant is None:
         return Verdict.RETIRED if facts.state.retired_at else Verdict.UNLISTED
-    return _of_backups(facts.settings, automation_runs=facts.automation_runs)
-
-
-def _of_backups(settings: BackupSettings, *, automation_runs: bool) -> Verdict:
-    if not settings.last_good_at:
-        return Verdict.NO_BACKUP
-    if not settings.automatic:
-        return Verdict.OFF
-    return Verdict.WELL if automation_runs else Verdict.STOPPED
+    return verdict_of_backups(facts.settings, automation_runs=facts.automation_runs)
 
 
 def _findings(facts: Facts) -> Iterator[Finding]:
-    if facts.invalid_because:
-        yield Finding(Verdict.INVALID, facts.invalid_because)
-    elif facts.absent_because:
-        yield Finding(Verdict.DISAPPEARED, facts.absent_because)
+    if facts.finding:
+        yield facts.finding
     elif facts.tenant:
         yield from _overdue(facts, facts.tenant)
         yield from _failed(facts, facts.tenant)
