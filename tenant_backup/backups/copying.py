@@ -16,7 +16,7 @@ from tenant_backup import sqlite
 from tenant_backup.backups.folder import directory_of
 from tenant_backup.backups.outcomes import as_backup_error, complete
 from tenant_backup.backups.recovery import finalise
-from tenant_backup.backups.requests import NO_LIMITS, BackupRequest, Limits, claim
+from tenant_backup.backups.requests import BackupRequest, claim
 from tenant_backup.catalog import close_connection
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, DatabaseDamaged
@@ -120,8 +120,9 @@ def copy_into(
     file_name: str,
     tenant: Tenant,
     source: Source,
-    limits: Limits = NO_LIMITS,
+    *,
     progress: Progress | None = None,
+    deadline: float | None = None,
 ) -> Fingerprint:
     """Copy the source into the partial, verify it, and return its fingerprint."""
     close_connection()
@@ -133,11 +134,11 @@ def copy_into(
         with directory.as_owner():
             copy = sqlite.open_copy(target)
         with closing(copy):
-            snapshot.copy_to(copy, progress=progress, deadline=limits.deadline)
+            snapshot.copy_to(copy, progress=progress, deadline=deadline)
     sign_of_life = directory.sign_of_life(file_name)
     try:
         full = conf.VERIFY == "full"
-        if not sqlite.check(target, full=full, deadline=limits.deadline, sign_of_life=sign_of_life):
+        if not sqlite.check(target, full=full, deadline=deadline, sign_of_life=sign_of_life):
             logger.info(
                 "Some indexes of tenant %r call functions of the host's own, so they were checked "
                 "for their structure only.",
@@ -150,4 +151,4 @@ def copy_into(
             database=snapshot.database,
             reason=error,
         ) from error
-    return sqlite.fingerprint(target, deadline=limits.deadline, sign_of_life=sign_of_life)
+    return sqlite.fingerprint(target, deadline=deadline, sign_of_life=sign_of_life)

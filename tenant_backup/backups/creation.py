@@ -149,7 +149,14 @@ def _make_now(
         if is_click and quota.binds(backup):
             # There may be room by now, and then nothing has to go.
             backup.replaces = quota.require(tenant, replaces=backup.replaces)
-        return copy_into(directory, backup.file_name, tenant, source, limits, progress)
+        return copy_into(
+            directory,
+            backup.file_name,
+            tenant,
+            source,
+            progress=progress,
+            deadline=limits.deadline,
+        )
 
     backup = None
     try:
