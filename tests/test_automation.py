@@ -679,9 +679,10 @@ class TestStatus:
         make_due(tenant, now + timedelta(days=1))
         backup = backups.request(tenant, MANUAL)
         assert automation.get_status().state is AutomationState.RUNNING
-        assert automation.trouble([tenant]) is None
+        assert not automation.get_status().keeps_waiting([tenant])
         Backup.objects.update(created_at=now - timedelta(minutes=11))
-        automation_status = automation.trouble([tenant])
+        automation_status = automation.get_status()
+        assert automation_status.keeps_waiting([tenant])
         assert automation_status.state is AutomationState.STALLED
         with pytest.raises(CommandError):
             call_command("checkbackups")
@@ -866,9 +867,10 @@ def test_a_retired_tenant_raises_no_alarm_of_automation(add_tenant):
     automation.set_up()
     live = add_tenant("live")
     BackupSettings.objects.create(tenant_id="gone", automatic=True)
-    assert automation.trouble([live]) is None
+    assert not automation.get_status().keeps_waiting([live])
     BackupSettings.objects.create(tenant_id="live", automatic=True)
-    assert automation.trouble([live]).state is AutomationState.STALLED
+    assert automation.get_status().state is AutomationState.STALLED
+    assert automation.get_status().keeps_waiting([live])
 
 
 class TestNoBackupReachesAWorker:

@@ -884,7 +884,7 @@ def test_e011_a_real_host_without_django_q2_is_told_so_and_sees_no_traceback(run
     result = run_host(HOST.replace('    "django_q",\n', ""), command)
     assert result.returncode == 1
     assert "(tenant_backup.E011) django_q is not in INSTALLED_APPS." in result.stderr
-    assert 'HINT: Add "django_q" to INSTALLED_APPS' in result.stderr
+    assert '\n\tHINT: Add "django_q" to INSTALLED_APPS' in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -18,7 +18,6 @@ from tenant_backup.automation.status import (
     is_paused,
     pause,
     resume,
-    trouble,
 )
 from tenant_backup.automation.ticks import end_tick, forget, set_up_after_migrate, tick
 from tenant_backup.automation.verification import enqueue_verify, verify
@@ -45,6 +44,5 @@ __all__ = [
     "take_down",
     "take_due",
     "tick",
-    "trouble",
     "verify",
 ]

@@ -10,7 +10,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext
 
 from tenant_backup import monitoring
-from tenant_backup.automation.status import AutomationStatus, get_status, trouble
+from tenant_backup.automation.status import AutomationStatus, get_status
 from tenant_backup.tenants import Tenant
 
 
@@ -24,13 +24,13 @@ def notify(now: datetime | None = None) -> bool:
 
 def _condition(tenants: Sequence[Tenant], now: datetime) -> monitoring.Condition:
     """How automation stands, in the words of a mail."""
-    status = trouble(tenants, now)
-    if status is None:
+    status = get_status(now)
+    if not status.keeps_waiting(tenants):
         return monitoring.Condition(
             trouble="",
             headline=gettext("automation is running again"),
             text=gettext("Automation is running again."),
-            is_running=get_status(now).is_running,
+            is_running=status.is_running,
         )
     return monitoring.Condition(
         trouble=status.state.value,

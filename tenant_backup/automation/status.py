@@ -77,6 +77,16 @@ class AutomationStatus:
     def is_running(self) -> bool:
         return self.state is AutomationState.RUNNING
 
+    def keeps_waiting(self, tenants: Iterable[Tenant]) -> bool:
+        """Whether any of these tenants waits in vain for its automatic backups.
+
+        A pause is no trouble: somebody wanted it. A tenant that it keeps waiting is overdue.
+        """
+        if self.is_running or self.is_paused:
+            return False
+        ids = [tenant.id for tenant in tenants]
+        return BackupSettings.objects.filter(automatic=True, tenant_id__in=ids).exists()
+
     @property
     def start_command(self) -> str:
         """The shell command with which the operator starts the cluster."""
@@ -109,19 +119,6 @@ def get_status(now: datetime | None = None) -> AutomationStatus:
         waiting_since=unsent.created_at if unsent else None,
         waiting_because=unsent.error if unsent else "",
     )
-
-
-def trouble(tenants: Iterable[Tenant], now: datetime | None = None) -> AutomationStatus | None:
-    """The status of automation if any of these tenants waits for it in vain; None otherwise.
-
-    A pause is no trouble: somebody wanted it. A tenant that it keeps waiting too long is overdue.
-    """
-    status = get_status(now)
-    if status.is_running or status.is_paused:
-        return None
-    ids = [tenant.id for tenant in tenants]
-    is_wanted = BackupSettings.objects.filter(automatic=True, tenant_id__in=ids).exists()
-    return status if is_wanted else None
 
 
 def is_making_one(now: datetime, rows: BackupQuerySet) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, SystemCheckError
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
@@ -63,6 +63,8 @@ class CatalogCommand(BaseCommand):
         try:
             self.look_at_catalog()
             return super().execute(*args, **options)
+        except SystemCheckError:
+            raise  # Django's own text, with its tabs and colours.
         except CommandError as error:
             error.args = (harmless(str(error)), *error.args[1:])
             raise

@@ -49,8 +49,8 @@ class Command(TenantCommand):
             if judged := self.attempt(tenant.id, judge):
                 self._report(judged)
         disappeared = 0 if tenants else self._report_unlisted(listing)
-        if trouble := automation.trouble(listing.tenants):
-            message = status_in_words(trouble)
+        if automation_status.keeps_waiting(listing.tenants):
+            message = status_in_words(automation_status)
             self.report.errors.append(("", message))
             self.say(message, loud=True)
         if notify:
