@@ -477,16 +477,16 @@ class TestPinning:
         recorded = Event.objects.filter(actor="grace").order_by("pk")
         assert list(recorded.values_list("kind", flat=True)) == ["pinned", "unpinned"]
 
-    def test_only_what_is_pinned_has_a_sign(self, operator, tenant, backup):
+    def test_only_what_is_pinned_says_so(self, operator, tenant, backup):
         pinned = backups.create(tenant, COMMAND).backup
         backups.pin(tenant, pinned, pinned=True)
-        for page, signs in [
-            ("", 1),
-            (f"{pinned.pk}/change/", 1),
-            (f"{backup.pk}/change/", 0),
+        for page, element, times in [
+            ("", "td", 1),
+            (f"{pinned.pk}/change/", "div", 1),
+            (f"{backup.pk}/change/", "div", 0),
         ]:
             text = operator.get(f"/admin/tenant_backup/backup/{page}").content.decode()
-            assert text.count('<span class="backup-light">pinned</span>') == signs
+            assert len(re.findall(rf"<{element}[^>]*>pinned</{element}>", text)) == times
             assert "icon-no" not in text
             assert "icon-yes" not in text
 
@@ -1387,9 +1387,18 @@ class TestLists:
             damaged_at=timezone.now(),
         )
         make_row(status=Status.FAILED, size=None, error="No space. " * 50)
+        make_row(status=Status.QUEUED, size=None)
+        make_row(future_at=timezone.now(), file_name="acme-2.sqlite3")
+        make_row(file_name="acme-3.sqlite3")
         page = operator.get(url("backup")).content.decode()
+        assert re.findall(r"backup-light-(\w+).*?</span> (.*?)</span>", page) == [
+            ("good", "complete"),
+            ("warning", "complete, dated in the future"),
+            ("neutral", "queued"),
+            ("error", "failed"),
+            ("error", "complete, file missing, file damaged"),
+        ]
         assert "1.5\xa0MB" in page or "1.5 MB" in page
-        assert "complete, file missing, file damaged" in page
         assert "acme-1.sqlite3" in page
         assert "<script>" not in page.split('id="result_list"')[1].split("</table>")[0]
         assert "No space. No space." in page

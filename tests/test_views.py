@@ -1337,6 +1337,15 @@ class TestLimits:
         assert Event.objects.get().kind == EventKind.REFUSED
         assert "There is not enough room on the disk" in text_of(client.get(PAGE))
 
+    def test_the_page_does_not_promise_a_worker_for_what_it_refuses(
+        self, tenant, visit, monkeypatch, settings, running_automation
+    ):
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "INLINE_MAX_BYTES": 1}
+        client = visit()
+        assert "so a worker makes the backup" in text_of(client.get(PAGE))
+        monkeypatch.setattr(BackupDirectory, "free_bytes", lambda self: 1000)
+        assert "so a worker makes the backup" not in text_of(client.get(PAGE))
+
     def test_from_four_fifths_the_page_warns(self, tenant, visit, at_most):
         client = visit()
         at_most(5)
@@ -1504,6 +1513,15 @@ class TestDelete:
         assert said(answer) == "3 backups were deleted."
         assert names_in(directory.path) == []
         assert not Backup.objects.exists()
+
+    def test_the_question_says_what_is_wrong_with_a_file(self, tenant, visit):
+        now = timezone.now()
+        rows = [make(tenant), make(tenant), row()]
+        Backup.objects.filter(pk=rows[0].pk).update(missing_at=now)
+        Backup.objects.filter(pk=rows[1].pk).update(damaged_at=now)
+        for backup, word in zip(rows, ("missing", "damaged", "failed"), strict=True):
+            text = text_of(visit().post(f"{PAGE}/delete", {"backup": backup.pk}))
+            assert re.findall("missing|damaged|failed", text) == [word]
 
     def test_warns_of_what_leaves_no_good_backup(self, tenant, visit):
         first, second = make(tenant), make(tenant)

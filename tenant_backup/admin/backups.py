@@ -13,7 +13,6 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.defaultfilters import truncatechars
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy, pgettext_lazy
 
@@ -123,9 +122,7 @@ class BackupAdmin(CatalogAdmin):
     @admin.display(description=gettext_lazy("pinned"), ordering="pinned")
     def pin_sign(self, backup: Backup) -> str:
         """Nothing if it is not pinned: Django's red cross would make that look like a fault."""
-        if not backup.pinned:
-            return ""
-        return format_html('<span class="backup-light">{}</span>', _("pinned"))
+        return _("pinned") if backup.pinned else ""
 
     @admin.action(
         permissions=["delete"],

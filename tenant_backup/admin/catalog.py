@@ -34,7 +34,7 @@ logger = logging.getLogger("tenant_backup")
 Row = TypeVar("Row", Backup, BackupSettings)
 Result = TypeVar("Result")
 
-SHORT = 60
+SHORT = 100
 """Characters of an error or a detail that a list shows."""
 
 FEW = 10
