@@ -5,8 +5,6 @@ A host may include the routes below a prefix that captures arguments, and in a n
 links to the others below the same prefix.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

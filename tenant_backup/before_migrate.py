@@ -1,7 +1,5 @@
 """Before updates: a backup of a tenant's database before migrations change it."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The catalog's database: its transactions, and its connection during long work."""
 
-from __future__ import annotations
-
 from django.db import connections, transaction
 
 from tenant_backup.conf import conf

@@ -3,8 +3,6 @@
 Pure functions: attempts go in, positions and lengths of an SVG come out, as whole numbers.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field

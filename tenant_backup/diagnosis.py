@@ -3,8 +3,6 @@
 It changes nothing, except that missing or damaged files are marked so.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from django.utils import timezone

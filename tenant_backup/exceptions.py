@@ -4,8 +4,6 @@ Commands turn these errors into a `CommandError`, views into a message on the pa
 a row with the status `failed`.
 """
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager

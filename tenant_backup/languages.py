@@ -4,8 +4,6 @@ A host may have languages that this app has no translation for. Then the whole p
 dates included, is in another language and marked so. The frame around it keeps its own.
 """
 
-from __future__ import annotations
-
 import gettext
 from collections.abc import Iterator
 from contextlib import contextmanager

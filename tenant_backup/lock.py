@@ -5,8 +5,6 @@ that took it, however that ends. The file itself stays: if it were removed, two 
 two different files.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator

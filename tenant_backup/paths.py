@@ -1,7 +1,5 @@
 """Texts for people who may not see where a tenant's files are."""
 
-from __future__ import annotations
-
 import os
 import re
 

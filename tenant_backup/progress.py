@@ -1,7 +1,5 @@
 """How far a running backup is, by the sizes of the files: nothing else is written meanwhile."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path

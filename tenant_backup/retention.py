@@ -3,8 +3,6 @@
 A pure function of its arguments. Pruning, its dry run and every display ask it, so they agree.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo

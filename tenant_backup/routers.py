@@ -1,7 +1,5 @@
 """The database router that keeps the catalog, and django-q2's tables, in the control database."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db.models import Model

@@ -5,8 +5,6 @@ the clocks change, a local time that is skipped runs once, later by as much as t
 that occurs twice runs once, the first time.
 """
 
-from __future__ import annotations
-
 import calendar
 import hashlib
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Whatever is left in other apps' tables would still name our code when that is go
 themselves belong to the tenants and stay.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Moments, backups and settings in words: "tomorrow at 02:04", "every day at 02:00"."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any

@@ -5,8 +5,6 @@ with them; `backups` lists the catalog, `history` the events, and `automation` h
 `catalog` holds what they share: they are for operators only.
 """
 
-from __future__ import annotations
-
 from tenant_backup.admin.automation import AutomationAdmin
 from tenant_backup.admin.backups import BackupAdmin
 from tenant_backup.admin.history import EventAdmin

@@ -1,7 +1,5 @@
 """Automation: its state, and the one switch that pauses the automatic backups of all tenants."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib import admin, messages

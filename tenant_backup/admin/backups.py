@@ -1,7 +1,5 @@
 """The catalog: all backups of all tenants, to look at, to delete and to pin."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any, cast
 

@@ -1,7 +1,5 @@
 """The history: what happened, by month and by tenant. Nobody edits it; it may be very long."""
 
-from __future__ import annotations
-
 from datetime import datetime, time, timedelta
 from typing import Any, cast
 

@@ -1,7 +1,5 @@
 """The list of all tenants: how each stands, and its settings."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 from django import forms

@@ -5,8 +5,6 @@ workers (`handover`), who make it (`work`). What is due and what is done is in o
 queue only carries ids, and may carry them twice. Only `queue` knows django-q2.
 """
 
-from __future__ import annotations
-
 from tenant_backup.automation.claims import is_due, take_due
 from tenant_backup.automation.handover import enqueue
 from tenant_backup.automation.notices import notify

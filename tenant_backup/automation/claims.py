@@ -3,8 +3,6 @@
 Several processes may claim at the same time: ticks of several clusters, or of cron.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

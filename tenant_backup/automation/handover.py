@@ -1,7 +1,5 @@
 """Handing over: queued backups go to the workers, and again where their message was lost."""
 
-from __future__ import annotations
-
 import logging
 from datetime import datetime, timedelta
 

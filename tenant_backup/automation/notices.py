@@ -1,7 +1,5 @@
 """Notices: what people are told of automation's own trouble, beside that of the tenants."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 

@@ -4,8 +4,6 @@ One schedule runs the tick every minute, and each task carries the id of a row i
 django-q2 may lose a task, or deliver it twice; what is due and what is done is in our own rows.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta

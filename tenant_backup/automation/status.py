@@ -1,7 +1,5 @@
 """Status: whether automatic backups happen, and if not, why. An operator can pause them."""
 
-from __future__ import annotations
-
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass

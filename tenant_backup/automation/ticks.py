@@ -1,7 +1,5 @@
 """Ticks: what the schedule runs every minute, in its order."""
 
-from __future__ import annotations
-
 import logging
 from datetime import datetime, timedelta
 from typing import Any

@@ -3,8 +3,6 @@
 So that rot is noticed before the backup is needed.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from datetime import datetime, timedelta

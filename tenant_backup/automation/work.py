@@ -1,7 +1,5 @@
 """Work: what a worker, or `runbackup --due`, does with a queued backup; and the next attempt."""
 
-from __future__ import annotations
-
 import logging
 from datetime import timedelta
 from typing import Any

@@ -4,8 +4,6 @@ The lock's holder does it. A file is one of ours by its name; its checksum file 
 has one; and it must not be another tenant's backup.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict

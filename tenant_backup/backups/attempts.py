@@ -1,7 +1,5 @@
 """What became of each attempt to make a backup, even if its row is gone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 

@@ -3,8 +3,6 @@
 The lock's holder does it, and brings the row from `queued` over `running` to its end.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing

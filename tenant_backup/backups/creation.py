@@ -3,8 +3,6 @@
 After each success, the backup that the new one replaces is deleted, and retention prunes.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Deleting a backup that somebody has chosen."""
 
-from __future__ import annotations
-
 from tenant_backup.backups.deletion_steps import Deletion, delete_row, not_deletable
 from tenant_backup.backups.folder import directory_of, out_of_reach
 from tenant_backup.backups.locking import tenant_work

@@ -5,8 +5,6 @@ time. A failed backup has no file: only its row is removed. What monitoring and 
 depend on stays, however old it is.
 """
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef, Q

@@ -8,8 +8,6 @@ following links or waiting for anybody, read up to a limit, and every field is c
 is wrong with it, it is ignored.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 from collections.abc import Iterable, Mapping

@@ -4,8 +4,6 @@ The holder begins by recovering what a crash has left and by learning from the f
 ends by writing a new index. The host's receivers are called when the lock is free again.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

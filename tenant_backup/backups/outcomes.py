@@ -1,7 +1,5 @@
 """How a backup ends, complete or failed: in its row, in the history and for the host."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """Pins: a pinned backup is never pruned, and cannot be deleted until somebody unpins it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial

@@ -4,8 +4,6 @@ What goes, and why, `retention.py` decides. Nothing is removed on trust: first t
 that stays is read again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from django.utils import timezone

@@ -6,8 +6,6 @@ such backups (`MAX_MANUAL`) and to the bytes of a tenant (`MAX_BYTES`). All this
 catalog and by `stat` alone. Sizes are in bytes; None is not known.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import timedelta

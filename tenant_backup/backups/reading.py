@@ -1,7 +1,5 @@
 """Reading a backup: its file for a download, or what is in it, table by table."""
 
-from __future__ import annotations
-
 import logging
 import os
 import time

@@ -1,7 +1,5 @@
 """Reconciliation: the catalog in line with the files in the tenant's backup directory."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from tenant_backup.backups.adoption import adopt_unknown

@@ -3,8 +3,6 @@
 The lock's holder does it before anything else: see `locking.py`.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """Requests: what is asked for, how long it may take, and the row that answers it."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime

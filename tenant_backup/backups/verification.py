@@ -5,8 +5,6 @@ there and is not what was made; either is a flaw. A file that is out of reach or
 neither: that raises another `BackupError`. Backups that are dated in the future are marked, too.
 """
 
-from __future__ import annotations
-
 import errno
 import logging
 from collections.abc import Callable, Iterator, Sequence

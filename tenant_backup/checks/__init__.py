@@ -3,8 +3,6 @@
 `docs/checks.md` lists them by id. Each check registers itself when this package is imported.
 """
 
-from __future__ import annotations
-
 from tenant_backup.checks.cluster import check_cluster
 from tenant_backup.checks.configuration import (
     check_provider,

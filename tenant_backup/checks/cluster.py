@@ -1,7 +1,5 @@
 """The cluster: django-q2 is installed, has a broker, and gives a backup time to end."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from typing import Any
 

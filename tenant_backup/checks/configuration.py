@@ -1,7 +1,5 @@
 """The host's settings: `TENANT_BACKUP` and its tenant provider, the routers, and `USE_TZ`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.conf import settings

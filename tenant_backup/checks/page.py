@@ -1,7 +1,5 @@
 """The page: the admin that it extends, its address, and its static files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

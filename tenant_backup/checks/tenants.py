@@ -4,8 +4,6 @@ The provider may need the database to answer, so this runs only where Django run
 `migrate` and `check --database`.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter

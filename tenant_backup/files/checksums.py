@@ -1,7 +1,5 @@
 """Checksum files: a file `<name>.sha256` beside each backup, as `sha256sum --check` reads it."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -4,8 +4,6 @@ A backup is first made as `.<name>.partial`. It gets its final name only when it
 verified. Files are found by the exact name that the catalog has, never by a pattern.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 import time

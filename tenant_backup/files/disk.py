@@ -1,7 +1,5 @@
 """The disk: whether there is room, what survives a power failure, and its errors in words."""
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

@@ -1,7 +1,5 @@
 """A folder of a tenant, in which root makes files for the tenant's owner."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The names of backup files."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import suppress

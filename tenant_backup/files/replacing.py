@@ -1,7 +1,5 @@
 """Files put aside, and a file put in place of the database: what a restore needs."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """The status of automation, as commands print it: for people and for programs."""
 
-from __future__ import annotations
-
 import logging
 from datetime import datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """The base classes of the commands: which tenants, one tenant's failure, the exit status."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 from argparse import ArgumentParser

@@ -1,7 +1,5 @@
 """What commands print: text that is safe on a terminal, the progress bar, and the JSON report."""
 
-from __future__ import annotations
-
 import getpass
 import json
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ disappeared, which is a finding, until it is back or somebody says that it is go
 it is retired.
 """
 
-from __future__ import annotations
-
 import logging
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence, Set

@@ -3,8 +3,6 @@
 Of several processes that see the same change, one notes it, and sends its signal.
 """
 
-from __future__ import annotations
-
 from collections.abc import Set
 from datetime import datetime
 from typing import Any

@@ -4,8 +4,6 @@ A service elsewhere expects the call and raises the alarm when it does not come.
 way to hear of a machine that is off. The address is a secret: no log and no error names it.
 """
 
-from __future__ import annotations
-
 import io
 import logging
 import socket

@@ -3,8 +3,6 @@
 About a thousand tenants that takes as many queries as about one.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta

@@ -3,8 +3,6 @@
 A host may override the templates in `tenant_backup/mail/`.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections import Counter

@@ -4,8 +4,6 @@ A change is told once, however many processes look, and later if a mail could no
 lasts is told again every week. `mails` has the mails themselves.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta

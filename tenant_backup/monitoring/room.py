@@ -4,8 +4,6 @@ What is found is noted in the tenant's state, for those who judge by the catalog
 looks at the disk, as do the page and `checkbackups`, and each tick looks for a few tenants.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta

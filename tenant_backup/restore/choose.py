@@ -1,7 +1,5 @@
 """Which backup to restore: the list to choose from, the newest, or a named one; and whose it is."""
 
-from __future__ import annotations
-
 import logging
 import os
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The content of the database is replaced, on one connection that keeps everybody else out."""
 
-from __future__ import annotations
-
 import os
 from contextlib import ExitStack, closing
 from sqlite3 import Connection

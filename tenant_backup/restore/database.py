@@ -4,8 +4,6 @@ During a restore the database takes on the journal mode of the backup for a mome
 is killed then leaves the note beside the database, and the next restore reads it.
 """
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from pathlib import Path

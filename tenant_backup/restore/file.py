@@ -1,7 +1,5 @@
 """The file of the database is replaced, if SQLite cannot open it or there is none."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

@@ -1,7 +1,5 @@
 """One restore at work: what was asked for, and what there is to say about it at the end."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path

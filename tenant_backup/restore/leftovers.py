@@ -1,7 +1,5 @@
 """What a killed process left beside the database is kept, in a folder `before-restore-<time>`."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

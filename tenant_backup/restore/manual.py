@@ -3,8 +3,6 @@
 Paths in, text out. `docs/emergency.md` shows the same commands, and the tests run them.
 """
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 

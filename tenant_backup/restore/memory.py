@@ -4,8 +4,6 @@ The restored catalog is as old as the backup. It learns again which files there 
 what was found out about them, how backups are configured today, and who was notified of what.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass

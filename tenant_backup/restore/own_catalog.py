@@ -1,7 +1,5 @@
 """The catalog that lies in the very database to be restored, as with `SingleTenant`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from sqlite3 import SQLITE_BUSY, SQLITE_LOCKED
 

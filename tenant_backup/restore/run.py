@@ -1,7 +1,5 @@
 """A restore from the tenant's lock to the last check."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The state before the restore is saved first, and can be brought back."""
 
-from __future__ import annotations
-
 import os
 from contextlib import closing, suppress
 from pathlib import Path

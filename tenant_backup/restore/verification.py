@@ -1,7 +1,5 @@
 """The chosen backup is read from end to end before anything is touched."""
 
-from __future__ import annotations
-
 import logging
 import os
 import stat

@@ -1,7 +1,5 @@
 """Whether a file is sound, what it is recognised by, and where two databases differ."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import sqlite3

@@ -1,7 +1,5 @@
 """Long work that ends in time: by its deadline, or by a signal."""
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from collections.abc import Callable, Iterator

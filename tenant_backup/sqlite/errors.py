@@ -1,7 +1,5 @@
 """What SQLite's errors mean, in words."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sqlite3

@@ -1,7 +1,5 @@
 """A database that nobody else can use, so that a backup can be put into it."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress

@@ -1,7 +1,5 @@
 """What a look at a database tells: the files beside it, its size, and what a restore needs."""
 
-from __future__ import annotations
-
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path

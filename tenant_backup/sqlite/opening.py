@@ -1,7 +1,5 @@
 """Opening a database that may be in use or damaged, so that this destroys nothing."""
 
-from __future__ import annotations
-
 import sqlite3
 import stat
 from collections.abc import Iterator

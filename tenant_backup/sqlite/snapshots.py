@@ -1,7 +1,5 @@
 """A snapshot: a database as it was at one moment, to look at or to copy."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager

@@ -1,7 +1,5 @@
 """How many rows each table holds."""
 
-from __future__ import annotations
-
 import sqlite3
 from contextlib import closing
 from pathlib import Path

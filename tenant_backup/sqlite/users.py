@@ -1,7 +1,5 @@
 """Which processes use a database."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress

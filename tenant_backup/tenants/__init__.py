@@ -7,8 +7,6 @@ during a request does not exist in a worker or in a command.
 The rest of the app asks the gate (`gate.py`), which lets only valid tenants pass.
 """
 
-from __future__ import annotations
-
 from tenant_backup.exceptions import InvalidTenant, TenantNotFound
 from tenant_backup.tenants.databases import sqlite_file
 from tenant_backup.tenants.gate import (

@@ -1,7 +1,5 @@
 """Database files: the file of an alias, and whether two paths are the same file."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit

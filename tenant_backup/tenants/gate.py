@@ -4,8 +4,6 @@ Nothing else in the app asks the provider. An invalid tenant is reported everywh
 of its `InvalidTenant`, and harms no other tenant.
 """
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass, field
 from functools import cache

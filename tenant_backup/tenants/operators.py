@@ -1,7 +1,5 @@
 """Operators: who manages the backups of all tenants, where the host does not say."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable
 from pathlib import Path

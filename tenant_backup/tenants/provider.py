@@ -1,7 +1,5 @@
 """The tenant provider: the class through which the host project lists its tenants."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tenant providers for the common cases: one tenant, a folder each, a database alias each."""
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a tenant is, and when one is valid."""
 
-from __future__ import annotations
-
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,8 +5,6 @@ answer. Each is decorated with `access.tenant_view`, so that all decide in the s
 method is 405, no tenant 404, nobody logged in the login, no permission 403.
 """
 
-from __future__ import annotations
-
 from tenant_backup.views.configuration import settings, summary
 from tenant_backup.views.creation import create
 from tenant_backup.views.deletion import delete, pin

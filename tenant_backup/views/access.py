@@ -1,7 +1,5 @@
 """Who may call a view, and which backups a request may name. Another tenant's do not exist."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The settings form, and what its choices mean before they are saved."""
 
-from __future__ import annotations
-
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext, ngettext
 from django.views.decorators.cache import never_cache

@@ -1,7 +1,5 @@
 """The button "Create backup": the request makes one, or a worker if the database is large."""
 
-from __future__ import annotations
-
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST

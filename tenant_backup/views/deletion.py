@@ -1,7 +1,5 @@
 """Deleting backups, after a page that asks; and pinning them, which prevents it."""
 
-from __future__ import annotations
-
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone

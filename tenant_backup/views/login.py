@@ -1,7 +1,5 @@
 """Where users who are not logged in are sent."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from urllib.parse import urlsplit
 

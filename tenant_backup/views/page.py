@@ -1,7 +1,5 @@
 """The page: what each of its parts shows, and what its progress bar asks every two seconds."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """What a user may read: paths on the server are for operators only."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import partial
 

@@ -1,7 +1,5 @@
 """What a view answers with: a page in its frame, or the way back to the page."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

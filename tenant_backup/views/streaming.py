@@ -4,8 +4,6 @@ Under ASGI Django reads a synchronous stream into memory before it sends any of 
 an asynchronous one. So each kind of request gets its own.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator

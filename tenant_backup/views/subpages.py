@@ -1,7 +1,5 @@
 """The pages below the page: inside a backup, "Backup doesn't work?", and the history."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from django.core.paginator import Paginator

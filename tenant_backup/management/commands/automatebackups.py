@@ -1,7 +1,5 @@
 """`manage.py automatebackups`: the operator's switch for automatic backups."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from typing import Any
 

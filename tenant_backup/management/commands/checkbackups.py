@@ -1,7 +1,5 @@
 """`manage.py checkbackups`: for monitoring: whether all is well, and if not, what is not."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from datetime import datetime
 from functools import partial

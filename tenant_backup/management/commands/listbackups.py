@@ -1,7 +1,5 @@
 """`manage.py listbackups`: the catalog."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """`manage.py prunebackups`: delete what the tenants' retention no longer keeps, and say why."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from functools import partial
 from typing import Any

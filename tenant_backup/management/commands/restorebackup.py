@@ -1,7 +1,5 @@
 """`manage.py restorebackup`: restore a backup as the tenant's database."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any

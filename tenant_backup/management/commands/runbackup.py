@@ -1,7 +1,5 @@
 """`manage.py runbackup`: back up the named tenants, or all, then prune."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """`manage.py syncbackups`: bring the catalog in line with the files on disk."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from functools import partial
 from typing import Any

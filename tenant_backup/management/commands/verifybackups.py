@@ -1,7 +1,5 @@
 """`manage.py verifybackups`: read backups again, to know that they are still as they were made."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from functools import partial
 from typing import Any
