@@ -669,6 +669,18 @@ def test_our_checksum_file_is_withdrawn_even_one_cut_short(prepared, length):
     assert names(prepared) == []
 
 
+def test_to_withdraw_waits_for_no_named_pipe(prepared):
+    os.mkfifo(prepared.checksum_file(NAME))
+    prepared.withdraw(NAME, SHA256)
+    assert names(prepared) == [f"{NAME}.sha256"]
+
+
+def test_to_read_a_stated_checksum_waits_for_no_named_pipe(prepared):
+    os.mkfifo(prepared.checksum_file(NAME))
+    with pytest.raises(BackupError, match="not a regular file"):
+        tenant_backup.files.stated_sha256(prepared.file(NAME))
+
+
 def test_to_withdraw_what_is_not_there_is_no_error(directory):
     directory.withdraw(NAME, SHA256)
     directory.withdraw(NAME, "")

@@ -35,6 +35,9 @@ def stated_sha256(file: Path) -> str | None:
     checksum.
     """
     checksum_file = checksum_file_of(file)
+    if checksum_file.exists() and not checksum_file.is_file():
+        # To read a named pipe would wait for ever.
+        raise BackupError("%(path)s is not a regular file.", path=checksum_file)
     try:
         with checksum_file.open("rb") as stream:
             content = stream.read(MOST_BYTES)

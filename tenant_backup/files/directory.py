@@ -13,8 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenant_backup.exceptions import BackupError, DatabaseDamaged, NotWritable, cannot_be_read
-from tenant_backup.files.checksums import checksum_file_of, checksum_line, matches_checksum_file
-from tenant_backup.files.disk import link, sync, sync_folder, writing
+from tenant_backup.files.checksums import (
+    MOST_BYTES,
+    checksum_file_of,
+    checksum_line,
+    matches_checksum_file,
+)
+from tenant_backup.files.disk import link, open_regular, sync, sync_folder, writing
 from tenant_backup.files.folders import OwnedFolder
 from tenant_backup.sqlite import Fingerprint, fingerprint
 
@@ -86,11 +91,11 @@ class BackupDirectory(OwnedFolder):
         if not sha256:
             return
         checksum_file = self.checksum_file(name)
-        with writing(checksum_file):
-            try:
-                content = checksum_file.read_bytes()
-            except FileNotFoundError:
-                return
+        # A link or a named pipe in its place is not ours, and to read it might wait for ever.
+        if checksum_file.is_symlink() or not checksum_file.is_file():
+            return
+        with open_regular(checksum_file) as stream:
+            content = stream.read(MOST_BYTES)
         # A crash may have cut it short. What does not begin like ours is not ours.
         if checksum_line(name, sha256).startswith(content):
             self._remove(checksum_file)

@@ -54,5 +54,6 @@ def _verify(tenant: Tenant, backup: Backup) -> str:
 
 
 def _raise_what_was_found(tenant: Tenant, backup: Backup) -> str:
-    found = "missing" if backup.missing_at else "damaged"
-    raise BackupError(f"{backup} was found {found} before. To read it again: --all")
+    if backup.missing_at:
+        raise BackupError("%(file)s was found missing before. To read it again: --all", file=backup)
+    raise BackupError("%(file)s was found damaged before. To read it again: --all", file=backup)
