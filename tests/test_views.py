@@ -708,6 +708,13 @@ class TestWhenNextAndAutomation:
         text = self.page(visit, automatic=True, next_run_at=timezone.now() - timedelta(minutes=1))
         assert "now: it is due" in text
 
+    def test_due_while_automation_is_paused(self, tenant, visit, running_automation):
+        """A time in the past is no time of the next backup."""
+        automation.pause("the operator")
+        text = self.page(visit, automatic=True, next_run_at=timezone.now() - timedelta(days=2))
+        assert "Next backup as soon as automation is running again: it is due" in text
+        assert "is running by then" not in text
+
     def test_running(self, tenant, visit, running_automation):
         make(tenant)
         text = self.page(visit, automatic=True)

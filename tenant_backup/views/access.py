@@ -20,7 +20,6 @@ from tenant_backup.addresses import our_arguments
 from tenant_backup.languages import messages
 from tenant_backup.models import Backup
 from tenant_backup.tenants import (
-    ACTIONS,
     InvalidTenant,
     Tenant,
     TenantNotFound,
@@ -93,11 +92,6 @@ def require(request: HttpRequest, tenant: Tenant, action: str) -> None:
     """Raise `PermissionDenied` unless the user may do this with the tenant's backups."""
     if not has_permission(request, tenant, action):
         raise PermissionDenied
-
-
-def permissions(request: HttpRequest, tenant: Tenant) -> dict[str, bool]:
-    """For each action, whether the user may do it with the tenant's backups."""
-    return {action: has_permission(request, tenant, action) for action in ACTIONS}
 
 
 def user_name(request: HttpRequest) -> str:

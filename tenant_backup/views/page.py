@@ -20,8 +20,8 @@ from tenant_backup.forms import LabelForm, SettingsForm
 from tenant_backup.languages import messages
 from tenant_backup.models import Backup, Event, EventKind, Status, Trigger, Verdict
 from tenant_backup.progress import progress_of
-from tenant_backup.tenants import CREATE, VIEW, Tenant, is_operator
-from tenant_backup.views.access import backup_or_none, permissions, tenant_view
+from tenant_backup.tenants import ACTIONS, CREATE, VIEW, Tenant, has_permission, is_operator
+from tenant_backup.views.access import backup_or_none, tenant_view
 from tenant_backup.views.creation import is_for_a_worker
 from tenant_backup.views.redaction import Reader, readable_events, reader_of
 from tenant_backup.views.responses import back, render_page
@@ -77,7 +77,7 @@ def show_page(
 
     Every key of the context is documented in docs/page.md.
     """
-    may = permissions(request, tenant)
+    may = {action: has_permission(request, tenant, action) for action in ACTIONS}
     if not may[VIEW]:
         raise PermissionDenied
     now = timezone.now()
