@@ -11,6 +11,8 @@ import pytest
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import Schedule
 from hypothesis import given
@@ -634,6 +636,14 @@ class TestInspect:
     def test_of_a_tenant_without_backups_no_directory_is_expected(self, tenant):
         assert inspect(tenant).findings == ()
         assert not backups.directory_of(tenant).path.exists()
+
+    def test_the_rows_of_others_are_not_read(self, tenant):
+        """There may be a thousand others, and each of them is judged in its turn."""
+        with CaptureQueriesContext(connection) as queries:
+            inspect(tenant)
+        reads = [each["sql"] for each in queries if 'FROM "tenant_backup_backup"' in each["sql"]]
+        assert reads
+        assert [sql for sql in reads if tenant.id not in sql] == []
 
     def test_a_new_tenant_gets_its_settings(self, tenant):
         inspect(tenant)

@@ -37,6 +37,8 @@ AT_ONCE = timedelta(hours=1)
 """This many tenants that disappeared, each less than `AT_ONCE` after the one before, are one
 finding: what they have in common, such as a disk that is not mounted, must be looked at."""
 
+RETIRE = "python manage.py syncbackups --retire"
+
 FEW = 10
 """How many ids a sentence names at most."""
 
@@ -64,7 +66,7 @@ class Absence:
                 "The tenant provider has not listed it since %(time)s, and it has good backups. "
                 "Is its folder still there? If it is gone on purpose, say so: %(command)s"
             )
-            return text % {**values, "command": f"{RETIRE} {in_a_shell(self.tenant_id)}"}
+            return text % {**values, "command": f"{RETIRE} {_in_a_shell(self.tenant_id)}"}
         text = gettext(
             "%(number)d tenants that have good backups have disappeared at once: the tenant "
             "provider has not listed them since %(time)s. Is a disk not mounted? They are: "
@@ -78,10 +80,7 @@ class Absence:
         }
 
 
-RETIRE = "python manage.py syncbackups --retire"
-
-
-def in_a_shell(tenant_id: str) -> str:
+def _in_a_shell(tenant_id: str) -> str:
     """A tenant's id as an argument of a command that can be copied."""
     word = shlex.quote(tenant_id) if tenant_id.isprintable() else ascii(tenant_id)
     return f"-- {word}" if word.startswith("-") else word
@@ -105,7 +104,8 @@ def note(listed: Set[str], now: datetime) -> None:
         *BackupSettings.objects.values_list("tenant_id", flat=True),
         *Backup.objects.order_by().values_list("tenant_id", flat=True).distinct(),
     }
-    marked = {row.tenant_id: row for row in TenantState.objects.filter(_MARKED)}
+    is_marked = Q(absent_since__isnull=False) | Q(retired_at__isnull=False)
+    marked = {row.tenant_id: row for row in TenantState.objects.filter(is_marked)}
     gone = sorted(
         tenant_id
         for tenant_id in known - listed
@@ -133,9 +133,6 @@ def note(listed: Set[str], now: datetime) -> None:
         logger.warning("No longer listed by the tenant provider: %s", some_of(gone))
     if back:
         logger.info("Listed by the tenant provider again: %s", some_of(back))
-
-
-_MARKED = Q(absent_since__isnull=False) | Q(retired_at__isnull=False)
 
 
 def findings(now: datetime) -> list[Absence]:

@@ -72,17 +72,18 @@ def judge_all(
     rows = BackupSettings.objects.filter(tenant_id__in=ids).with_latest(now, found_by=found_by)
     settings_by_id = {row.tenant_id: row for row in rows}
     states = _states(ids)
-    active_by_id = {backup.tenant_id: backup for backup in Backup.objects.active()}
+    active = Backup.objects.active().filter(tenant_id__in=ids)
+    active_by_id = {backup.tenant_id: backup for backup in active}
     judgements = []
     for tenant in tenants:
         if not (settings := settings_by_id.get(tenant.id)):
             continue
-        state, active = states[tenant.id], active_by_id.get(tenant.id)
+        state, backup = states[tenant.id], active_by_id.get(tenant.id)
         try:
-            is_under_way = active is not None and _is_under_way(tenant, active, now)
+            is_under_way = backup is not None and _is_under_way(tenant, backup, now)
             interrupted_at = None
-            if active and active.status == Status.RUNNING and not is_under_way and not is_patient:
-                interrupted_at = active.created_at
+            if backup and backup.status == Status.RUNNING and not is_under_way and not is_patient:
+                interrupted_at = backup.created_at
             facts = Facts(
                 tenant_id=tenant.id,
                 tenant=tenant,
