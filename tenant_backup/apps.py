@@ -1,3 +1,5 @@
+"""The app: its checks, its receivers of signals, and its place in Django."""
+
 from django.apps import AppConfig, apps
 from django.db.models.signals import post_migrate, pre_migrate
 from django.utils.translation import gettext_lazy as _

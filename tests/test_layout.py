@@ -131,3 +131,10 @@ def test_no_package_takes_what_another_keeps_private():
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tenant_backup"):
                 private = [alias.name for alias in node.names if alias.name.startswith("_")]
                 assert not private, f"{name} imports {private} from {node.module}"
+
+
+def test_the_tour_names_every_module():
+    tour = (REPOSITORY / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"^\| `([\w/]+\.py)` \|", tour, re.MULTILINE))
+    modules = {name for name in TREES if not name.endswith("__init__.py")}
+    assert named == modules
