@@ -468,7 +468,7 @@ class TestIds:
 class TestOverview:
     def test_before_the_first_backup(self, tenant, visit):
         text = text_of(visit().get(PAGE))
-        assert "There is no good backup yet." in text
+        assert "There is no good backup." in text
         assert "There are no backups yet." in text
         assert BackupSettings.objects.get().tenant_id == "acme"
 
@@ -777,7 +777,7 @@ class TestHeadline:
         return " ".join(re.search(r'class="answer">(.*?)</h2>', page, re.DOTALL)[1].split())
 
     def test_none(self, tenant, visit, running_automation):
-        assert self.answer(visit) == "There is no good backup yet."
+        assert self.answer(visit) == "There is no good backup."
 
     def test_failed(self, tenant, visit, running_automation):
         make(tenant)

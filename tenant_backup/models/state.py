@@ -66,7 +66,7 @@ _SENTENCES: dict[Verdict, StrOrPromise] = {
     Verdict.WELL: _("All is well: backups are made automatically."),
     Verdict.OFF: _("Backups are made by hand only."),
     Verdict.STOPPED: _("No automatic backups are made at present."),
-    Verdict.NO_BACKUP: _("There is no good backup yet."),
+    Verdict.NO_BACKUP: _("There is no good backup."),
     Verdict.NO_ROOM: _("The disk has no room for another backup."),
     Verdict.MISSING: _("Backups are missing or damaged."),
     Verdict.FUTURE: _("All good backups are dated in the future."),
