@@ -86,7 +86,7 @@ ticks.TICKS_APART = timedelta(0)
 HURRY = f"""{EVERY_TICK_COUNTS}
 def next_slot(rule, tenant_id, zone, after):
     return after.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)
-models.next_slot = next_slot
+models.settings.next_slot = next_slot
 handover.ENQUEUE_AGAIN_AFTER = timedelta(seconds=1)
 """
 
