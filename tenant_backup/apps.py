@@ -13,7 +13,7 @@ class TenantBackupConfig(AppConfig):
     def ready(self) -> None:
         # Not before now, since these modules import models. The checks register themselves.
         from tenant_backup import automation, before_migrate, checks, signals  # noqa: F401
-        from tenant_backup.monitoring import room
+        from tenant_backup.monitoring import disk_space
 
         if not apps.is_installed("django_q"):
             return  # One of the checks says so, and nothing runs before it is installed.
@@ -29,4 +29,4 @@ class TenantBackupConfig(AppConfig):
             automation.retry_after_failure, dispatch_uid="tenant_backup.retry"
         )
         for attempt_ended in (signals.backup_completed, signals.backup_failed):
-            attempt_ended.connect(room.note_after_attempt, dispatch_uid="tenant_backup.room")
+            attempt_ended.connect(disk_space.note_after_attempt, dispatch_uid="tenant_backup.room")

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django_q.exceptions import TimeoutException
 from django_q.models import Failure, OrmQ, Schedule, Task
 
-from tenant_backup import automation, backups, diagnosis, lock
+from tenant_backup import automation, backups, lock, troubleshooting
 from tenant_backup.automation import AutomationState, claims, handover, queue, ticks
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import (
@@ -911,7 +911,7 @@ class TestNoBackupReachesAWorker:
         assert "route" not in text
 
     def test_in_the_diagnosis(self, waiting, tenant):
-        answers = diagnosis.examine(tenant, automation.get_status())
+        answers = troubleshooting.examine(tenant, automation.get_status())
         [answer] = [answer for answer in answers if "do not reach a worker" in answer.found]
         assert answer.is_well is False
         assert "automatebackups status" in answer.advice

@@ -10,9 +10,9 @@ import pytest
 from django.utils import timezone
 
 from tenant_backup import automation, backups
-from tenant_backup.diagnosis import examine
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Automation, Backup, BackupSettings, Status, Trigger
+from tenant_backup.troubleshooting import examine
 from tests.conftest import names_in, small_disk, tenant_in, without_privileges
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -794,7 +794,7 @@ def seconds(monkeypatch):
             return self.now
 
     seconds = Seconds()
-    monkeypatch.setattr(tenant_backup.files.directory, "time", seconds)
+    monkeypatch.setattr(tenant_backup.files.backup_directory, "time", seconds)
     return seconds
 
 

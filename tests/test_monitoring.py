@@ -31,7 +31,7 @@ from tenant_backup.models import (
     Trigger,
     Verdict,
 )
-from tenant_backup.monitoring import absence, notices, room
+from tenant_backup.monitoring import absence, disk_space, notices
 from tenant_backup.retention import AHEAD
 from tenant_backup.schedule import Rule, next_slot, overdue_at
 from tenant_backup.tenants import Tenant
@@ -1403,7 +1403,7 @@ class TestNoRoom:
         )
 
     def test_is_told_once_and_every_week(self, acme, monkeypatch):
-        monkeypatch.setattr(room, "note_some", lambda *arguments: None)
+        monkeypatch.setattr(disk_space, "note_some", lambda *arguments: None)
         configure(acme, automatic=False)
         add(acme, NOW - HOUR)
         for hours, is_full, is_told in [
@@ -1423,7 +1423,7 @@ class TestNoRoom:
     def test_many_tenants_on_one_disk_are_told_in_few_mails(self, tmp_path, monkeypatch):
         """Each tick looks at the disks of a few only, so it takes a while to find them all."""
         monkeypatch.setattr(Tenants, "tenants", many(tmp_path, 100))
-        monkeypatch.setattr(room, "MOST_AT_ONCE", 2)
+        monkeypatch.setattr(disk_space, "MOST_AT_ONCE", 2)
         monkeypatch.setattr(backups, "database_bytes", lambda tenant: 4096)
         monkeypatch.setattr(BackupDirectory, "free_bytes", lambda self: 0)
         for minutes in range(0, 180, 2):
@@ -1432,7 +1432,7 @@ class TestNoRoom:
         assert len(told()) == 3
 
     def test_it_does_not_keep_what_else_is_wrong_waiting(self, add_tenant, monkeypatch):
-        monkeypatch.setattr(room, "note_some", lambda *arguments: None)
+        monkeypatch.setattr(disk_space, "note_some", lambda *arguments: None)
         first, second, third = (add_tenant(name, database=False) for name in "abc")
         for tenant in (first, second, third):
             configure(tenant, automatic=False, notify_email="")

@@ -48,16 +48,16 @@ BackupDirectory.publish = die
 """,
     "in the middle of writing the checksum file": """
 from tenant_backup import files
-files.directory.checksum_line = die
+files.backup_directory.checksum_line = die
 """,
     "before the link": """
 from tenant_backup import files
-files.directory.link = die
+files.backup_directory.link = die
 """,
     "after the link": """
 from tenant_backup import files
-link = files.directory.link
-files.directory.link = lambda *arguments: (link(*arguments), die())
+link = files.backup_directory.link
+files.backup_directory.link = lambda *arguments: (link(*arguments), die())
 """,
     "before the row is complete": """
 from tenant_backup.models import Backup

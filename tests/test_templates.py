@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 from django.utils.functional import Promise
 
-from tenant_backup import backups, chart, diagnosis, progress
+from tenant_backup import backups, chart, progress, troubleshooting
 from tenant_backup.automation import AutomationStatus
 from tenant_backup.backups import quota
 from tenant_backup.models import Event, Status
@@ -23,7 +23,7 @@ TEMPLATES = REPOSITORY / "tenant_backup" / "templates" / "tenant_backup"
 PUBLIC = {file.name for file in TEMPLATES.glob("[!_]*.html")}
 OBJECTS = [
     *(Judgement, Finding, progress.Progress, AutomationStatus, quota.Quota, chart.Day),
-    *(backups.Space, page.Line, Event, backups.Table, diagnosis.Answer, Verdict),
+    *(backups.Space, page.Line, Event, backups.Table, troubleshooting.Answer, Verdict),
 ]
 
 
@@ -111,7 +111,10 @@ def test_what_the_lists_contain_is_as_documented(tenant, visit, shown):
     expected = {
         *(("overview.html", "lines", "Line"), ("overview.html", "events", "Event")),
         *(("history.html", "events", "Event"), ("contents.html", "tables", "Table")),
-        *(("diagnosis.html", "answers", "Answer"), ("confirm_delete.html", "chosen", "Backup")),
+        *(
+            ("diagnosis.html", "answers", "Answer"),
+            ("confirm_delete.html", "chosen", "Backup"),
+        ),
     }
     for template, name, kind in expected:
         assert {type(one).__name__ for one in shown[template][0][name]} == {kind}, (template, name)

@@ -23,7 +23,7 @@ from tenant_backup import automation, backups, monitoring
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory
 from tenant_backup.models import Automation, Backup, BackupSettings, TenantState, Verdict
-from tenant_backup.monitoring import absence, room
+from tenant_backup.monitoring import absence, disk_space
 from tenant_backup.monitoring.verdict import Facts, Finding, judge
 from tenant_backup.tenants import Tenant
 from tests.tenancy import Tenants
@@ -379,7 +379,7 @@ class TestRoom:
         tenants = [add_tenant(f"t{number}", database=number < 3) for number in range(30)]
         BackupSettings.objects.ensure(tenant.id for tenant in tenants)
         checked = TenantState.objects.exclude(room_checked_at=None)
-        for number in (room.MOST_AT_ONCE, 30, 30):
+        for number in (disk_space.MOST_AT_ONCE, 30, 30):
             monitoring.notify(NOW)
             assert checked.count() == number
         # Where there is no database nobody knows what is needed.
@@ -392,10 +392,10 @@ class TestRoom:
         assert not TenantState.objects.exclude(no_room_since=None).exists()
 
     def test_it_is_known_since_when(self, tenant, full):
-        assert room.note(tenant, NOW).no_room_since == NOW
-        assert room.note(tenant, NOW + HOUR).no_room_since == NOW
+        assert disk_space.note(tenant, NOW).no_room_since == NOW
+        assert disk_space.note(tenant, NOW + HOUR).no_room_since == NOW
         full["free"] = SPACE_MARGIN * 9
-        assert room.note(tenant, NOW + 2 * HOUR).no_room_since is None
+        assert disk_space.note(tenant, NOW + 2 * HOUR).no_room_since is None
 
     def test_a_disk_that_cannot_be_looked_at_says_nothing(self, tenant, monkeypatch):
         def fail(self):
@@ -403,7 +403,7 @@ class TestRoom:
 
         monkeypatch.setattr(BackupDirectory, "free_bytes", fail)
         BackupSettings.objects.create(tenant_id=tenant.id)
-        assert room.note(tenant).no_room_since is None
+        assert disk_space.note(tenant).no_room_since is None
         assert self.verdict(tenant) is Verdict.NO_BACKUP
 
     def test_a_database_that_is_a_loop_of_links_says_nothing(self, tenant):

@@ -19,13 +19,13 @@ from django_q.models import OrmQ
 from tenant_backup import (
     automation,
     backups,
-    diagnosis,
     files,
     lock,
     monitoring,
     restore,
     retention,
     sqlite,
+    troubleshooting,
 )
 from tenant_backup.automation import AutomationState
 from tenant_backup.exceptions import (
@@ -283,7 +283,9 @@ class TestLook:
         "prune": backups.prune,
         "sync": backups.sync,
         "the page, checkbackups": partial(monitoring.judge_tenant, automation_runs=True),
-        "backup doesn't work": lambda tenant: diagnosis.examine(tenant, automation.get_status()),
+        "backup doesn't work": lambda tenant: troubleshooting.examine(
+            tenant, automation.get_status()
+        ),
         "the list to restore": restore.candidates,
         "the latest to restore": find_no_newest,
     }
@@ -472,7 +474,7 @@ class TestNowAndThen:
         assert automation.verify(old[0].pk) == "nothing to do"
 
     def test_reading_is_a_sign_of_life(self, old, monkeypatch):
-        monkeypatch.setattr(automation.verification, "SECONDS_BETWEEN_SIGNS", 0)
+        monkeypatch.setattr(automation.reverification, "SECONDS_BETWEEN_SIGNS", 0)
         Automation.load()
         Automation.objects.update(last_tick_at=timezone.now() - timedelta(hours=1))
         assert automation.get_status().state is AutomationState.STALLED

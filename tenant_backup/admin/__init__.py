@@ -8,6 +8,6 @@ with them; `backups` lists the catalog, `history` the events, and `automation` h
 from tenant_backup.admin.automation import AutomationAdmin
 from tenant_backup.admin.backups import BackupAdmin
 from tenant_backup.admin.history import EventAdmin
-from tenant_backup.admin.settings import BackupSettingsAdmin
+from tenant_backup.admin.tenants import BackupSettingsAdmin
 
 __all__ = ["AutomationAdmin", "BackupAdmin", "BackupSettingsAdmin", "EventAdmin"]

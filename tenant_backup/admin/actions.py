@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from tenant_backup import automation, backups
-from tenant_backup.admin.catalog import CatalogAdmin, has_model_permission, user_name
+from tenant_backup.admin.base import CatalogAdmin, has_model_permission, user_name
 from tenant_backup.admin.verdicts import TenantsOfRequest
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, BackupSettings, Trigger

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy, pgettext_lazy
 
 from tenant_backup import backups
-from tenant_backup.admin.catalog import SHORT, CatalogAdmin, light, user_name, with_detail
+from tenant_backup.admin.base import SHORT, CatalogAdmin, light, user_name, with_detail
 from tenant_backup.exceptions import BackupInProgress
 from tenant_backup.files import size_in_words
 from tenant_backup.models import Backup, Status

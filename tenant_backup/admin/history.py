@@ -15,7 +15,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from tenant_backup.admin.catalog import SHORT, CatalogAdmin
+from tenant_backup.admin.base import SHORT, CatalogAdmin
 from tenant_backup.models import Event
 
 

@@ -7,8 +7,8 @@ queue only carries ids, and may carry them twice. Only `queue` knows django-q2.
 
 from tenant_backup.automation.claims import is_due, take_due
 from tenant_backup.automation.handover import enqueue
-from tenant_backup.automation.notices import notify
 from tenant_backup.automation.queue import set_up, take_down
+from tenant_backup.automation.reverification import enqueue_verify, verify
 from tenant_backup.automation.status import (
     AutomationState,
     AutomationStatus,
@@ -18,7 +18,7 @@ from tenant_backup.automation.status import (
     resume,
 )
 from tenant_backup.automation.ticks import end_tick, forget, set_up_after_migrate, tick
-from tenant_backup.automation.verification import enqueue_verify, verify
+from tenant_backup.automation.trouble import notify
 from tenant_backup.automation.work import make, perform, retry_after_failure
 
 __all__ = [

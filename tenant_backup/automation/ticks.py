@@ -9,11 +9,11 @@ from django.db.models import Q
 from django.utils import timezone
 
 from tenant_backup import backups
-from tenant_backup.automation import claims, handover, queue, verification
+from tenant_backup.automation import claims, handover, queue, reverification
 from tenant_backup.automation.claims import logged
-from tenant_backup.automation.notices import notify
 from tenant_backup.automation.status import is_making_one, waiting
-from tenant_backup.backups import history
+from tenant_backup.automation.trouble import notify
+from tenant_backup.backups import expiry
 from tenant_backup.conf import conf
 from tenant_backup.models import Automation, Backup, BackupSettings
 from tenant_backup.monitoring import absence, heartbeat
@@ -42,7 +42,7 @@ def tick(now: datetime | None = None) -> None:
     claims.recover_and_claim(now, BackupSettings.objects.all())
     handover.hand_over_waiting(now)
     with logged("Choosing a backup to verify again"):
-        verification.verify_one_more(now)
+        reverification.verify_one_more(now)
     with logged("Removing what is old from the history"):
         forget(now, failures=ten_minutes_passed)
     end_tick(now)
@@ -60,9 +60,9 @@ def forget(now: datetime, *, failures: bool = True) -> None:
     """
     if waiting().exists() or is_making_one(now, Backup.objects.all()):
         return
-    history.forget(now)
+    expiry.forget(now)
     if failures:
-        queue.forget_failures(now - history.FAILURES_LAST, limit=history.BATCH)
+        queue.forget_failures(now - expiry.FAILURES_LAST, limit=expiry.BATCH)
 
 
 def ensure_settings(now: datetime | None = None) -> None:

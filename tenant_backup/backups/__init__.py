@@ -35,7 +35,7 @@ from tenant_backup.backups.verification import (
     verify,
 )
 from tenant_backup.catalog import require_no_transaction
-from tenant_backup.paths import without_paths
+from tenant_backup.hidden_paths import without_paths
 
 __all__ = [
     "INTERRUPTED",

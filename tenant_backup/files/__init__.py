@@ -1,7 +1,7 @@
 """The files in a tenant's folders: their names, their owner, and how they come and go."""
 
+from tenant_backup.files.backup_directory import BackupDirectory, wrong_size
 from tenant_backup.files.checksums import stated_sha256
-from tenant_backup.files.directory import BackupDirectory, wrong_size
 from tenant_backup.files.disk import O_BINARY, O_NOFOLLOW, SPACE_MARGIN, size_in_words
 from tenant_backup.files.names import file_names, made_at
 from tenant_backup.files.owners import Ownership

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tenant_backup.files.disk import NO_LINKS, O_BINARY, O_NOFOLLOW, link, sync_folder, writing
-from tenant_backup.files.folders import OwnedFolder
+from tenant_backup.files.owned_folder import OwnedFolder
 from tenant_backup.files.owners import Ownership
 
 

@@ -41,9 +41,9 @@ def note(judgement: Judgement, now: datetime) -> None:
         elif recovered:
             Event.record(EventKind.RECOVERED, judgement.tenant_id, detail=judgement.last_good)
     if is_overdue:
-        _send(signals.tenant_overdue, judgement, finding=judgement.findings[0])
+        _send_signal(signals.tenant_overdue, judgement, finding=judgement.findings[0])
     elif recovered:
-        _send(signals.tenant_recovered, judgement, verdict=Verdict(before))
+        _send_signal(signals.tenant_recovered, judgement, verdict=Verdict(before))
 
 
 def has_recovered(judgement: Judgement, before: int) -> bool:
@@ -73,8 +73,8 @@ def _note_missing(judgement: Judgement) -> None:
         return
     finding = judgement.finding(Verdict.MISSING)
     if number > before and finding:
-        _send(signals.backups_missing, judgement, finding=finding)
+        _send_signal(signals.backups_missing, judgement, finding=finding)
 
 
-def _send(signal: Signal, judgement: Judgement, **arguments: object) -> None:
+def _send_signal(signal: Signal, judgement: Judgement, **arguments: object) -> None:
     signal.send_robust(Backup, tenant=judgement.tenant, **arguments)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from tenant_backup import backups
 from tenant_backup.exceptions import InvalidTenant
 from tenant_backup.models import Backup, BackupSettings, Status, TenantState, Verdict
-from tenant_backup.monitoring import absence, room
+from tenant_backup.monitoring import absence, disk_space
 from tenant_backup.monitoring.verdict import (
     Facts,
     Finding,
@@ -44,7 +44,7 @@ def judge_tenant(tenant: Tenant, *, automation_runs: bool) -> Judgement:
     """
     BackupSettings.objects.ensure([tenant.id])
     backups.check_files(tenant)
-    room.note(tenant)
+    disk_space.note(tenant)
     directory = backups.directory_of(tenant)
     unreachable = "" if directory.is_there() else str(directory.path)
     [judgement] = judge_all(

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from tenant_backup.models import Automation, BackupSettings, Recipient, TenantState, Verdict
-from tenant_backup.monitoring import absence, changes, mails, room
+from tenant_backup.monitoring import absence, changes, disk_space, mails
 from tenant_backup.monitoring.judgements import judge_all, judge_invalid
 from tenant_backup.monitoring.mails import Bulletin, Condition
 from tenant_backup.monitoring.verdict import Judgement
@@ -76,7 +76,7 @@ def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
     if _may_send(bulletin, row, now):
         _send(bulletin, row, now)
     # Last, since a disk may be slow to answer. What it finds is judged next time.
-    room.note_some(of_valid, now)
+    disk_space.note_some(of_valid, now)
     return not (
         fault
         or absent

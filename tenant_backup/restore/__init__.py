@@ -5,10 +5,10 @@ nothing but the catalog. `perform` (`run.py`) does it, under the tenant's lock. 
 commands to do it by hand, without this app.
 """
 
+from tenant_backup.restore.carried_over import RESTORED_AWAY
 from tenant_backup.restore.choose import Choice, Origin, candidates, find, newest
-from tenant_backup.restore.memory import RESTORED_AWAY
+from tenant_backup.restore.plan import Plan, verify
 from tenant_backup.restore.run import Restored, perform
-from tenant_backup.restore.verification import Plan, verify
 
 __all__ = [
     "RESTORED_AWAY",

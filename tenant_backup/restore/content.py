@@ -17,8 +17,8 @@ from tenant_backup.restore.database import (
 )
 from tenant_backup.restore.job import NOTHING_CHANGED, Job
 from tenant_backup.restore.leftovers import Leftovers
+from tenant_backup.restore.plan import WAIT_SECONDS
 from tenant_backup.restore.safety_copy import SafetyCopy
-from tenant_backup.restore.verification import WAIT_SECONDS
 from tenant_backup.sqlite import Exclusive, Facts
 from tenant_backup.texts import Text
 

@@ -9,7 +9,7 @@ from django.utils.translation import gettext
 from tenant_backup import backups
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import LABEL_LENGTH, Backup, Trigger
-from tenant_backup.restore.verification import Plan
+from tenant_backup.restore.plan import Plan
 from tenant_backup.sqlite import Progress
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text

@@ -12,7 +12,7 @@ from tenant_backup import files, sqlite
 from tenant_backup.exceptions import BackupError, explained
 from tenant_backup.files import BackupDirectory
 from tenant_backup.restore.job import Job
-from tenant_backup.restore.verification import Stamp, stamp
+from tenant_backup.restore.plan import Stamp, stamp
 from tenant_backup.texts import Text
 
 

@@ -13,12 +13,12 @@ from tenant_backup import backups, lock
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, Event, EventKind, Status, Trigger
-from tenant_backup.restore import content, memory, own_catalog, safety_copy
+from tenant_backup.restore import carried_over, content, own_catalog, safety_copy
 from tenant_backup.restore.file import replace_file
 from tenant_backup.restore.job import Job, Say
 from tenant_backup.restore.leftovers import leftovers_kept
+from tenant_backup.restore.plan import Plan, stamp
 from tenant_backup.restore.safety_copy import SafetyCopy
-from tenant_backup.restore.verification import Plan, stamp
 from tenant_backup.signals import backup_restored
 from tenant_backup.sqlite import Progress
 from tenant_backup.tenants import Tenant
@@ -82,20 +82,20 @@ def _locked(tenant: Tenant) -> Iterator[list[Backup]]:
 def _restore(job: Job) -> Restored:
     if stamp(job.plan.choice.file) != job.plan.stamp:
         raise job.plan.changed()
-    known = memory.remember(job.tenant)
+    known = carried_over.remember(job.tenant)
     _close_connections(job.database)
     content.refuse_in_time(job)
     with ExitStack() as stack:
         leftovers = stack.enter_context(leftovers_kept(job))
         begun = None
         if known and not job.safety_copy_to:
-            begun = stack.enter_context(memory.row_begun(job))
+            begun = stack.enter_context(carried_over.row_begun(job))
         _close_connections(job.database)
         copy = content.replace_content(job, leftovers, begun)
         if copy is None:
             copy = replace_file(job, leftovers)
     if job.holds_catalog:
-        copy = memory.bring_in_line(job, known, copy) or copy
+        copy = carried_over.bring_in_line(job, known, copy) or copy
     return _conclude(job, copy)
 
 

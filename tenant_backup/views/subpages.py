@@ -9,12 +9,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from tenant_backup import automation, backups
-from tenant_backup.diagnosis import examine
 from tenant_backup.exceptions import BackupError
 from tenant_backup.languages import messages
 from tenant_backup.models import Backup, Event
 from tenant_backup.restore import manual
 from tenant_backup.tenants import VIEW, Tenant, is_operator
+from tenant_backup.troubleshooting import examine
 from tenant_backup.views.access import backup_or_404, tenant_view
 from tenant_backup.views.redaction import error_text, readable_events, reader_of
 from tenant_backup.views.responses import back, render_page

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from tenant_backup import backups
 from tenant_backup.admin.actions import TenantActions
 from tenant_backup.admin.automation import switch_context
-from tenant_backup.admin.catalog import FEW, light, user_name, with_detail
+from tenant_backup.admin.base import FEW, light, user_name, with_detail
 from tenant_backup.admin.verdicts import TenantsOfRequest, VerdictFilter, totals
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import size_in_words

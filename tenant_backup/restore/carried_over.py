@@ -18,8 +18,8 @@ from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Automation, Backup, BackupSettings, TenantState, Trigger
 from tenant_backup.restore import own_catalog
 from tenant_backup.restore.job import Job
+from tenant_backup.restore.plan import WAIT_SECONDS
 from tenant_backup.restore.safety_copy import SafetyCopy
-from tenant_backup.restore.verification import WAIT_SECONDS
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text
 

@@ -20,7 +20,7 @@ from tenant_backup.files.checksums import (
     matches_checksum_file,
 )
 from tenant_backup.files.disk import link, open_regular, sync, sync_folder, writing
-from tenant_backup.files.folders import OwnedFolder
+from tenant_backup.files.owned_folder import OwnedFolder
 from tenant_backup.sqlite import Fingerprint, fingerprint
 
 SECONDS_BETWEEN = 15
