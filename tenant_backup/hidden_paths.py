@@ -1,4 +1,4 @@
-"""Texts for people who may not see where a tenant's files are."""
+"""Removing the server's paths from texts for people who may not see them."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The tenant's lock: only the process that holds it works on that tenant's backups.
+"""The file lock of a tenant: taking it, waiting for it, and letting it go.
 
 It is a lock of the operating system on a file in the backup directory. So it ends with the process
 that took it, however that ends. The file itself stays: if it were removed, two processes could lock

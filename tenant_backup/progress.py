@@ -1,4 +1,4 @@
-"""How far a running backup is, by the sizes of the files: nothing else is written meanwhile."""
+"""How far a running backup is, by the sizes of its files."""
 
 from dataclasses import dataclass
 from datetime import datetime

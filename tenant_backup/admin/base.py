@@ -1,4 +1,4 @@
-"""What our pages in the admin share: they are for operators, and work row by row.
+"""What the pages in the admin share: they are for operators, and an action works row by row.
 
 Permissions on these models count for every tenant. So the tenant provider says who is an operator,
 and nobody else gets in, not even with these permissions.

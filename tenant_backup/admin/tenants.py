@@ -1,4 +1,4 @@
-"""The list of all tenants: how each stands, and its settings."""
+"""The list of all tenants: the verdict on each, its schedule and its settings."""
 
 from typing import Any, cast
 

@@ -1,4 +1,4 @@
-"""Verification: while nothing else is to do, workers read old backups again.
+"""Reverification: when there is nothing else to do, workers read old backups again.
 
 So that rot is noticed before the backup is needed.
 """

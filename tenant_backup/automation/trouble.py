@@ -1,4 +1,4 @@
-"""Notices: what people are told of automation's own trouble, beside that of the tenants."""
+"""The notices about automation itself: that it is stalled or not set up, or runs again."""
 
 from collections.abc import Sequence
 from datetime import datetime

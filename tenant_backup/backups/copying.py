@@ -1,4 +1,4 @@
-"""Making a backup's file: the copy of the database, its verification, its publication.
+"""Making a backup's file from a snapshot: copied, verified, published; and its row with it.
 
 The lock's holder does it, and brings the row from `queued` over `running` to its end.
 """

@@ -1,4 +1,4 @@
-"""How long the history is kept.
+"""Expiry: old lines of the history and old failed backups are removed.
 
 The history and the failed backups would grow for years, so what is old is removed, a little at a
 time. A failed backup has no file: only its row is removed. What monitoring and the next attempt

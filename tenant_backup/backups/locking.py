@@ -1,4 +1,4 @@
-"""The tenant's lock: only its holder works on that tenant's backups.
+"""Working under the tenant's lock: first recovery, then the work, last the index and the signals.
 
 The holder begins by recovering what a crash has left and by learning from the folder's index, and
 ends by writing a new index. The host's receivers are called when the lock is free again.

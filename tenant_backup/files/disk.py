@@ -1,4 +1,4 @@
-"""The disk: whether there is room, what survives a power failure, and its errors in words."""
+"""The disk: its free space, syncing, opening files safely, and its errors in words."""
 
 import errno
 import os

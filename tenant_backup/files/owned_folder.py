@@ -1,4 +1,4 @@
-"""A folder of a tenant, in which root makes files for the tenant's owner."""
+"""A folder in which root makes files for the tenant's owner; the base of the backup directory."""
 
 import errno
 import os

@@ -1,8 +1,8 @@
 """Monitoring: which tenants need attention, and who is notified.
 
-`verdict` judges a tenant by facts, which `judgements` gathers. `changes` notes what is new,
-`notices` decides who is notified and when, and `mails` writes to them. `absence` knows the tenants
-that have disappeared, and `room` the full disks. `heartbeat` calls an address after each tick.
+`verdict` judges a tenant by facts, which `judgements` gathers. `notices` notes what is new and
+decides who is notified and when, and `mails` writes to them. `absence` knows the tenants that have
+disappeared, and `disk_space` the full disks. `heartbeat` calls an address after each tick.
 """
 
 from tenant_backup.models import Verdict

@@ -1,4 +1,4 @@
-"""Room: whether a tenant's disk has room for another backup.
+"""Disk space: whether a tenant's disk has room for another backup, noted for monitoring.
 
 What is found is noted in the tenant's state, for those who judge by the catalog alone. Each attempt
 looks at the disk, as do the page and `checkbackups`, and each tick looks for a few tenants.

@@ -5,16 +5,29 @@ lasts is told again every week. `mails` has the mails themselves.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings as project_settings
+from django.db import transaction
+from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from tenant_backup.models import Automation, BackupSettings, Recipient, TenantState, Verdict
-from tenant_backup.monitoring import absence, changes, disk_space, mails
+from tenant_backup import signals
+from tenant_backup.conf import conf
+from tenant_backup.models import (
+    Automation,
+    Backup,
+    BackupSettings,
+    Event,
+    EventKind,
+    Recipient,
+    TenantState,
+    Verdict,
+)
+from tenant_backup.monitoring import absence, disk_space, mails
 from tenant_backup.monitoring.judgements import judge_all, judge_invalid
 from tenant_backup.monitoring.mails import Bulletin, Condition
 from tenant_backup.monitoring.verdict import Judgement
@@ -64,9 +77,9 @@ def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
     of_valid = judge_all(listing.tenants, now, automation_runs=True, is_patient=True)
     judgements = [*judge_invalid(listing.invalid, now), *of_valid]
     for judgement in judgements:
-        changes.note(judgement, now)
+        note_change(judgement, now)
     if not fault:
-        changes.forget_invalid({each.tenant_id for each in judgements})
+        forget_invalid({each.tenant_id for each in judgements})
     condition = fault or (ask_automation(listing.tenants, now) if ask_automation else None)
     if row.trouble_notified == PROVIDER and not (condition and condition.trouble):
         text = gettext("The tenant provider lists the tenants again.")
@@ -156,7 +169,7 @@ def _news_of(judgement: Judgement, now: datetime) -> mails.News | None:
     state, trouble, before = judgement.state, judgement.trouble, judgement.state.notified
     if trouble != state.noted:
         return None
-    recovered = changes.has_recovered(judgement, before)
+    recovered = has_recovered(judgement, before)
     if recovered or _more_are_missing(judgement):
         return mails.News(judgement, has_recovered=recovered)
     if trouble == before:
@@ -164,7 +177,7 @@ def _news_of(judgement: Judgement, now: datetime) -> mails.News | None:
         return mails.News(judgement, last_notified_at=state.notified_at) if is_reminder else None
     if trouble < before:
         # A tenant that is not valid is told nothing itself, so it has not heard of a failure.
-        is_unheard = before == Verdict.INVALID and trouble in changes.FAILURES
+        is_unheard = before == Verdict.INVALID and trouble in FAILURES
         return mails.News(judgement) if is_unheard else None
     last = state.notified_at if trouble is Verdict.NO_ROOM else state.failure_notified_at
     is_told = before == Verdict.FAILED or _calm_is_over(last, now)
@@ -250,7 +263,7 @@ def _remember(news: mails.News, now: datetime, *, unsent_to: str) -> None:
     """Remember that this was told, and whom it has not reached."""
     judgement, state = news.judgement, news.judgement.state
     told: dict[str, Any] = {"notified": state.noted, "notified_at": now, "unsent_to": unsent_to}
-    if state.noted in changes.FAILURES:
+    if state.noted in FAILURES:
         told["failure_notified_at"] = now
     if judgement.tenant:
         told["missing_notified"] = judgement.settings.missing
@@ -271,3 +284,68 @@ def _remember_what_concerns_all(bulletin: Bulletin, row: Automation, now: dateti
         state.change(absence_notified_at=now)
     for state in bulletin.returned:
         state.change(absence_notified_at=None)
+
+
+FAILURES = (Verdict.FAILED, Verdict.OVERDUE, Verdict.INVALID)
+"""From these a tenant has recovered when a backup succeeds, and not when settings change."""
+
+
+def note_change(judgement: Judgement, now: datetime) -> None:
+    """Note that something else is wrong than before, or nothing any more."""
+    state, trouble = judgement.state, judgement.trouble
+    before = state.noted
+    _note_missing(judgement)
+    is_lighter = trouble < before
+    # What is under way may succeed or fail. Wait and see.
+    if trouble == before or (is_lighter and judgement.is_under_way):
+        return
+    changes: dict[str, Any] = {"noted": trouble}
+    if not is_lighter and trouble in FAILURES:
+        changes["failure_noted_at"] = now
+    is_overdue = trouble is Verdict.OVERDUE and not is_lighter
+    recovered = has_recovered(judgement, before)
+    with transaction.atomic(using=conf.CATALOG_DATABASE):
+        if not state.change("noted", **changes):
+            return
+        if is_overdue:
+            Event.record(EventKind.OVERDUE, judgement.tenant_id, detail=str(judgement.findings[0]))
+        elif recovered:
+            Event.record(EventKind.RECOVERED, judgement.tenant_id, detail=judgement.last_good)
+    if is_overdue:
+        _send_signal(signals.tenant_overdue, judgement, finding=judgement.findings[0])
+    elif recovered:
+        _send_signal(signals.tenant_recovered, judgement, verdict=Verdict(before))
+
+
+def has_recovered(judgement: Judgement, before: int) -> bool:
+    """Whether a backup has succeeded since this failure. Other settings may have ended it, too."""
+    settings = judgement.settings
+    if before not in FAILURES or judgement.trouble in FAILURES or not settings.last_success_at:
+        return False
+    failed_at = judgement.state.failure_noted_at
+    return failed_at is None or settings.last_success_at > failed_at
+
+
+def forget_invalid(listed: Set[str]) -> None:
+    """Forget that tenants were not valid which are no longer listed.
+
+    `listed` includes an empty id if a tenant without a valid one is listed.
+    """
+    for state in TenantState.objects.filter(noted=Verdict.INVALID):
+        if state.tenant_id not in listed:
+            state.change("noted", noted=Verdict.WELL, notified=Verdict.WELL, unsent_to="")
+
+
+def _note_missing(judgement: Judgement) -> None:
+    if judgement.tenant is None:
+        return
+    number, before = judgement.settings.missing, judgement.state.missing_noted
+    if number == before or not judgement.state.change("missing_noted", missing_noted=number):
+        return
+    finding = judgement.finding(Verdict.MISSING)
+    if number > before and finding:
+        _send_signal(signals.backups_missing, judgement, finding=finding)
+
+
+def _send_signal(signal: Signal, judgement: Judgement, **arguments: object) -> None:
+    signal.send_robust(Backup, tenant=judgement.tenant, **arguments)

@@ -1,4 +1,4 @@
-"""What the catalog knows is carried over a restore of the very database that it lies in.
+"""What the catalog knows is saved before, and brought back after, a restore of its own database.
 
 The restored catalog is as old as the backup. It learns again which files there are, what they are,
 what was found out about them, how backups are configured today, and who was notified of what.

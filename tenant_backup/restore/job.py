@@ -1,4 +1,4 @@
-"""One restore at work: what was asked for, and what there is to say about it at the end."""
+"""One restore: what was asked for, and what to say about it at the end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The chosen backup is read from end to end before anything is touched."""
+"""The plan of a restore: the chosen backup is read from end to end before anything is changed."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""A snapshot: a database as it was at one moment, to look at or to copy."""
+"""A snapshot: a database as it was at one moment; its pages are copied in chunks."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""The gate: only valid tenants of the host's provider pass.
+"""The gate: every question to the host's provider goes through it, and only valid tenants pass.
 
 Nothing else in the app asks the provider. An invalid tenant is reported everywhere by the message
 of its `InvalidTenant`, and harms no other tenant.

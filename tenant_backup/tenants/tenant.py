@@ -1,4 +1,4 @@
-"""What a tenant is, and when one is valid."""
+"""What a tenant is, and the rules by which one is valid."""
 
 import reprlib
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Who may call a view, and which backups a request may name. Another tenant's do not exist."""
+"""Who may call a view, and which backups a request may name: only those of its own tenant."""
 
 import logging
 import re
