@@ -1,4 +1,4 @@
-""""Backup doesn't work?": everything that a backup needs is tried, and what to do is said.
+""" "Backup doesn't work?": everything that a backup needs is tried, and what to do is said.
 
 It changes nothing, except that missing or damaged files are marked so.
 """

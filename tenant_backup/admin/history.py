@@ -1,4 +1,4 @@
-"""The history: what happened, filtered by month, kind and tenant. It is read-only and may be long."""
+"""The history: what happened, by month, kind and tenant. It is read-only, and may be long."""
 
 from datetime import datetime, time, timedelta
 from typing import Any, cast
