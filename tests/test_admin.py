@@ -1208,7 +1208,7 @@ class TestAllTenants:
         # The session and the user; the ids, also for those who are not listed; the three of
         # monitoring; the two counts and the page of the list; the states and the backups of the
         # header; automation's row, its schedule twice, and what waits to be handed over.
-        assert len(few) == len(many) == 16
+        assert len(few) == len(many) == 15
 
     def test_a_state_is_that_of_now_and_not_of_the_last_tick(
         self, operator, all_tenants, add_tenant
