@@ -54,6 +54,9 @@ class TenantNotFound(BackupError):
 class InvalidTenant(BackupError):
     """A tenant cannot be backed up as the provider describes it; `tenant_id` may be empty."""
 
+    given: object = None
+    """What the provider gave, if it was asked for a request."""
+
     def __init__(self, text: object = "", /, *more: object, tenant_id: str = "", **values: object):
         super().__init__(text, *more, **values)
         self.tenant_id = tenant_id

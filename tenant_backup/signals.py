@@ -23,9 +23,9 @@ backup_started = Signal()
 """A backup has become `running`, and nothing is copied yet.
 
 The copy waits for the receivers, and the tenant's lock is held: keep them short, and ask for no
-other backup of this tenant. Every backup that has started ends in `backup_completed` or
-`backup_failed`, after a crash as soon as it is recovered; except the safety copy of a restore that
-is refused before anything is copied.
+other backup of this tenant. During a restore (trigger `restore`) the tenant's database is locked,
+too, so do not open it. Every backup that has started ends in `backup_completed` or `backup_failed`,
+after a crash as soon as it is recovered; except the safety copy of a restore that is taken back.
 """
 
 backup_completed = Signal()

@@ -675,6 +675,17 @@ def test_to_withdraw_waits_for_no_named_pipe(prepared):
     assert names(prepared) == [f"{NAME}.sha256"]
 
 
+def test_to_withdraw_what_a_failing_disk_cannot_read_is_said_in_words(prepared, monkeypatch):
+    prepared.checksum_file(NAME).write_text("")
+
+    def fail(*arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(tenant_backup.files.backup_directory, "open_regular", fail)
+    with pytest.raises(NotWritable, match="Input/output error"):
+        prepared.withdraw(NAME, SHA256)
+
+
 def test_to_read_a_stated_checksum_waits_for_no_named_pipe(prepared):
     os.mkfifo(prepared.checksum_file(NAME))
     with pytest.raises(BackupError, match="not a regular file"):

@@ -377,6 +377,8 @@ class TestReported:
 
     def test_by_the_page_s_error(self, words, operator, monkeypatch):
         monkeypatch.setattr(Tenants, "tenant_for_request", lambda self, request: self.tenants[1])
+        assert operator.get("/settings/admin/backup").status_code == 403
+        monkeypatch.setattr(Tenants, "has_permission", lambda *arguments: True)
         for path in ("", "/status", "/history", "/diagnosis"):
             with pytest.raises(ImproperlyConfigured, match=re.escape(words)):
                 operator.get(f"/settings/admin/backup{path}")

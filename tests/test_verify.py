@@ -119,6 +119,13 @@ class TestVerify:
         assert backups.verify(tenant, row) == problem
         assert actions() == ["completed", "damaged"]
 
+    def test_without_a_checksum_in_the_catalog_nothing_is_trusted(self, tenant, backup, file):
+        before = file.with_name(f"{file.name}.sha256").read_bytes()
+        Backup.objects.update(sha256="")
+        assert "SHA-256" in backups.verify(tenant, Backup.objects.get())
+        assert not Backup.objects.get().is_good
+        assert file.with_name(f"{file.name}.sha256").read_bytes() == before
+
     def test_damage_that_its_checksum_does_not_show_is_found(self, tenant, backup, file):
         """Damaged before it was summed: the catalog's own checksum is that of the damage."""
         with file.open("r+b") as stream:

@@ -118,7 +118,7 @@ def require_as_made(
         raise cannot_be_read(file, error) from error
     if flaw := wrong_size(file, found.size, size):
         raise flaw
-    if sha256 and found.sha256 != sha256:
+    if sha256 is not None and found.sha256 != sha256:
         raise DatabaseDamaged(
             "%(path)s is damaged: its SHA-256 is not the one that it was made with.", path=file
         )

@@ -91,11 +91,12 @@ class BackupDirectory(OwnedFolder):
         if not sha256:
             return
         checksum_file = self.checksum_file(name)
-        # A link or a named pipe in its place is not ours, and to read it might wait for ever.
-        if checksum_file.is_symlink() or not checksum_file.is_file():
-            return
-        with open_regular(checksum_file) as stream:
-            content = stream.read(MOST_BYTES)
+        with writing(checksum_file):
+            # A link or a named pipe in its place is not ours, and to read it might wait for ever.
+            if checksum_file.is_symlink() or not checksum_file.is_file():
+                return
+            with open_regular(checksum_file) as stream:
+                content = stream.read(MOST_BYTES)
         # A crash may have cut it short. What does not begin like ours is not ours.
         if checksum_line(name, sha256).startswith(content):
             self._remove(checksum_file)

@@ -169,7 +169,7 @@ class Backup(models.Model):
     # Why retention keeps it, and until when. Without a time, it is kept until it is released.
     hold_reason = models.CharField(_("held because"), max_length=200, blank=True, default="")
     held_until = models.DateTimeField(_("held until"), null=True, blank=True)
-    # The mark of a deletion that has begun: since when, by whom, and why. See `backups.deletion`.
+    # The mark of a deletion that has begun: since when, by whom, and why. See `deletion_steps`.
     deleting_at = models.DateTimeField(null=True, blank=True, editable=False)
     deleting_as = models.CharField(max_length=20, blank=True, default="", editable=False)
     deleting_by = models.CharField(max_length=255, blank=True, default="", editable=False)

@@ -28,39 +28,50 @@ def is_usable(tenant: Tenant) -> bool:
     if not holds_catalog(tenant):
         return True
     # A connection to a missing file would create it.
-    return tenant.database.exists() and _can_be_read(tenant.database) and _can_be_written()
-
-
-def _can_be_read(database: Path) -> bool:
-    """Whether the catalog's own tables are sound; the others may be damaged.
-
-    Read in a way that changes nothing: if a killed process left a log beside a damaged database,
-    a connection of Django's would destroy the log.
-    """
-    models = apps.get_app_config("tenant_backup").get_models()
-    try:
-        with sqlite.snapshot(database, busy_timeout=0, only_look=True) as snapshot:
-            snapshot.require_sound(model._meta.db_table for model in models)
-    except DatabaseDamaged:
+    if not tenant.database.exists():
         return False
-    except BackupError:
-        pass
-    return True
-
-
-def _can_be_written() -> bool:
-    """Whether a row can be added. One is added, and taken back at once.
-
-    A new row also needs `sqlite_sequence` and the indexes, and only writing shows whether these
-    are sound. The transaction is rolled back, so no event stays.
-    """
-    if connections[conf.CATALOG_DATABASE].in_atomic_block:
-        return True
+    # Django's connection would destroy a log that a killed process left beside a damaged database.
+    if sqlite.left_behind(tenant.database.resolve()) and _looks_damaged(tenant.database):
+        return False
     try:
-        with transaction.atomic(using=conf.CATALOG_DATABASE):
-            Event.objects.create(kind=EventKind.RESTORED)
-            transaction.set_rollback(True, using=conf.CATALOG_DATABASE)
+        _require_sound()
     except DatabaseError as error:
         code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
         return code in (SQLITE_BUSY, SQLITE_LOCKED)
     return True
+
+
+def _tables() -> list[str]:
+    """The catalog's own tables. The other ones may be damaged."""
+    return [model._meta.db_table for model in apps.get_app_config("tenant_backup").get_models()]
+
+
+def _looks_damaged(database: Path) -> bool:
+    """Whether the catalog's tables are damaged, by a look that changes nothing."""
+    try:
+        with sqlite.snapshot(database, busy_timeout=0, only_look=True) as snapshot:
+            snapshot.require_sound(_tables())
+    except DatabaseDamaged:
+        return True
+    except BackupError:
+        pass  # A look cannot tell.
+    return False
+
+
+def _require_sound() -> None:
+    """Raise `DatabaseError` if the catalog's tables are damaged, or no row can be added to them.
+
+    A new row also needs `sqlite_sequence` and the indexes, and only writing shows whether these
+    are sound. So one is added, and taken back at once.
+    """
+    connection = connections[conf.CATALOG_DATABASE]
+    with connection.cursor() as cursor:
+        for table in _tables():
+            cursor.execute(f"PRAGMA integrity_check('{table}')")
+            if (found := cursor.fetchall()) != [("ok",)]:
+                raise DatabaseError(str(found[0][0]))
+    if connection.in_atomic_block:
+        return
+    with transaction.atomic(using=conf.CATALOG_DATABASE):
+        Event.objects.create(kind=EventKind.RESTORED)
+        transaction.set_rollback(True, using=conf.CATALOG_DATABASE)

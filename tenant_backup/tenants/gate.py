@@ -86,9 +86,14 @@ def tenant_or_none(tenant_id: str) -> Tenant | None:
 def tenant_for_request(request: HttpRequest) -> Tenant:
     """The tenant whose page is requested.
 
-    Raises `TenantNotFound`, `InvalidTenant`, and what the host's code raises.
+    Raises `TenantNotFound`, `InvalidTenant` with what was `given`, and what the host's code does.
     """
-    return validate(get_provider().tenant_for_request(request))
+    given = get_provider().tenant_for_request(request)
+    try:
+        return validate(given)
+    except InvalidTenant as error:
+        error.given = given
+        raise
 
 
 def find_tenant(database: Path) -> Tenant | None:

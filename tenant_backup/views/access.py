@@ -60,6 +60,8 @@ def tenant_view(action: str) -> Callable[[View], View]:
             except InvalidTenant as error:
                 if not request.user.is_authenticated:
                     return to_login(request)
+                if isinstance(error.given, Tenant):
+                    require(request, error.given, action)
                 # The operator's log says what is wrong, before anything else fails because of it.
                 raise ImproperlyConfigured(str(error)) from error
             if not request.user.is_authenticated:
