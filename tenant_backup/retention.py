@@ -95,7 +95,7 @@ class Policy:
     those as the rule says. Thinning rules alone are a policy, too: what none of them keeps is
     removed.
 
-    `max_bytes` is the operator's: beyond it the oldest are removed, whatever the rules keep.
+    `max_bytes` is the operator's: beyond it the oldest are removed, even if a rule keeps them.
     """
 
     keep_last: int | None = None

@@ -20,7 +20,7 @@ doubles up to the longest one."""
 
 FEW = 10
 """Backups are handed over again only while so few are outstanding: workers that are merely busy
-shall not drown in copies."""
+must not drown in copies."""
 
 
 def enqueue(backup: Backup) -> None:

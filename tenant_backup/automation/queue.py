@@ -26,8 +26,8 @@ MAKE = "tenant_backup.tasks.make"
 VERIFY = "tenant_backup.tasks.verify"
 
 TASK_OPTIONS = {"ack_failure": True, "save": False}
-"""django-q2 shall not repeat a task that failed, since our own rows know what is left to do. Nor
-shall it save our results: one every minute would push the host's own out of its table."""
+"""django-q2 must not repeat a task that failed, since our own rows know what is left to do. Nor may
+it save our results: one every minute would push the host's own out of its table."""
 
 NEAR = timedelta(minutes=5)
 """A schedule whose next run is further from now than this was set by a clock that was wrong, or
@@ -131,7 +131,7 @@ def take_down(using: str) -> None:
 
 
 def forget_failures(before: datetime, *, limit: int) -> None:
-    """Delete failures of our tasks that ended before this time; django-q2 keeps them for ever."""
+    """Delete failures of our tasks that ended before this time; django-q2 keeps them forever."""
     old = Failure.objects.filter(func__in=[TICK, MAKE, VERIFY], stopped__lt=before)
     ids = list(old.values_list("pk", flat=True)[:limit])
     Failure.objects.filter(pk__in=ids).delete()

@@ -78,7 +78,7 @@ def verify_one_more(now: datetime) -> None:
         .filter(is_waiting, is_long_ago("verified_at"))
         .exclude(tenant_id__in=others.values("tenant_id"))
     )
-    # By the last attempt, too: one that cannot be read shall not keep all others from it.
+    # By the last attempt, too: one that cannot be read must not block all others.
     last_at = Coalesce(Greatest("verify_queued_at", "verified_at"), "verified_at")
     unknown_first = stale.annotate(last_at=last_at, unknown=Q(last_at__gt=ahead))
     backup = unknown_first.order_by("-unknown", "last_at", "pk").first()

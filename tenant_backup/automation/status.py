@@ -168,7 +168,7 @@ def resume(by: str) -> None:
     with transaction.atomic(using=conf.CATALOG_DATABASE):
         if paused.update(paused_at=None, paused_by=""):
             Event.record(EventKind.RESUMED, "", actor=by)
-            # What was queued meanwhile shall not wait for its turn to be handed over again.
+            # What was queued meanwhile should not wait for its turn to be handed over again.
             Backup.objects.queued().update(enqueued_at=None)
 
 

@@ -21,7 +21,7 @@ def notify(now: datetime | None = None) -> bool:
 
 
 def _condition(tenants: Sequence[Tenant], now: datetime) -> monitoring.Condition:
-    """How automation stands, in the words of a mail."""
+    """The status of automation, in the words of a mail."""
     status = get_status(now)
     if not status.keeps_waiting(tenants):
         return monitoring.Condition(

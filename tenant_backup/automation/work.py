@@ -45,7 +45,7 @@ def make(backup_id: int) -> str:
     except BackupError as error:
         if error.backup is None:
             raise
-        # The row says it, and monitoring tells it. What is raised here, django-q2 keeps for ever
+        # The row says it, and monitoring reports it. What is raised here, django-q2 keeps forever
         # among the host's failures, with a traceback.
         return str(error)
     return str(result.backup) if result else "nothing to do"

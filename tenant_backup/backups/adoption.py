@@ -157,7 +157,7 @@ def _adopt(
             verified_at=timezone.now(),
         )
         note_change(tenant.id)
-        # What is known from a request is no news, unless that was itself about a file found here.
+        # What a request asked for needs no event, unless it was itself about a file found here.
         if not request or request.trigger == Trigger.ADOPTED:
             Event.record(EventKind.ADOPTED, backup, detail=detail)
     return backup

@@ -110,7 +110,7 @@ def check_provider(**kwargs: Any) -> list[CheckMessage]:
 
 @register("tenant_backup")
 def check_router(**kwargs: Any) -> list[CheckMessage]:
-    """Our tables are looked for in the control database, whatever the host's routers say."""
+    """Our tables are in the control database, whatever the host's routers say."""
     first = router.routers[0] if router.routers else None
     needed = len(connections.settings) > 1 or first is not None
     if not needed or isinstance(first, CatalogRouter):

@@ -92,7 +92,7 @@ class BackupDirectory(OwnedFolder):
             return
         checksum_file = self.checksum_file(name)
         with writing(checksum_file):
-            # A link or a named pipe in its place is not ours, and to read it might wait for ever.
+            # A link or a named pipe in its place is not ours, and reading it might wait forever.
             if checksum_file.is_symlink() or not checksum_file.is_file():
                 return
             with open_regular(checksum_file) as stream:

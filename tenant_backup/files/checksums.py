@@ -36,7 +36,7 @@ def stated_sha256(file: Path) -> str | None:
     """
     checksum_file = checksum_file_of(file)
     if checksum_file.exists() and not checksum_file.is_file():
-        # To read a named pipe would wait for ever.
+        # Reading a named pipe would wait forever.
         raise BackupError("%(path)s is not a regular file.", path=checksum_file)
     try:
         with checksum_file.open("rb") as stream:

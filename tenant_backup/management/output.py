@@ -40,7 +40,7 @@ def user() -> str:
 @contextmanager
 def progress_bar(title: str) -> Iterator[Progress]:
     """A progress bar on the terminal; nothing where the error output is no terminal."""
-    # tqdm shall not start a thread that watches the bar: root becomes the tenant's owner only in a
+    # tqdm must not start a thread that watches the bar: root becomes the tenant's owner only in a
     # process with one thread.
     tqdm.monitor_interval = 0
     with tqdm(
@@ -48,7 +48,7 @@ def progress_bar(title: str) -> Iterator[Progress]:
     ) as bar:
 
         def show(done: int, total: int) -> None:
-            # A terminal that is gone shall not end a backup.
+            # A terminal that is gone must not end a backup.
             with suppress(OSError, ValueError):
                 bar.total = total
                 if done == total:

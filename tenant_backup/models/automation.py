@@ -15,7 +15,7 @@ class Automation(models.Model):
     last_tick_at = models.DateTimeField(_("last tick"), null=True, blank=True)
     notified_at = models.DateTimeField(_("last notice"), null=True, blank=True)
     worker_seen_at = models.DateTimeField(_("last sign of work"), null=True, blank=True)
-    # Which trouble of automation itself the last notice told of, and when.
+    # Which problem of automation itself the last notice reported, and when.
     trouble_notified = models.CharField(max_length=20, blank=True, default="", editable=False)
     trouble_notified_at = models.DateTimeField(null=True, blank=True, editable=False)
 

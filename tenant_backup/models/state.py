@@ -17,7 +17,7 @@ Tone = Literal["good", "neutral", "warning", "error"]
 
 
 class Verdict(models.IntegerChoices):
-    """How a tenant stands: the higher, the graver. `monitoring.verdict` judges it.
+    """The verdict on a tenant: the higher, the graver. `monitoring.verdict` judges it.
 
     The numbers are stored. They leave room for more.
     """

@@ -200,7 +200,7 @@ def retire(tenant_ids: Collection[str], *, by: str = "", now: datetime | None = 
 
 
 def retire_tenant(tenant_id: str, *, by: str = "") -> None:
-    """Say that this tenant is gone on purpose, so that nobody is told that it has disappeared.
+    """Say that this tenant is gone on purpose, so that nobody is notified that it has disappeared.
 
     For the host's code that removes a tenant. Call it at most a day before the provider no longer
     lists the tenant, or at any time after that. `by` is who did it, for the history. None of its

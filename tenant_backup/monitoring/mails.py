@@ -116,7 +116,7 @@ class News:
 
 @dataclass(slots=True)
 class Bulletin:
-    """All that there is to tell at one time. What is about a tenant is told to it, too."""
+    """Everything to report at one time. A tenant also gets what is about itself."""
 
     news: list[News] = field(default_factory=list)
     unsent: list[News] = field(default_factory=list)
@@ -152,7 +152,7 @@ def next_attempt(judgement: Judgement, now: datetime, *, is_paused: bool) -> str
 
 
 def send_to_admins(bulletin: Bulletin) -> bool | None:
-    """Whether the operators' mail could be sent; None if there are none, or no news for them."""
+    """Whether the operators' mail could be sent; None if there are none, or nothing to report."""
     news = [*bulletin.news, *bulletin.unsent_to(Recipient.ADMINS)]
     automation, absent = bulletin.automation, absence.grouped(bulletin.absent)
     returned = [each.tenant_id for each in bulletin.returned]

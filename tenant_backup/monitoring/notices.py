@@ -1,7 +1,7 @@
 """Notices: who is notified, of what, and when.
 
-A change is told once, however many processes look, and later if a mail could not be sent. What
-lasts is told again every week. `mails` has the mails themselves.
+A change is reported once, however many processes look, and again later if a mail could not be
+sent. A lasting problem is reported every week. `mails` has the mails themselves.
 """
 
 import logging
@@ -47,7 +47,7 @@ CALM = timedelta(hours=12)
 meanwhile: a backup that fails every other time must not fill anybody's mailbox."""
 
 REMINDED_AFTER = timedelta(days=7)
-"""What is still wrong is told again after this time: a mail can be overlooked."""
+"""A lasting problem is reported again after this time, because a mail can be overlooked."""
 
 PROVIDER = "provider"
 """The trouble that the tenant provider fails, as it is stored."""
@@ -73,7 +73,7 @@ def notify(now: datetime | None = None, *, ask_automation: AskAutomation | None 
 def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
     row = Automation.load()
     listing, fault = _ask_provider()
-    # Whether automation runs is told by itself.
+    # Whether automation runs is a notice of its own.
     of_valid = judge_all(listing.tenants, now, automation_runs=True, is_patient=True)
     judgements = [*judge_invalid(listing.invalid, now), *of_valid]
     for judgement in judgements:
@@ -176,7 +176,7 @@ def _news_of(judgement: Judgement, now: datetime) -> mails.News | None:
         is_reminder = judgement.findings and _is_due(state.notified_at, now)
         return mails.News(judgement, last_notified_at=state.notified_at) if is_reminder else None
     if trouble < before:
-        # A tenant that is not valid is told nothing itself, so it has not heard of a failure.
+        # An invalid tenant gets no mail itself, so it has not heard of a failure.
         is_unheard = before == Verdict.INVALID and trouble in FAILURES
         return mails.News(judgement) if is_unheard else None
     last = state.notified_at if trouble is Verdict.NO_ROOM else state.failure_notified_at

@@ -1,4 +1,4 @@
-"""The verdict: how a tenant stands. It is judged here, and everybody else only shows it.
+"""The verdict on a tenant's backups. It is judged here; everything else only shows it.
 
 `judge` is a function of facts alone: it asks neither the database nor the disk nor the clock. The
 page, the mails, `checkbackups` and the admin show the same verdict and the same findings.

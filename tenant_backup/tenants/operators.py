@@ -42,7 +42,7 @@ def _is_user_of_tenant(provider: Provider, request: HttpRequest) -> bool:
     """Whether the user was loaded from a tenant's database, or from an unknown one.
 
     Such a user is a superuser of that tenant only, even if the tenant is invalid. Users from the
-    database that holds the catalog are let in: whoever has the catalog has all backups anyway.
+    database that holds the catalog are let in: they have all backups anyway.
     """
     alias = getattr(getattr(request.user, "_state", None), "db", None)
     if alias is None:

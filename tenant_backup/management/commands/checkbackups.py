@@ -58,7 +58,7 @@ class Command(TenantCommand):
         self.finish(total, failed="checks failed")
 
     def _report(self, judgement: Judgement) -> None:
-        """Add a tenant to the report, and say how it stands."""
+        """Add a tenant to the report, and print its verdict."""
         if judgement.tenant_id:
             self.report.tenants.append(_as_dict(judgement))
         label = str(judgement.verdict.label)
