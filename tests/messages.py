@@ -39,7 +39,8 @@ KEYWORDS = {
 class German(Catalog):
     """A catalog whose header says nothing that another day or version would change."""
 
-    mime_headers = [
+    # Babel has a property here; newer versions of it are typed.
+    mime_headers = [  # type: ignore[override, unused-ignore]
         ("Language", "de"),
         ("MIME-Version", "1.0"),
         ("Content-Type", "text/plain; charset=utf-8"),
