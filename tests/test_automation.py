@@ -546,7 +546,7 @@ class TestForgetting:
     def test_trouble_with_it_keeps_nobody_from_being_told(self, tenant, monkeypatch, caplog):
         told = []
         monkeypatch.setattr(ticks, "notify", lambda now: told.append(now) or True)
-        monkeypatch.setattr(ticks.expiry, "forget", lambda now: 1 / 0)
+        monkeypatch.setattr(ticks.history_expiry, "forget", lambda now: 1 / 0)
         automation.tick(NOW)
         assert told == [NOW]
         assert "Removing what is old from the history failed." in caplog.text

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from tenant_backup.backups import expiry
+from tenant_backup.backups import history_expiry
 from tenant_backup.exceptions import BackupError, RowChanged
 from tenant_backup.models import (
     Automation,
@@ -749,8 +749,8 @@ SOUGHT = {
     "all that are running": Backup.objects.running(),
     "what was handed over and is running": Backup.objects.exclude(slot_at=None).running(),
     "what is queued, the oldest first": Backup.objects.queued().order_by("created_at"),
-    "old failures": expiry.old_failures(NOON).order_by("created_at"),
-    "old events": expiry.old_events(NOON).order_by("created_at"),
+    "old failures": history_expiry.old_failures(NOON).order_by("created_at"),
+    "old events": history_expiry.old_events(NOON).order_by("created_at"),
     "the newest events": Event.objects.newest_first()[:100],
     "those of one kind": Event.objects.filter(kind="restored").newest_first()[:100],
     "those of a tenant": EVENTS.newest_first()[:10],

@@ -31,7 +31,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from tenant_backup import automation, backups, lock, monitoring, sqlite
-from tenant_backup.backups import expiry
+from tenant_backup.backups import history_expiry
 from tenant_backup.exceptions import BackupError, BackupInProgress, LimitReached
 from tenant_backup.files import BackupDirectory, file_names
 from tenant_backup.models import Backup, BackupSettings, Trigger
@@ -1231,7 +1231,7 @@ class Year:
             for entry in list(account.entries.values()):
                 if entry.status == "failed" and entry.pk not in there:
                     del account.entries[entry.pk]
-                    assert entry.created_at < self.latest - expiry.FAILURES_LAST
+                    assert entry.created_at < self.latest - history_expiry.FAILURES_LAST
                     assert any(
                         other.pk > entry.pk and other.status in ("complete", "failed")
                         for other in account.entries.values()

@@ -13,7 +13,7 @@ from tenant_backup.automation import claims, handover, queue, reverification
 from tenant_backup.automation.claims import logged
 from tenant_backup.automation.status import is_making_one, waiting
 from tenant_backup.automation.trouble import notify
-from tenant_backup.backups import expiry
+from tenant_backup.backups import history_expiry
 from tenant_backup.conf import conf
 from tenant_backup.models import Automation, Backup, BackupSettings
 from tenant_backup.monitoring import absence, heartbeat
@@ -60,9 +60,9 @@ def forget(now: datetime, *, failures: bool = True) -> None:
     """
     if waiting().exists() or is_making_one(now, Backup.objects.all()):
         return
-    expiry.forget(now)
+    history_expiry.forget(now)
     if failures:
-        queue.forget_failures(now - expiry.FAILURES_LAST, limit=expiry.BATCH)
+        queue.forget_failures(now - history_expiry.FAILURES_LAST, limit=history_expiry.BATCH)
 
 
 def ensure_settings(now: datetime | None = None) -> None:
