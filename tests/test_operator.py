@@ -106,7 +106,8 @@ def users_in(add_alias, with_users, monkeypatch):
         if with_users.exists():
             shutil.copy(with_users, file)
         else:
-            Path(file).unlink(missing_ok=True)
+            # Of a link, what it leads to.
+            Path(file).resolve().unlink(missing_ok=True)
             for app in ("auth", "admin"):
                 call_command("migrate", app, database=alias, verbosity=0)
             connections[alias].close()
