@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand
 from tenant_backup import checks, signals
 from tenant_backup.conf import Conf
 from tenant_backup.management import commands
-from tenant_backup.models import ALARMING, EventKind
+from tenant_backup.models import ALARMING, EventKind, Verdict
 from tenant_backup.schedule import MARGINS
 from tests.conftest import REPOSITORY, make_database, names_in
 
@@ -78,6 +78,12 @@ def test_every_action_of_the_history_is_documented_with_its_level():
     assert levels == {
         action.value: "ERROR" if action in ALARMING else "INFO" for action in EventKind
     }
+
+
+def test_every_verdict_is_documented_with_its_tone_the_gravest_first():
+    text = (DOCS / "page.md").read_text()
+    documented = re.findall(r"^\| `(\w+)` \| [^|]+ \| (error|warning|neutral|good) \|$", text, re.M)
+    assert documented == [(verdict.code, verdict.tone) for verdict in sorted(Verdict, reverse=True)]
 
 
 def test_the_margins_are_documented():

@@ -6,7 +6,7 @@ queue only carries ids, and may carry them twice. Only `queue` knows django-q2.
 """
 
 from tenant_backup.automation.claims import is_due, take_due
-from tenant_backup.automation.handover import enqueue
+from tenant_backup.automation.handover import enqueue, is_for_a_worker
 from tenant_backup.automation.queue import set_up, take_down
 from tenant_backup.automation.reverification import enqueue_verify, verify
 from tenant_backup.automation.status import (
@@ -30,6 +30,7 @@ __all__ = [
     "forget",
     "get_status",
     "is_due",
+    "is_for_a_worker",
     "is_paused",
     "make",
     "notify",

@@ -6,10 +6,13 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from django.utils.translation import gettext
 
+from tenant_backup import backups
 from tenant_backup.automation import queue
-from tenant_backup.automation.status import waiting
+from tenant_backup.automation.status import AutomationStatus, waiting
+from tenant_backup.conf import conf
 from tenant_backup.models import Backup
 from tenant_backup.retention import AHEAD
+from tenant_backup.tenants import Tenant
 
 logger = logging.getLogger("tenant_backup")
 
@@ -21,6 +24,15 @@ doubles up to the longest one."""
 FEW = 10
 """Backups are handed over again only while so few are outstanding: workers that are merely busy
 must not drown in copies."""
+
+
+def is_for_a_worker(tenant: Tenant, status: AutomationStatus) -> bool:
+    """Whether a backup would keep a request waiting for long, and a worker is there to make it.
+
+    By `stat` alone. If the database is missing, the answer is no: the request then says at once
+    what is wrong.
+    """
+    return status.is_running and (backups.database_bytes(tenant) or 0) > conf.INLINE_MAX_BYTES
 
 
 def enqueue(backup: Backup) -> None:
@@ -40,10 +52,13 @@ def hand_over_waiting(now: datetime) -> None:
         waiting().filter(enqueued_at=None, error="").update(error=reason)
         return
     rows = list(waiting().order_by("created_at"))
-    handed_over = [backup for backup in rows if backup.enqueued_at]
-    again = [backup for backup in handed_over if _is_overdue(backup, now)]
-    outstanding = len(handed_over) - len(again)
     first = [backup for backup in rows if not backup.enqueued_at]
+    again = [
+        backup
+        for backup in rows
+        if backup.enqueued_at and _is_lost(backup.enqueued_at, backup.created_at, now)
+    ]
+    outstanding = len(rows) - len(first) - len(again)
     for backup in [*first, *again[: max(0, FEW - outstanding)]]:
         _hand_over(backup, now)
 
@@ -66,10 +81,9 @@ def _hand_over(backup: Backup, now: datetime) -> None:
         Backup.objects.queued().filter(pk=backup.pk).update(error=reason, enqueued_at=None)
 
 
-def _is_overdue(backup: Backup, now: datetime) -> bool:
-    """Whether it was handed over so long ago that its message is probably lost."""
-    assert backup.enqueued_at is not None  # noqa: S101 - it was handed over
-    if backup.enqueued_at > now + AHEAD:
+def _is_lost(enqueued_at: datetime, created_at: datetime, now: datetime) -> bool:
+    """Whether a backup was handed over so long ago that its message is probably lost."""
+    if enqueued_at > now + AHEAD:
         return True
-    doubled = min(backup.enqueued_at - backup.created_at, LONGEST_DELAY)
-    return now - backup.enqueued_at >= max(ENQUEUE_AGAIN_AFTER, doubled)
+    doubled = min(enqueued_at - created_at, LONGEST_DELAY)
+    return now - enqueued_at >= max(ENQUEUE_AGAIN_AFTER, doubled)

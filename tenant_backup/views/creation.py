@@ -5,7 +5,6 @@ from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST
 
 from tenant_backup import automation, backups
-from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress, LimitReached
 from tenant_backup.forms import LabelForm
 from tenant_backup.languages import messages
@@ -37,7 +36,8 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         requested_by=user_name(request),
         replaces=id_or_404(replaces) if replaces else None,
     )
-    make = _queue if is_for_a_worker(tenant, automation.get_status()) else _make
+    in_background = automation.is_for_a_worker(tenant, automation.get_status())
+    make = _queue if in_background else _make
     try:
         make(request, tenant, wanted)
     except BackupInProgress:
@@ -52,15 +52,6 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         reason = error_text(error, request, tenant)
         messages.error(request, gettext("The backup failed. %(reason)s") % {"reason": reason})
     return back(request)
-
-
-def is_for_a_worker(tenant: Tenant, status: automation.AutomationStatus) -> bool:
-    """Whether a backup would keep the request waiting for long, and a worker is there to make it.
-
-    By `stat` alone. If the database is missing, the answer is no: the request then says at once
-    what is wrong.
-    """
-    return status.is_running and (backups.database_bytes(tenant) or 0) > conf.INLINE_MAX_BYTES
 
 
 def _make(request: HttpRequest, tenant: Tenant, wanted: backups.BackupRequest) -> None:

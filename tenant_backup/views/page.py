@@ -22,7 +22,6 @@ from tenant_backup.models import Backup, Event, EventKind, Status, Trigger, Verd
 from tenant_backup.progress import progress_of
 from tenant_backup.tenants import ACTIONS, CREATE, VIEW, Tenant, has_permission, is_operator
 from tenant_backup.views.access import backup_or_none, tenant_view
-from tenant_backup.views.creation import is_for_a_worker
 from tenant_backup.views.redaction import Reader, readable_events, reader_of
 from tenant_backup.views.responses import back, render_page
 from tenant_backup.words import end_in_words, settings_in_words, why_it_stays
@@ -99,7 +98,7 @@ def show_page(
         "active": active,
         "progress": progress_of(tenant, active),
         "label_form": LabelForm(),
-        "is_for_a_worker": is_for_a_worker(tenant, automation_status),
+        "is_for_a_worker": automation.is_for_a_worker(tenant, automation_status),
         "quota": backups.quota_of(tenant) if may[CREATE] else None,
         **_chart(tenant, now),
         "space": backups.space(tenant),
