@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 help:
 	@echo "make demo    set up the example project, back up its three tenants, serve their pages (PORT=$(PORT))"
 	@echo "make test    run the tests"
-	@echo "make year    a simulated year of fifty tenants (some three minutes); make test has one of eight"
+	@echo "make year    a simulated year of fifty tenants (some three minutes); make test has one of six"
 	@echo "make torture  kill, fill, damage, attack; ends with a table of what was survived (some ten minutes)"
 	@echo "make check   lint, formatting, types, the layers of imports, migrations"
 	@echo "make format  fix what the linter can fix"
@@ -39,7 +39,7 @@ test: $(VENV)/installed-dev
 
 # Its short form is part of the tests. YEAR_SEED=7 for another year.
 year: $(VENV)/installed-dev
-	YEAR_TENANTS=50 $(BIN)/python -m pytest tests/test_year.py $(ARGS)
+	TEST_LONG=1 $(BIN)/python -m pytest tests/test_year.py $(ARGS)
 
 # Its short form is part of the tests. ARGS="--only kills --seed 7" for one kind, and once more the same.
 torture: $(VENV)/installed-dev

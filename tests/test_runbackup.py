@@ -24,6 +24,7 @@ from tests.conftest import (
     needs_sqlite_control,
     small_disk,
 )
+from tests.lengths import at_length
 from tests.test_restorebackup import INTERRUPT
 
 INTERRUPTED = "Interrupted: the process that made this backup ended before the backup was complete."
@@ -116,7 +117,7 @@ class TestKilled:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
         duration = time.monotonic() - started
-        for _ in range(8):
+        for _ in range(at_length(4, 8)):
             process = host.start("print('begun', flush=True)\ncommand('runbackup')")
             assert process.line() == "begun"
             try:

@@ -6,10 +6,12 @@ into each situation while the server runs.
 
 import json
 import re
+from zlib import crc32
 
 import pytest
 
 from tests.example import Project, free_port, wait_until_served
+from tests.lengths import LONG, at_length
 from tests.situations import NAMES, Situations
 from tests.test_browser import CHROMIUM, PAGE, chromium, press, sync_api  # noqa: F401
 
@@ -76,17 +78,26 @@ def visit(site, chromium, problems):  # noqa: F811
 
 @pytest.fixture
 def assert_accessible(problems):
-    """No violation by any of axe's rules, the best practices included; nothing is cut off."""
+    """No violation by any of axe's rules, the best practices included; nothing is cut off.
+
+    Axe takes a second for each device, so that by default it looks at one of them, and of two
+    screens not always at the same.
+    """
 
     def assert_accessible(page, devices=USUAL):
         assert problems == []
         for details in page.locator("details").all():
             details.evaluate("element => element.open = true")
+        looked_at = devices if LONG else [devices[crc32(page.url.encode()) % len(devices)]]
         for viewport, colours in devices:
             page.set_viewport_size(viewport)
             page.emulate_media(color_scheme=colours)
             # Colours change little by little; what is between is nobody's.
             page.evaluate("document.getAnimations().forEach(each => each.finish())")
+            width = page.evaluate("document.documentElement.scrollWidth")
+            assert width <= viewport["width"]
+            if (viewport, colours) not in looked_at:
+                continue
             found = axe.Axe().run(page).response["violations"]
             # It measures contrast by inline styles, which the policy refuses.
             problems.clear()
@@ -99,21 +110,18 @@ def assert_accessible(problems):
                 ],
                 indent=1,
             )
-            width = page.evaluate("document.documentElement.scrollWidth")
-            assert width <= viewport["width"]
 
     return assert_accessible
 
 
-@pytest.mark.parametrize("situation", NAMES)
+@pytest.mark.parametrize("situation", at_length(["well", "failed", "running", "stalled"], NAMES))
 def test_the_page_in_each_situation(visit, assert_accessible, situation):
     assert_accessible(visit(situation), ALL if situation == "failed" else USUAL)
 
 
 @pytest.mark.parametrize(
     ("tenant", "locale", "devices"),
-    [("acme", "en-US", ALL), ("acme", "de-DE", USUAL), ("globex", "de-DE", ALL)],
-    ids=["the admin's look", "German", "a look of its own, German"],
+    [("globex", "de-DE", ALL), *at_length([], [("acme", "en-US", ALL), ("acme", "de-DE", USUAL)])],
 )
 def test_the_screens_behind_it(visit, assert_accessible, tenant, locale, devices):
     page = visit("failed", tenant=tenant, locale=locale)
@@ -127,7 +135,7 @@ def test_the_screens_behind_it(visit, assert_accessible, tenant, locale, devices
         assert_accessible(page, devices)
 
 
-@pytest.mark.parametrize("tenant", ["acme", "globex"])
+@pytest.mark.parametrize("tenant", at_length(["acme"], ["acme", "globex"]))
 def test_the_confirmation_and_the_form_with_errors(visit, assert_accessible, tenant):
     page = visit("well", tenant=tenant)
     page.get_by_label("Maximum number").fill("0")
@@ -143,7 +151,7 @@ def test_the_confirmation_and_the_form_with_errors(visit, assert_accessible, ten
     assert_accessible(page)
 
 
-@pytest.mark.parametrize("tenant", ["acme", "globex"])
+@pytest.mark.parametrize("tenant", at_length(["globex"], ["acme", "globex"]))
 def test_the_confirmation_that_warns(visit, assert_accessible, tenant):
     page = visit("well", tenant=tenant, locale="de-DE")
     press(page.get_by_role("button", name="Lösen"))
@@ -155,7 +163,7 @@ def test_the_confirmation_that_warns(visit, assert_accessible, tenant):
 
 
 @pytest.mark.parametrize("tenant", ["acme", "globex"])
-@pytest.mark.parametrize("locale", ["en-US", "de-DE"])
+@pytest.mark.parametrize("locale", at_length(["de-DE"], ["en-US", "de-DE"]))
 def test_no_width_is_too_narrow(visit, tenant, locale):
     page = visit("failed", tenant=tenant, locale=locale)
     assert page.locator("table.backups tbody tr").count() >= 5
@@ -351,7 +359,7 @@ def test_a_failed_day_is_hatched(visit):
     assert page.locator("#hatched path").count() == 1
 
 
-@pytest.mark.parametrize("locale", ["en-US", "de-DE"])
+@pytest.mark.parametrize("locale", at_length(["de-DE"], ["en-US", "de-DE"]))
 def test_the_operators_pages(visit, assert_accessible, locale):
     page = visit("failed", f"{ADMIN}/backupsettings/", locale=locale)
     sync_api.expect(page.locator("#result_list tbody tr")).to_have_count(3)

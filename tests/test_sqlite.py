@@ -28,9 +28,10 @@ from tests.conftest import (
     small_disk,
     take_all_inodes,
 )
+from tests.lengths import at_length
 
 JOURNAL_MODES = ["wal", "delete"]
-COPIES = int(os.environ.get("TEST_COPIES", "5"))
+COPIES = at_length(5, 20)
 
 # Moves amounts from one table to the other until its input ends; then prints how often it did,
 # and the longest that one such transaction took. It pauses in between, since SQLite's locks are not

@@ -6,8 +6,7 @@ tenant the backups that there must be, and the moment at which the next one is d
 what is promised and from nothing that the code says. After every step the books and the truth
 must agree.
 
-Eight tenants are enough for every zone, interval and fault, if faults are more frequent; `make
-year` has fifty.
+Six tenants are enough for every kind of fault, if faults are more frequent; `make year` has fifty.
 
 Of a run that fails, the notes of the error tell the seed and the last steps.
 """
@@ -37,11 +36,11 @@ from tenant_backup.files import BackupDirectory, file_names
 from tenant_backup.models import Backup, BackupSettings, Trigger
 from tenant_backup.schedule import spread
 from tenant_backup.tenants import Tenant
+from tests.lengths import LONG, at_length
 from tests.tenancy import Tenants
 
 SEED = int(os.environ.get("YEAR_SEED", "2026"))
-TENANTS = int(os.environ.get("YEAR_TENANTS", "8"))
-IS_SHORT = TENANTS < 50
+TENANTS = at_length(6, 50)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=365)
 
@@ -451,7 +450,7 @@ class Year:
 
     def arrive(self, number):
         rng = self.random
-        intervals = SOME_INTERVALS if IS_SHORT else INTERVALS
+        intervals = INTERVALS if LONG else SOME_INTERVALS
         root = self.directory / f"tenant{number}"
         root.mkdir()
         tenant = Tenant(
@@ -517,7 +516,7 @@ class Year:
             self.begin_down_time: 90,
         }
         for do, times in persons.items():
-            for _ in range(times // 2 if IS_SHORT else times):
+            for _ in range(times if LONG else times // 2):
                 self.at(START + rng.random() * 363 * DAY, do)
         # Around changes of the clocks in four of the zones, and around New Year.
         for number, day in [(0, 86), (1, 65), (2, 92), (3, 44), (0, 296), (4, 361)]:
@@ -743,7 +742,7 @@ class Year:
             return account.down
         account.down = None
         rng = self.random
-        if rng.random() > (0.15 if IS_SHORT else 0.05):
+        if rng.random() > at_length(0.15, 0.05):
             return Trouble()
         return rng.choice(
             [
@@ -1333,7 +1332,7 @@ def test_a_year_of_many_tenants(tmp_path, monkeypatch, settings, caplog):
     try:
         year.run()
     except BaseException as error:
-        error.add_note(f"YEAR_SEED={SEED} YEAR_TENANTS={TENANTS}; the last steps:")
+        error.add_note(f"YEAR_SEED={SEED}{' TEST_LONG=1' * LONG}; the last steps:")
         for step in year.last_steps:
             error.add_note(step)
         raise

@@ -18,7 +18,7 @@ from tenant_backup.models import Automation, Backup, BackupSettings
 from tenant_backup.schedule import PERIODS
 from tests.torture.host import Site, make_what_is_queued, provider_tenant, set_policy
 
-FULL, SHORT = 42, 2
+FULL, SHORT = 42, 1
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -23,7 +23,7 @@ from tests.torture.host import (
     state_of_backup,
 )
 
-FULL, SHORT = 240, 18
+FULL, SHORT = 240, 12
 
 PAGE = 4096
 

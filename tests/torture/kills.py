@@ -29,7 +29,7 @@ from tests.torture.host import (
     tick_and_make,
 )
 
-FULL, SHORT = 300, 14
+FULL, SHORT = 300, 7
 
 KEEP_LAST = 3
 
