@@ -70,7 +70,7 @@ def every_situation() -> dict[str, Shot]:
         },
         "confirmation": ("well", PAGE, None, choose),
         "errors": ("well", PAGE, None, mistype),
-        "fleet": ("failed", ALL_TENANTS, None, None),
+        "all-tenants": ("fleet", ALL_TENANTS, None, None),
         "own-look": ("failed", PAGE, "globex", None),
         "own-look-diagnosis": ("failed", f"{PAGE}/diagnosis", "globex", None),
         "own-look-confirmation": ("well", PAGE, "globex", choose),

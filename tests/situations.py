@@ -22,7 +22,7 @@ from tests.example import TOP
 
 NAMES = [
     *("well", "failed", "none", "overdue", "lost", "paused", "stalled", "not_set_up", "off"),
-    *("queued", "running", "interrupted"),
+    *("queued", "running", "interrupted", "no_room", "many", "fleet"),
 ]
 
 
@@ -30,6 +30,7 @@ def enter(name: str) -> None:
     from django_q.models import Schedule
 
     from example_project.business.models import InventoryItem
+    from example_project.control.models import Customer
     from example_project.tenancy import tenant_context
     from tenant_backup import automation, backups, monitoring
     from tenant_backup.exceptions import BackupError
@@ -98,6 +99,9 @@ def enter(name: str) -> None:
         backups.prune(acme)
         settings.update(keep_last=13)
         shutil.copytree(directory.path, kept)
+        # A hole of the database's size.
+        kept.with_name("size").touch()
+        os.truncate(kept.with_name("size"), acme.database.stat().st_size)
         one_of_each(two)
 
     def one_of_each(at):
@@ -124,6 +128,7 @@ def enter(name: str) -> None:
         automation.set_up()
         Automation.load()
         Automation.objects.update(last_tick_at=now, paused_at=None)
+        os.truncate(acme.database, kept.with_name("size").stat().st_size)
         for row in BackupSettings.objects.all():
             row.automatic = True
             row.reschedule(get_provider().get_tenant(row.tenant_id).zone, now)
@@ -148,6 +153,54 @@ def enter(name: str) -> None:
         for row in Backup.objects.for_tenant("acme").good().newest_first()[2:4]:
             directory.file(row.file_name).unlink()
 
+    def no_room():
+        """Its end is a hole, which SQLite ignores; but a copy must have room for all of it."""
+        os.truncate(acme.database, shutil.disk_usage(acme.root).free + 2**30)
+
+    def many():
+        """Five hundred backups of the same data, one in eight hours."""
+        newest = Backup.objects.for_tenant("acme").good().newest_first()[0]
+        file = directory.file(newest.file_name)
+        rows = []
+        for number in range(1, 501):
+            name = f"acme-many-{number}.sqlite3"
+            directory.file(name).hardlink_to(file)
+            at = now - timedelta(hours=8 * number)
+            after = at + timedelta(seconds=2)
+            rows.append(
+                Backup(
+                    tenant_id="acme",
+                    status="complete",
+                    trigger=Trigger.AUTOMATIC,
+                    file_name=name,
+                    size=newest.size,
+                    sha256=newest.sha256,
+                    created_at=at,
+                    started_at=at,
+                    finished_at=after,
+                    verified_at=after,
+                )
+            )
+        Backup.objects.bulk_create(rows)
+
+    def fleet():
+        """Two hundred tenants, of which three have never had a backup and ten have failed."""
+        BackupSettings.objects.filter(tenant_id="acme").update(automatic=True)
+        names = [f"customer-{number:03}" for number in range(1, 198)]
+        Customer.objects.bulk_create(
+            Customer(slug=name, name=name.capitalize(), time_zone="Europe/Berlin") for name in names
+        )
+        for number, customer in enumerate(Customer.objects.filter(slug__in=names)):
+            tenant = customer.tenant
+            if not tenant.database.exists():
+                tenant.root.mkdir(exist_ok=True)
+                with closing(sqlite3.connect(tenant.database)) as connection:
+                    connection.execute("CREATE TABLE notes (text)")
+            if number % 70:
+                create(tenant)
+            if number % 20 == 7:
+                fail(tenant=tenant)
+
     situations = {
         "well": lambda: None,
         "failed": fail,
@@ -161,6 +214,9 @@ def enter(name: str) -> None:
         "queued": lambda: backups.request(acme, backups.BackupRequest(trigger=Trigger.MANUAL)),
         "running": lambda: running(0),
         "interrupted": lambda: running(30),
+        "no_room": no_room,
+        "many": many,
+        "fleet": fleet,
     }
     assert list(situations) == NAMES
     if name == "month":
