@@ -79,7 +79,7 @@ FOR_LAYMEN = [
 ]
 """What no layman says, so no page for tenants."""
 
-LONGEST_SENTENCE = 45
+LONGEST_SENTENCE = 35
 """Words."""
 
 FOR_TENANTS = (
