@@ -25,7 +25,7 @@ ACCEPTED = {
     ("oxymorons", "found missing"): "that a file is missing was found when somebody looked",
     ("typography.diacritical_marks", "resume"): "the command that ends a pause",
 }
-"""What `proselint` finds that is right here, and why."""
+"""What is right here although it is found, and why; with its path if it is right only there."""
 
 INSTEAD = {
     "accordingly": "so",
@@ -220,7 +220,8 @@ def lint(pieces):
             found = result.check_result
             start, end = found.span
             words = file.content[start:end].strip()
-            if (found.check_path, words.lower()) not in ACCEPTED:
+            key = (found.check_path, words.lower())
+            if not {key, (piece.path, *key)} & ACCEPTED.keys():
                 line = piece.line + result.pos[0] - 1
                 yield Finding(piece.path, line, found.check_path, words, found.message)
 

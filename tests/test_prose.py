@@ -45,6 +45,13 @@ def test_words_that_no_layman_says_are_found_where_tenants_read(word):
     assert not found(text, "docs/automation.md")
 
 
+def test_what_only_operators_see_of_a_page_can_be_accepted_there(monkeypatch):
+    path = "tenant_backup/templates/tenant_backup/_help.html"
+    monkeypatch.setitem(prose.ACCEPTED, (path, "laymen.words", "journal mode"), "operators only")
+    assert not found("The journal mode.", path)
+    assert found("The journal mode.", "tenant_backup/forms.py")
+
+
 def test_a_page_is_read_without_its_code_and_with_its_lines():
     page = (
         "# Stop\n\nStop it with `very utilize` now\nand via [this](via.md).\n\n"
