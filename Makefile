@@ -12,7 +12,7 @@ help:
 	@echo "make test    run the tests"
 	@echo "make year    a simulated year of fifty tenants (some three minutes); make test has one of six"
 	@echo "make torture  kill, fill, damage, attack; ends with a table of what was survived (some ten minutes)"
-	@echo "make check   lint, formatting, types, the layers of imports, migrations"
+	@echo "make check   lint, formatting, types, the layers of imports, plain English, migrations"
 	@echo "make format  fix what the linter can fix"
 	@echo "make messages  bring the translations in line with the code, and say what is left to translate"
 	@echo "make screenshots  make the screenshots of the documentation (needs Chromium)"
@@ -50,6 +50,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.prose
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check --fail-level WARNING
 

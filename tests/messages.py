@@ -56,17 +56,19 @@ def in_code():
     """Every text that the code and the templates have translated, without translations."""
     catalog = German()
     for path in sorted(APP.rglob("*.py")):
-        _add(catalog, _calls, path.read_text())
-    for path in sorted(APP.rglob("templates/**/*.html")):
+        _add(catalog, _calls, path.read_text(), path)
+    # The mails are texts.
+    templates = [*APP.rglob("templates/**/*.html"), *APP.rglob("templates/**/*.txt")]
+    for path in sorted(templates):
         # What is left of the markup keeps its indentation, which Python would not understand.
         source = templatize(path.read_text(), origin=path)
-        _add(catalog, "python", re.sub(r"(?m)^\s+", "", source))
+        _add(catalog, "python", re.sub(r"(?m)^[^\S\n]+", "", source), path)
     return catalog
 
 
-def _add(catalog, method, source):
-    for _line, text, _comments, context in extract(method, BytesIO(source.encode()), KEYWORDS):
-        catalog.add(text, context=context)
+def _add(catalog, method, source, path):
+    for line, text, _comments, context in extract(method, BytesIO(source.encode()), KEYWORDS):
+        catalog.add(text, context=context, locations=[(str(path), line)])
 
 
 def _calls(stream, keywords, comment_tags, options):

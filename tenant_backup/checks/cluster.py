@@ -82,7 +82,7 @@ def _check_times(timeout: float | None, retry: float) -> list[CheckMessage]:
     and the tenant's lock see to that. But it costs a worker, and a kill leaves no message.
     """
     if not timeout:
-        problem = "it has no timeout, so a backup that hangs keeps its worker for ever"
+        problem = "it has no timeout, so a backup that hangs keeps its worker forever"
         hint = 'Set "timeout" to more seconds than your longest backup takes, such as 3600'
     elif timeout < SHORT_TIMEOUT:
         problem = f"its timeout of {timeout} seconds ends the backups of large databases"

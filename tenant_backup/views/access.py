@@ -129,7 +129,5 @@ def id_or_404(text: str) -> int:
 
 def _catalog_trouble(error: OperationalError) -> str:
     # For example a lock, while the database that the catalog lies in is being copied.
-    text = gettext(
-        "The catalog of backups could not be changed (%(reason)s). Try again in a moment."
-    )
+    text = gettext("The list of backups could not be changed (%(reason)s). Try again in a moment.")
     return text % {"reason": error}
