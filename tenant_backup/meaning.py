@@ -106,8 +106,7 @@ def _outlook(
         in_time = _in_time(tenant, settings, timezone.now(), database_bytes or 0)
         sentences.append(_growing(in_time) if in_time.is_growing else _later(in_time))
         if database_bytes:
-            text = gettext("They take up about %(size)s at today's size of the database.")
-            sentences.append(text % {"size": size_in_words(in_time.bytes)})
+            sentences.append(_room(in_time))
     return " ".join(sentences)
 
 
@@ -133,11 +132,17 @@ def _staying(coming: backups.Prospect) -> str:
 def _later(in_time: Outlook) -> str:
     values = {"number": in_time.number, "back": _back(in_time.age)}
     if in_time.is_more:
-        text = gettext("Later it keeps more than %(number)d automatic ones, beyond %(back)s.")
+        text = gettext(
+            "Later it keeps more than %(number)d automatic ones, back to %(back)s or longer."
+        )
         return text % values
     if in_time.number == 1:
         return gettext("Later it keeps one automatic backup.")
-    return gettext("Later it keeps about %(number)d automatic ones, back to %(back)s.") % values
+    if in_time.is_varying:
+        text = gettext("Later it keeps up to about %(number)d automatic ones, back to %(back)s.")
+    else:
+        text = gettext("Later it keeps up to %(number)d automatic ones, back to %(back)s.")
+    return text % values
 
 
 def _growing(in_time: Outlook) -> str:
@@ -147,6 +152,16 @@ def _growing(in_time: Outlook) -> str:
         in_time.number,
     )
     return text % {"number": in_time.number}
+
+
+def _room(in_time: Outlook) -> str:
+    if in_time.is_more:
+        text = gettext("They take up more than %(size)s at today's size of the database.")
+    elif in_time.number == 1:
+        text = gettext("It takes up about %(size)s at today's size of the database.")
+    else:
+        text = gettext("They take up about %(size)s at today's size of the database.")
+    return text % {"size": size_in_words(in_time.bytes)}
 
 
 def _back(age: timedelta) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from itertools import takewhile
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from tenant_backup.retention import GAP_SHARE, Policy, Stored, decide
@@ -34,6 +34,8 @@ class Outlook:
     bytes: int
     is_more: bool = False
     """Whether there are even more, and older ones."""
+    is_varying: bool = False
+    """Whether the number goes up and down with the days of the month, so that it is about right."""
     is_growing: bool = False
     """Whether nothing is ever removed: then these are the backups of one year."""
 
@@ -46,17 +48,20 @@ def outlook(rule: Rule, policy: Policy, zone: ZoneInfo, now: datetime, size: int
     day = now.replace(hour=0, minute=0, second=0, microsecond=0)
     # Only the operator's limit depends on the size.
     number, age, is_more = _typical(rule, policy, zone, day, size if policy.max_bytes else 0)
-    return Outlook(number, age, number * size, is_more)
+    return Outlook(number, age, number * size, is_more, is_varying=policy.thins)
 
 
 @lru_cache(maxsize=256)
 def _typical(
     rule: Rule, policy: Policy, zone: ZoneInfo, now: datetime, size: int
 ) -> tuple[int, timedelta, bool]:
-    found = [kept_at(rule, policy, zone, now + phase, size) for phase in PHASES]
-    number = max(len(kept) for kept, _ in found)
-    age = max(kept[0] - kept[-1] for kept, _ in found)
-    return number, age, any(is_more for _, is_more in found)
+    number, age, is_more = 0, timedelta(), False
+    for phase in PHASES if policy.thins else PHASES[:1]:
+        kept, is_more = kept_at(rule, policy, zone, now + phase, size)
+        number, age = max(number, len(kept)), max(age, kept[0] - kept[-1])
+        if is_more:
+            break
+    return number, age, is_more
 
 
 def kept_at(
@@ -65,16 +70,17 @@ def kept_at(
     """What would be there at a moment, newest first; and whether that is not all."""
     dense = _within_limits(rule, policy, zone, at)
     times = dense[:MOST]
-    if policy.thins:
-        times += _thinned(rule, policy, zone, times[-1])
+    thinned = list(islice(_thinned(rule, policy, zone, times[-1]), MOST)) if policy.thins else []
+    times += thinned
     made_up = [
         Stored(pk=-number, trigger="automatic", pinned=False, created_at=each, size=size)
         for number, each in enumerate(times)
     ]
     decisions = decide(made_up, policy, at, zone)
     kept = [each.backup.created_at for each in decisions if each.keep]
-    is_more = len(dense) > MOST and decisions[MOST - 1].keep
-    return kept, is_more or kept[0] - kept[-1] > FARTHEST
+    is_cut = len(dense) > MOST and decisions[MOST - 1].keep
+    is_cut = is_cut or (len(thinned) == MOST and decisions[-1].keep)
+    return kept, is_cut or kept[0] - kept[-1] > FARTHEST
 
 
 def _within_limits(rule: Rule, policy: Policy, zone: ZoneInfo, at: datetime) -> list[datetime]:
@@ -104,16 +110,12 @@ def _thinned(rule: Rule, policy: Policy, zone: ZoneInfo, before: datetime) -> It
     # One period more than the rule keeps, for the one that the newest ones are in.
     daily, weekly = (policy.keep_daily or 0) + 1, (policy.keep_weekly or 0) + 1
     monthly = (policy.keep_monthly or 0) + 1
-    span = timedelta(days=max(daily, 7 * weekly, 31 * monthly) + 31)
-    oldest = before - min(span, FARTHEST + timedelta(days=31))
     days: set[object] = set()
     weeks: set[object] = set()
     months: set[object] = set()
-    for each in takewhile(
-        lambda time: time >= oldest, times_before(last_of_each_day(rule), zone, before)
-    ):
+    for each in times_before(last_of_each_day(rule), zone, before):
         local = each.astimezone(zone)
-        is_candidate = False
+        is_candidate, is_full = False, True
         for seen, period, number in (
             (days, local.date(), daily),
             (weeks, local.isocalendar()[:2], weekly),
@@ -122,5 +124,9 @@ def _thinned(rule: Rule, policy: Policy, zone: ZoneInfo, before: datetime) -> It
             if period not in seen and len(seen) < number:
                 seen.add(period)
                 is_candidate = True
+            is_full = is_full and len(seen) == number
         if is_candidate:
             yield each
+        # Two months more, so that the newest of a month is beyond it, too.
+        if is_full or before - each > FARTHEST + timedelta(days=62):
+            return

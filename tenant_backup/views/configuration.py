@@ -30,6 +30,7 @@ def settings(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         if preset is None:
             raise Http404("There is no such preset.")
         filled_in = SettingsForm.filled_in(request.POST, preset, _settings_of(tenant))
+        filled_in.focus_first_error()
         return show_page(request, tenant, filled_in)
     form = SettingsForm(request.POST, instance=_settings_of(tenant))
     if not form.is_valid():
@@ -55,7 +56,7 @@ def settings(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 def test_mail(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     """Send a test mail to the address in the form. What else was typed stays there."""
     form = SettingsForm(request.POST, instance=_settings_of(tenant))
-    form.is_valid()
+    form.focus_first_error()
     address = form.cleaned_data.get("notify_email")
     if not address:
         messages.error(
