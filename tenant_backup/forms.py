@@ -94,8 +94,8 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
             "keep_weekly": _("The newest backup of each week, for this many weeks."),
             "keep_monthly": _("The newest backup of each month, for this many months."),
             "notify_email": _(
-                "This address, too, gets a mail when a backup fails or is late, and when all is "
-                "well again."
+                "This address gets a mail when a backup fails or is late, and when all is well "
+                "again."
             ),
         }
         widgets = {
