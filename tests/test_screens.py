@@ -300,12 +300,12 @@ def test_a_preset_is_chosen_looked_at_and_saved(visit, scripts):
         "How often": "daily",
         "Retention period": "14",
         "Maximum number": "",
-        "Monthly": "13",  # and Advanced is open
+        "Monthly:": "13",  # and Advanced is open
         "Time of day": "03:15",
         "Send notices to": "boss@example.com",
     }.items():
         sync_api.expect(page.get_by_label(label)).to_have_value(value)
-    sync_api.expect(page.get_by_label("Monthly")).to_be_visible()
+    sync_api.expect(page.get_by_label("Monthly:")).to_be_visible()
     save = page.get_by_role("button", name="Save settings")
     sync_api.expect(save).to_be_focused()
     with page.expect_navigation():
