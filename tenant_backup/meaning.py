@@ -111,8 +111,10 @@ def _outlook(
 
 
 def _staying(coming: backups.Prospect) -> str:
-    if coming.oldest is None:
+    if not coming.number:
         return gettext("There is no good backup yet.")
+    if coming.oldest is None:
+        return gettext("Of the backups that there are, this keeps none once the next one is there.")
     values = {
         "staying": coming.staying,
         "number": coming.number,
@@ -120,12 +122,13 @@ def _staying(coming: backups.Prospect) -> str:
     }
     if coming.staying < coming.number:
         text = gettext(
-            "Of today's %(number)d backups this keeps %(staying)d, the oldest of %(date)s."
+            "Of the %(number)d backups that there are, this keeps %(staying)d, the oldest of "
+            "%(date)s."
         )
     elif coming.number > 1:
-        text = gettext("This keeps all %(number)d backups of today, the oldest of %(date)s.")
+        text = gettext("This keeps all %(number)d backups that there are, the oldest of %(date)s.")
     else:
-        text = gettext("This keeps today's only backup, of %(date)s.")
+        text = gettext("This keeps the one backup that there is, of %(date)s.")
     return text % values
 
 

@@ -197,21 +197,26 @@ class TestWords:
             (
                 Prospect([], 16, 13, datetime(2026, 11, 3, 2, tzinfo=UTC)),
                 {"keep_days": 14, "keep_monthly": 13},
-                "Of today's 16 backups this keeps 13, the oldest of Nov. 3, 2026. Later it keeps "
+                "Of the 16 backups that there are, this keeps 13, the oldest of Nov. 3, 2026. Later it keeps "
                 "up to about 27 automatic ones, back to about a year ago. They take up about "
                 "27.0 MB at today's size of the database.",
             ),
             (
                 Prospect([], 2, 2, datetime(2026, 11, 3, 2, tzinfo=UTC)),
                 {},
-                "This keeps all 2 backups of today, the oldest of Nov. 3, 2026. Nothing is ever "
+                "This keeps all 2 backups that there are, the oldest of Nov. 3, 2026. Nothing is ever "
                 "removed: each year adds about 365 backups. They take up about 365.0 MB at "
                 "today's size of the database.",
             ),
             (
                 Prospect([], 1, 1, datetime(2026, 11, 3, 2, tzinfo=UTC)),
                 {"automatic": False},
-                "This keeps today's only backup, of Nov. 3, 2026.",
+                "This keeps the one backup that there is, of Nov. 3, 2026.",
+            ),
+            (
+                Prospect([], 3, 0, None),
+                {"automatic": False, "keep_last": 1},
+                "Of the backups that there are, this keeps none once the next one is there.",
             ),
             (
                 Prospect([], 0, 0, None),
