@@ -197,15 +197,15 @@ class TestWords:
             (
                 Prospect([], 16, 13, datetime(2026, 11, 3, 2, tzinfo=UTC)),
                 {"keep_days": 14, "keep_monthly": 13},
-                "Of the 16 backups that there are, this keeps 13, the oldest of Nov. 3, 2026. Later it keeps "
-                "up to about 27 automatic ones, back to about a year ago. They take up about "
+                "Of the 16 backups that there are, this keeps 13, the oldest of Nov. 3, 2026. "
+                "Later it keeps up to about 27 automatic ones, back to about a year ago. They take up about "
                 "27.0 MB at today's size of the database.",
             ),
             (
                 Prospect([], 2, 2, datetime(2026, 11, 3, 2, tzinfo=UTC)),
                 {},
-                "This keeps all 2 backups that there are, the oldest of Nov. 3, 2026. Nothing is ever "
-                "removed: each year adds about 365 backups. They take up about 365.0 MB at "
+                "This keeps all 2 backups that there are, the oldest of Nov. 3, 2026. Nothing is "
+                "ever removed: each year adds about 365 backups. They take up about 365.0 MB at "
                 "today's size of the database.",
             ),
             (
