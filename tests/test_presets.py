@@ -198,8 +198,8 @@ class TestWords:
                 Prospect([], 16, 13, datetime(2026, 11, 3, 2, tzinfo=UTC)),
                 {"keep_days": 14, "keep_monthly": 13},
                 "Of the 16 backups that there are, this keeps 13, the oldest of Nov. 3, 2026. "
-                "Later it keeps up to about 27 automatic ones, back to about a year ago. They take up about "
-                "27.0 MB at today's size of the database.",
+                "Later it keeps up to about 27 automatic ones, back to about a year ago. They "
+                "take up about 27.0 MB at today's size of the database.",
             ),
             (
                 Prospect([], 2, 2, datetime(2026, 11, 3, 2, tzinfo=UTC)),
