@@ -71,7 +71,8 @@ def test_mail(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         else:
             text = gettext("A test mail is on its way to %(address)s. Look into that mailbox.")
             messages.success(request, text % {"address": address})
-    return show_page(request, tenant, form) if form.has_changed() else back(request)
+    is_typed = form.has_changed() and any(name in request.POST for name in form.fields)
+    return show_page(request, tenant, form) if is_typed else back(request)
 
 
 @require_GET
