@@ -7,9 +7,11 @@ from typing import Any
 from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Field
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from tenant_backup.models import LABEL_LENGTH, BackupSettings, Interval
+from tenant_backup.presets import Preset
 
 
 def _form_field(field: Field[Any, Any], **options: Any) -> forms.Field | None:
@@ -54,8 +56,8 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
             "time_of_day",
             "weekday",
             "day_of_month",
-            "keep_last",
             "keep_days",
+            "keep_last",
             "keep_daily",
             "keep_weekly",
             "keep_monthly",
@@ -92,8 +94,8 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
             "keep_weekly": _("The newest backup of each week, for this many weeks."),
             "keep_monthly": _("The newest backup of each month, for this many months."),
             "notify_email": _(
-                "The address that is notified when a backup fails or is overdue, and when all is "
-                "well again. Empty: nobody is notified."
+                "This address gets a mail when a backup fails or is late, and when all is well "
+                "again."
             ),
         }
         widgets = {
@@ -104,6 +106,17 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         for name in self.APPLIES:
             self.fields[name].required = False
+
+    @classmethod
+    def filled_in(cls, data: QueryDict, preset: Preset, instance: BackupSettings) -> SettingsForm:
+        """The form as it was sent, with the fields of this preset filled in."""
+        data = data.copy()
+        for name, value in preset.as_typed.items():
+            if value is False:
+                data.pop(name, None)
+            else:
+                data[name] = "on" if value is True else value
+        return cls(data, instance=instance)
 
     @property
     def shows_advanced(self) -> bool:

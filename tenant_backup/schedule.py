@@ -8,7 +8,7 @@ that occurs twice runs once, the first time.
 import calendar
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import count
 from zoneinfo import ZoneInfo
@@ -69,6 +69,30 @@ def next_slot(rule: Rule, tenant_id: str, zone: ZoneInfo, after: datetime) -> da
 def overdue_at(rule: Rule, tenant_id: str, zone: ZoneInfo, since: datetime) -> datetime:
     """When a tenant without a success later than `since` becomes overdue, in UTC."""
     return next_slot(rule, tenant_id, zone, since) + MARGINS[rule.interval]
+
+
+def times_before(rule: Rule, zone: ZoneInfo, before: datetime) -> Iterator[datetime]:
+    """The moments before this one that the rule asks for, newest first, without any spread."""
+    last = before.astimezone(zone).date()
+    for day in (last - timedelta(days=number) for number in count()):
+        if _has_slots(rule, day):
+            yield from (at for at in reversed([*_moments(rule, day, zone)]) if at < before)
+
+
+def last_of_each_day(rule: Rule) -> Rule:
+    """The rule for no more than the last of each day's moments."""
+    if rule.interval not in HOURS_BETWEEN:
+        return rule
+    step = HOURS_BETWEEN[rule.interval]
+    hour = 24 - step + rule.time_of_day.hour % step
+    return replace(rule, interval="daily", time_of_day=rule.time_of_day.replace(hour=hour))
+
+
+def number_in_a_year(rule: Rule) -> int:
+    """How many slots there are in a year, but for a leap day."""
+    return {"weekly": 52, "monthly": 12}.get(
+        rule.interval, 365 * 24 // HOURS_BETWEEN.get(rule.interval, 24)
+    )
 
 
 def spread(interval: str, tenant_id: str) -> timedelta:

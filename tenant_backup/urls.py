@@ -17,6 +17,7 @@ urlpatterns = [
     path("settings/admin/backup/download/<str:backup_id>", views.download, name="download"),
     path("settings/admin/backup/contents/<str:backup_id>", views.contents, name="contents"),
     path("settings/admin/backup/summary", views.summary, name="summary"),
+    path("settings/admin/backup/test-mail", views.test_mail, name="test_mail"),
     path("settings/admin/backup/diagnosis", views.diagnose, name="diagnosis"),
     path("settings/admin/backup/history", views.history, name="history"),
     path("settings/admin/backup/status", views.status, name="status"),

@@ -56,6 +56,7 @@ def choose(page: Page) -> None:
 
 
 def mistype(page: Page) -> None:
+    page.locator("#settings > summary").click()
     page.locator("[name=keep_last]").fill("0")
     page.locator(".backup-settings .submit button").click()
     page.wait_for_url("**/settings")

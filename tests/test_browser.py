@@ -91,6 +91,10 @@ def rows(page):
     return page.locator("table.backups tbody tr")
 
 
+def open_settings(page):
+    page.locator("#settings > summary").click()
+
+
 def create(page, label=""):
     page.get_by_label("Label").fill(label)
     press(page.get_by_role("button", name="Create backup"))
@@ -126,6 +130,7 @@ def test_a_backup_is_made_seen_in_the_list_and_downloaded_byte_for_byte(
 
 def test_settings_are_changed_and_the_next_run_is_read(visit):
     page = visit("anna")
+    open_settings(page)
     page.get_by_label("Make backups automatically").check()
     page.get_by_label("How often").select_option("weekly")
     page.get_by_label("Time of day").fill("03:15")
@@ -138,11 +143,14 @@ def test_settings_are_changed_and_the_next_run_is_read(visit):
     next_run = summary.locator("dd").nth(1).locator("time").get_attribute("datetime")
     # 03:15 and at most half an hour, so that not all tenants start at once.
     assert re.search(r"T03:(1[5-9]|[23]\d|4[0-4])", next_run)
+    sync_api.expect(page.locator("#settings > summary")).to_contain_text("the last 5")
+    open_settings(page)
     sync_api.expect(page.get_by_label("Maximum number")).to_have_value("5")
 
 
 def test_a_wrong_setting_is_said_beside_its_field_and_nothing_is_lost(visit):
     page = visit("anna")
+    open_settings(page)
     page.get_by_label("Maximum number").fill("0")
     page.get_by_label("Retention period").fill("30")
     press(page.get_by_role("button", name="Save settings"))

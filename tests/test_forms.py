@@ -3,9 +3,11 @@
 from datetime import time
 
 import pytest
+from django.http import QueryDict
 
 from tenant_backup.forms import LabelForm, SettingsForm
 from tenant_backup.models import LABEL_LENGTH, BackupSettings
+from tenant_backup.presets import PRESETS, preset_named
 
 VALID = {
     "automatic": "on",
@@ -117,6 +119,36 @@ class TestSettings:
         settings = form(keep_monthly="many")
         assert list(settings.errors) == ["keep_monthly"]
         assert settings.shows_advanced
+
+
+class TestPresets:
+    def fill_in(self, name, **changes):
+        data = QueryDict(mutable=True)
+        data.update({key: value for key, value in (VALID | changes).items() if value is not None})
+        return SettingsForm.filled_in(data, preset_named(name), BackupSettings(tenant_id="acme"))
+
+    @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
+    @pytest.mark.parametrize("automatic", ["on", None])
+    def test_what_is_filled_in_is_valid_and_what_the_preset_says(self, preset, automatic):
+        filled_in = self.fill_in(preset.name, automatic=automatic, keep_weekly="3")
+        assert filled_in.is_valid()
+        for name, value in preset.fields.items():
+            assert getattr(filled_in.instance, name) == value
+
+    def test_everything_else_stays_as_typed(self):
+        filled_in = self.fill_in("hourly", notify_email="a@b.example")
+        assert filled_in.is_valid()
+        assert filled_in.instance.time_of_day == time(3, 30)
+        assert filled_in.instance.notify_email == "a@b.example"
+
+    def test_what_was_sent_is_not_changed(self):
+        data = QueryDict("interval=weekly")
+        SettingsForm.filled_in(data, preset_named("hourly"), BackupSettings(tenant_id="acme"))
+        assert data["interval"] == "weekly"
+
+    @pytest.mark.parametrize("name", ["nightly", "hourly"])
+    def test_the_rules_that_it_uses_are_shown(self, name):
+        assert self.fill_in(name).shows_advanced
 
 
 class TestLabel:

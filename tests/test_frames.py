@@ -201,6 +201,7 @@ def test_forms_and_confirmations_can_be_read(catalog, frame, browse):
     frame("dark")
     # What the system prefers says nothing of the host's frame.
     page = browse(color_scheme="light", viewport=WIDE)
+    page.locator("#settings > summary").click()
     page.locator("[name=keep_last]").fill("0")
     page.locator(".backup-settings .submit button").click()
     sync_api.expect(page.locator(".errorlist")).to_be_visible()

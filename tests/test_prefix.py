@@ -111,7 +111,7 @@ def test_every_route_is_answered_and_leads_back_below_the_prefix(tenant, prefix,
     backup = make(tenant)
     for name, route in ROUTES.items():
         fill = {"<id>": str(backup.pk)}
-        rest = PAGE if name == "overview" else f"{PAGE}/{name}"
+        rest = PAGE if name == "overview" else f"{PAGE}/{name.replace('_', '-')}"
         address = prefix + "/".join([rest, *(fill.get(part, part) for part in route.args)])
         body = {key: fill.get(value, value) for key, value in route.body.items()}
         answer = getattr(client, route.method)(address, body)

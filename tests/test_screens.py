@@ -13,7 +13,7 @@ import pytest
 from tests.example import Project, free_port, wait_until_served
 from tests.lengths import LONG, at_length
 from tests.situations import NAMES, Situations
-from tests.test_browser import CHROMIUM, PAGE, chromium, press, sync_api  # noqa: F401
+from tests.test_browser import CHROMIUM, PAGE, chromium, open_settings, press, sync_api  # noqa: F401
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed.")
 pytestmark = pytest.mark.skipif(
@@ -138,6 +138,7 @@ def test_the_screens_behind_it(visit, assert_accessible, tenant, locale, devices
 @pytest.mark.parametrize("tenant", at_length(["acme"], ["acme", "globex"]))
 def test_the_confirmation_and_the_form_with_errors(visit, assert_accessible, tenant):
     page = visit("well", tenant=tenant)
+    open_settings(page)
     page.get_by_label("Maximum number").fill("0")
     press(page.get_by_role("button", name="Save settings"))
     sync_api.expect(page.locator(".field-keep_last .errorlist")).to_be_visible()
@@ -180,6 +181,7 @@ def test_no_width_is_too_narrow(visit, tenant, locale):
 @pytest.mark.parametrize("tenant", ["acme", "globex"])
 def test_each_setting_stands_beside_its_label_and_on_a_phone_below_it(visit, tenant):
     page = visit("well", tenant=tenant, locale="de-DE")
+    open_settings(page)
     page.locator(".backup-settings details").evaluate("element => element.open = true")
 
     def boxes():
@@ -196,7 +198,7 @@ def test_each_setting_stands_beside_its_label_and_on_a_phone_below_it(visit, ten
         assert abs(label["y"] - control["y"]) <= 20
         assert row["height"] <= 130
     for group in page.locator(".backup-settings fieldset").all():
-        legend, row = group.locator("legend"), group.locator(".setting").first
+        legend, row = group.locator("legend"), group.locator(".setting, .presets").first
         bottom = legend.bounding_box()["y"] + legend.bounding_box()["height"]
         assert bottom <= row.bounding_box()["y"]
     page.set_viewport_size(PHONE)
@@ -265,16 +267,61 @@ def test_what_came_of_it_is_said_without_a_word_lost_that_somebody_types(visit, 
 
 def test_a_sentence_follows_the_choices(visit):
     page = visit("well")
+    open_settings(page)
     sentence = page.locator(".in-words")
-    sync_api.expect(sentence).to_have_text("Every day at about 2 a.m.; keep the last 13.")
+    sync_api.expect(sentence.locator("output").first).to_have_text(
+        "Every day at about 2 a.m.; keep the last 13."
+    )
+    sync_api.expect(sentence).to_contain_text("Later it keeps up to 13 automatic ones")
     page.get_by_label("How often").select_option("weekly")
     page.get_by_label("Maximum number").fill("3")
     sync_api.expect(sentence).to_contain_text(
         "Every week on Sunday at about 2 a.m.; keep the last 3."
     )
     sync_api.expect(sentence).to_contain_text("backups will be removed after the next one.")
+    sync_api.expect(sentence).to_contain_text("Later it keeps up to 3 automatic ones")
     page.get_by_label("Maximum number").fill("0")
     sync_api.expect(sentence).to_be_hidden()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_preset_is_chosen_looked_at_and_saved(visit, scripts):
+    page = visit("well", f"{PAGE}#settings-form", java_script_enabled=scripts)
+    # The fragment has opened it, with or without a script.
+    page.get_by_label("Time of day").fill("03:15")
+    page.get_by_label("Send notices to").fill("boss@example.com")
+    preset = page.get_by_role("button", name="Every night, kept two weeks")
+    sync_api.expect(page.locator(".presets li").first).to_contain_text("at today's size")
+    preset.click() if scripts else press(preset)
+    sync_api.expect(page.locator(".unsaved")).to_have_text("Not saved yet: look at it and save.")
+    sync_api.expect(page.locator(".in-words")).to_contain_text("one a month for 13 months")
+    sync_api.expect(page.locator(".in-words")).to_contain_text("back to about a year ago")
+    for label, value in {
+        "How often": "daily",
+        "Retention period": "14",
+        "Maximum number": "",
+        "Monthly:": "13",  # and Advanced is open
+        "Time of day": "03:15",
+        "Send notices to": "boss@example.com",
+    }.items():
+        sync_api.expect(page.get_by_label(label)).to_have_value(value)
+    sync_api.expect(page.get_by_label("Monthly:")).to_be_visible()
+    save = page.get_by_role("button", name="Save settings")
+    sync_api.expect(save).to_be_focused()
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    sync_api.expect(page.locator(".messagelist")).to_contain_text("The settings are saved.")
+    sync_api.expect(page.locator("#settings > summary")).to_contain_text(
+        "Settings: every day at 3:15 a.m., the last 14 days and some older ones"
+    )
+
+
+def test_the_enter_key_saves_and_chooses_no_preset(visit):
+    page = visit("well", f"{PAGE}#settings-form")
+    page.get_by_label("Maximum number").fill("6")
+    with page.expect_navigation():
+        page.get_by_label("Maximum number").press("Enter")
+    sync_api.expect(page.locator("#settings > summary")).to_contain_text("the last 6")
 
 
 def test_diagnosis_is_one_click_away_and_tells_what_to_do(visit):
@@ -297,6 +344,7 @@ def test_everything_works_without_javascript(visit):
     press(page.get_by_role("button", name="Delete selected"))
     press(page.get_by_role("button", name="Delete"))
     assert rows.count() == count - 2
+    open_settings(page)
     page.get_by_label("Maximum number").fill("5")
     press(page.get_by_role("button", name="Save settings"))
     sync_api.expect(page.locator(".in-words")).to_contain_text("keep the last 5")

@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 from django.utils.functional import Promise
 
-from tenant_backup import backups, chart, progress, troubleshooting
+from tenant_backup import backups, chart, meaning, progress, troubleshooting
 from tenant_backup.automation import AutomationStatus
 from tenant_backup.backups import quota
 from tenant_backup.models import Event, Status
@@ -24,6 +24,7 @@ PUBLIC = {file.name for file in TEMPLATES.glob("[!_]*.html")}
 OBJECTS = [
     *(Judgement, Finding, progress.Progress, AutomationStatus, quota.Quota, chart.Day),
     *(backups.Space, page.Line, Event, backups.Table, troubleshooting.Answer, Verdict),
+    *(meaning.Meaning, meaning.Offer),
 ]
 
 

@@ -10,14 +10,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from smtplib import SMTPDataError
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import django
 import pytest
 from django.conf import settings as project_settings
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
+from django.core import mail
+from django.core.cache import cache
+from django.core.mail.backends.base import BaseEmailBackend
 from django.db import OperationalError, connection, connections, transaction
 from django.template.defaultfilters import filesizeformat
 from django.test import Client
@@ -29,7 +34,7 @@ from django_q.tasks import async_task
 
 from tenant_backup import automation, backups, lock, urls
 from tenant_backup.exceptions import BackupError
-from tenant_backup.files import BackupDirectory
+from tenant_backup.files import BackupDirectory, size_in_words
 from tenant_backup.forms import SettingsForm
 from tenant_backup.models import (
     LABEL_LENGTH,
@@ -41,9 +46,11 @@ from tenant_backup.models import (
     Status,
     Trigger,
 )
+from tenant_backup.monitoring import recipients
+from tenant_backup.presets import preset_named
 from tenant_backup.tenants import ACTIONS, Tenant
 from tenant_backup.views import subpages
-from tests.conftest import REPOSITORY, assert_true_copy, names_in
+from tests.conftest import REPOSITORY, assert_true_copy, names_in, send_mail_by
 from tests.tenancy import Tenants
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -192,6 +199,8 @@ SETTINGS = {
     "keep_days": "",
 }
 
+UNCHANGED = {"interval": "daily", "time_of_day": "02:00", "weekday": "6", "day_of_month": "1"}
+
 ROUTES = {
     "overview": Route("get", 200),
     "settings": Route("post", 302, body=SETTINGS, action="configure"),
@@ -201,6 +210,7 @@ ROUTES = {
     "download": Route("get", 200, args=("<id>",), action="download"),
     "contents": Route("get", 200, args=("<id>",)),
     "summary": Route("get", 200, body=SETTINGS, action="configure"),
+    "test_mail": Route("post", 302, action="configure"),  # without the form: back to the page
     "diagnosis": Route("get", 200),
     "history": Route("get", 200),
     "status": Route("get", 200),
@@ -584,7 +594,7 @@ class TestOverview:
         client = visit()
         text = text_of(client.get(PAGE))
         assert text.count("will be removed after the next backup") == 23
-        with django_assert_num_queries(23):
+        with django_assert_num_queries(22):
             client.get(PAGE)
 
     def test_another_tenants_are_in_no_part_of_it(self, tenant, add_tenant, visit):
@@ -1080,7 +1090,13 @@ class TestSummary:
 
     def test_says_what_the_choices_mean_and_saves_nothing(self, tenant, visit):
         answer = self.ask(visit)
-        assert answer == {"summary": "Every day at about 4 a.m.; keep the last 3.", "going": ""}
+        size = size_in_words(3 * backups.database_bytes(tenant))
+        assert answer == {
+            "summary": "Every day at about 4 a.m.; keep the last 3.",
+            "going": "",
+            "outlook": "There is no good backup yet. Later it keeps up to 3 automatic ones, back "
+            f"to about 2 days ago. They take up about {size} at today's size of the database.",
+        }
         assert not BackupSettings.objects.get().automatic
 
     def test_says_how_many_would_go(self, tenant, visit):
@@ -1090,7 +1106,7 @@ class TestSummary:
         assert answer["going"] == "3 backups will be removed after the next one."
 
     def test_of_nonsense_there_is_nothing_to_say(self, tenant, visit):
-        assert self.ask(visit, keep_last="0") == {"summary": "", "going": ""}
+        assert self.ask(visit, keep_last="0") == {"summary": "", "going": "", "outlook": ""}
 
     def test_is_on_the_page(self, tenant, visit):
         visit().post(f"{PAGE}/settings", SETTINGS)
@@ -1773,6 +1789,160 @@ class TestSettings:
     def test_before_any_visit(self, tenant, visit):
         assert is_page(visit().post(f"{PAGE}/settings", SETTINGS))
         assert BackupSettings.objects.get().keep_last == 3
+
+
+class TestPresets:
+    def choose(self, client, preset="nightly", **changes):
+        return client.post(f"{PAGE}/settings", SETTINGS | {"preset": preset} | changes)
+
+    def test_are_offered_with_the_room_that_they_take(self, tenant, visit):
+        page = visit().get(PAGE)
+        size = size_in_words(27 * backups.database_bytes(tenant))
+        assert f"then one a month for a year about {size} at today's size" in text_of(page)
+        assert re.search('<details[^>]* id="settings">', page.content.decode())
+
+    def test_fill_in_the_form_and_save_nothing(self, tenant, visit):
+        for hour in range(20):
+            complete_row(hour, created_at=timezone.now() - timedelta(days=hour))
+        answer = self.choose(
+            visit(), time_of_day="03:15", keep_weekly="7", notify_email="a@b.example"
+        )
+        assert answer.status_code == 200
+        page, text = answer.content.decode(), text_of(answer)
+        assert re.search('<details[^>]* id="settings" open>', page)
+        for name, value in {
+            "time_of_day": "03:15",
+            "keep_days": "14",
+            "keep_monthly": "13",
+            "notify_email": "a@b.example",
+        }.items():
+            assert re.search(f'name="{name}" value="{value}"', page)
+        # What the preset does not keep is emptied.
+        assert not re.search('name="keep_(last|daily|weekly)" value', page)
+        assert "Not saved yet: look at it and save." in text
+        assert "Every day at about 3:15 a.m.; keep those of the last 14 days" in text
+        assert "backups will be removed after the next one." in text
+        assert "Settings: only by hand" in text, "as it is saved"
+        saved = BackupSettings.objects.get()
+        assert (saved.automatic, saved.keep_days, saved.notify_email) == (False, None, "")
+        assert not Event.objects.exists()
+
+    def test_only_by_hand_switches_off_and_leaves_the_rest(self, tenant, visit):
+        page = self.choose(visit(), "manual").content.decode()
+        assert re.search('name="automatic"(?![^>]*checked)', page)
+        assert 'name="keep_last" value="3"' in page
+
+    def test_what_was_typed_wrong_stays_and_is_marked(self, tenant, visit):
+        answer = self.choose(visit(), notify_email="nobody")
+        assert 'value="nobody"' in answer.content.decode()
+        assert "Enter a valid email address." in text_of(answer)
+
+    def test_the_saved_one_says_so_and_is_not_unsaved(self, tenant, visit):
+        client = visit()
+        preset = preset_named("nightly")
+        BackupSettings.objects.create(tenant_id="acme", **preset.fields)
+        text = text_of(client.get(PAGE))
+        assert text.count("at today's size, saved now") == 1
+        assert "Not saved yet" not in text
+        answer = self.choose(client, **UNCHANGED, automatic="on")
+        assert "Not saved yet" not in text_of(answer)
+
+    def test_an_unknown_one_does_not_exist(self, tenant, visit):
+        assert self.choose(visit(), "weekly").status_code == 404
+        assert not BackupSettings.objects.filter(automatic=True).exists()
+
+
+class TestNotices:
+    @pytest.fixture(autouse=True)
+    def quiet(self):
+        cache.clear()
+
+    def admins(self, project, *addresses):
+        project.ADMINS = (
+            [*addresses] if django.VERSION >= (6, 0) else [("Olga", each) for each in addresses]
+        )
+
+    def test_who_is_told_already_is_said_by_name_to_operators_only(self, tenant, visit, project):
+        assert "The operator gets no mails from here." in text_of(visit().get(PAGE))
+        self.admins(project, "olga@example.com", "otto@example.com")
+        text = text_of(visit("operator").get(PAGE))
+        assert "told in any case: olga@example.com, otto@example.com." in text
+        page = visit().get(PAGE)
+        assert "the operator is told in any case." in text_of(page)
+        assert "olga@" not in page.content.decode()
+
+    def send(self, client, address="boss@example.com", **changes):
+        return client.post(
+            f"{PAGE}/test-mail", {**SETTINGS, "notify_email": address, **changes}, follow=True
+        )
+
+    def test_a_test_mail_says_what_it_is_about(self, tenant, visit):
+        answer = self.send(visit(), keep_last="77")
+        assert "A test mail is on its way to boss@example.com." in text_of(answer)
+        page = answer.content.decode()
+        assert 'value="boss@example.com"' in page
+        assert 'name="keep_last" value="77"' in page, "nothing that was typed is lost"
+        assert BackupSettings.objects.get().notify_email == "", "it saves nothing"
+        [sent] = mail.outbox
+        assert sent.to == ["boss@example.com"]
+        assert sent.subject == "Backups of Acme: a test"
+        assert "notices about the backups of Acme can reach this address" in sent.body
+        assert f"The page of backups: http://acme.example.com{PAGE}" in sent.body
+        assert "ada asked for this mail" in sent.body
+
+    def test_to_the_saved_address_it_goes_back_to_the_page(self, tenant, visit):
+        client = visit()
+        shown = SETTINGS | {"weekday": "6", "notify_email": "boss@example.com"}
+        client.post(f"{PAGE}/settings", shown)
+        client.get(PAGE)
+        answer = self.send(client, **shown)
+        assert answer.redirect_chain == [(PAGE, 302)]
+        assert "A test mail is on its way to boss@example.com." in text_of(answer)
+
+    @pytest.mark.parametrize("address", ["", "nobody", "a@b.example, c@d.example"])
+    def test_without_a_valid_address_none_is_sent(self, tenant, visit, address):
+        answer = self.send(visit(), address)
+        assert "No test mail was sent. Enter a valid address" in text_of(answer)
+        assert mail.outbox == []
+
+    def test_nobody_is_flooded(self, tenant, add_tenant, visit, monkeypatch):
+        client = visit()
+        self.send(client)
+        assert "less than a minute ago" in text_of(self.send(client, "other@example.com"))
+        add_tenant("globex")
+        other = visit("george", tenant="globex")
+        assert "less than a minute ago" in text_of(self.send(other, "BOSS@example.com"))
+        assert len(mail.outbox) == 1
+        monkeypatch.setattr(recipients, "SECONDS_APART", 0)
+        cache.clear()
+        for _ in range(2):
+            self.send(client)
+        assert len(mail.outbox) == 3
+
+    def test_an_error_is_said_without_what_is_the_operators(self, tenant, visit, project):
+        send_mail_by(project, "tests.test_views.Refusing")
+        text = text_of(self.send(visit()))
+        assert "The test mail to boss@example.com could not be sent: (550, b'no')" in text
+        cache.clear()
+        send_mail_by(project, "tests.test_views.Broken")
+        assert "/srv/mail" not in self.send(visit()).content.decode()
+        cache.clear()
+        assert "/srv/mail" in self.send(visit("operator")).content.decode()
+
+    def test_a_name_is_not_escaped(self, tenant, visit, monkeypatch):
+        monkeypatch.setattr(Tenants, "tenants", [replace(tenant, name="Acme & Co")])
+        self.send(visit())
+        assert mail.outbox[0].subject == "Backups of Acme & Co: a test"
+
+
+class Refusing(BaseEmailBackend):
+    def send_messages(self, email_messages):
+        raise SMTPDataError(550, b"no")
+
+
+class Broken(BaseEmailBackend):
+    def send_messages(self, email_messages):
+        raise OSError("no socket /srv/mail")
 
 
 class TestStatus:

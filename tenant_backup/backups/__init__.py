@@ -16,7 +16,8 @@ from tenant_backup.backups.folder import directory_of
 from tenant_backup.backups.locking import learn_from_folder, recover, tenant_lock
 from tenant_backup.backups.outcomes import INTERRUPTED, refuse
 from tenant_backup.backups.pins import pin
-from tenant_backup.backups.pruning import prune, removals, removals_after_next
+from tenant_backup.backups.prospects import Prospect, prospect, removals_after_next
+from tenant_backup.backups.pruning import prune, removals
 from tenant_backup.backups.quota import Space, database_bytes, quota_of, space
 from tenant_backup.backups.reading import Table, contents, open_file
 from tenant_backup.backups.reconciliation import Synced, sync
@@ -43,6 +44,7 @@ __all__ = [
     "BackupRequest",
     "BackupResult",
     "Limits",
+    "Prospect",
     "Space",
     "Synced",
     "Table",
@@ -68,6 +70,7 @@ __all__ = [
     "perform",
     "pin",
     "preview",
+    "prospect",
     "prune",
     "quota_of",
     "recover",

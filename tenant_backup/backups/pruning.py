@@ -4,21 +4,18 @@ What goes, and why, `retention.py` decides. Nothing is removed on trust: first t
 that stays is read again.
 """
 
-from collections.abc import Sequence
-
 from django.utils import timezone
 
 from tenant_backup import retention
 from tenant_backup.backups.deletion_steps import Deletion
 from tenant_backup.backups.folder import directory_of, has_directory
 from tenant_backup.backups.locking import TenantWork, tenant_work
-from tenant_backup.backups.quota import stored_backups
 from tenant_backup.backups.verification import check_files, difference, flaws_by_look, note_flaw
 from tenant_backup.catalog import require_no_transaction
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupMissing, RowChanged
-from tenant_backup.models import Backup, BackupSettings, EventKind, Trigger
-from tenant_backup.retention import Decision, Stored
+from tenant_backup.models import Backup, BackupSettings, EventKind
+from tenant_backup.retention import Decision
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import joined
 
@@ -116,34 +113,3 @@ def _decisions(tenant: Tenant, *more: Backup) -> list[Decision[Backup]]:
         elif flaw:
             row.damaged_at = now
     return retention.decide([*rows, *more], policy, now, tenant.zone)
-
-
-def removals_after_next(
-    tenant: Tenant, settings: BackupSettings | None = None
-) -> list[Decision[Stored]]:
-    """What will be deleted, and why, when the next backup has succeeded.
-
-    By these settings, which may not be saved yet, or else by the tenant's own.
-    """
-    settings = settings or BackupSettings.objects.of(tenant.id)
-    if not settings.policy.removes:
-        return []
-    stored = stored_backups(tenant)
-    made = _next_backup(tenant, settings, stored)
-    decisions = retention.decide([*stored, made], settings.policy, made.created_at, tenant.zone)
-    return [decision for decision in decisions if not decision.keep]
-
-
-def _next_backup(tenant: Tenant, settings: BackupSettings, stored: Sequence[Stored]) -> Stored:
-    """The next backup as it will probably be: by the schedule or like the last, and as large."""
-    now = timezone.now()
-    good = (row for row in stored if row.is_good and not retention.is_future(row, now))
-    last = next(good, None)
-    # By cron every night, say, or by hand.
-    trigger, at = last.trigger if last else Trigger.MANUAL, now
-    if next_slot := settings.slot_after(now, tenant.zone):
-        # Its time decides which days and ages are over. A slot that is due is made now.
-        is_due = settings.next_run_at and settings.next_run_at <= now
-        trigger, at = Trigger.AUTOMATIC, now if is_due else next_slot
-    size = last.size if last else None
-    return Stored(pk=0, trigger=trigger, pinned=False, created_at=at, size=size)

@@ -2,7 +2,8 @@
 
 `verdict` judges a tenant by facts, which `judgements` gathers. `notices` notes what is new and
 decides who is notified and when, and `mails` writes to them. `absence` knows the tenants that have
-disappeared, and `disk_space` the full disks. `heartbeat` calls an address after each tick.
+disappeared, and `disk_space` the full disks. `recipients` sends test mails. `heartbeat` calls an
+address after each tick.
 """
 
 from tenant_backup.models import Verdict
@@ -18,6 +19,7 @@ from tenant_backup.monitoring.judgements import (
 )
 from tenant_backup.monitoring.mails import Condition
 from tenant_backup.monitoring.notices import notify
+from tenant_backup.monitoring.recipients import operators_addresses, send_test_mail
 from tenant_backup.monitoring.verdict import Finding, Judgement
 
 __all__ = [
@@ -31,7 +33,9 @@ __all__ = [
     "judge_tenant",
     "judge_unlisted",
     "notify",
+    "operators_addresses",
     "retire",
+    "send_test_mail",
     "verdicts_as_noted",
     "wrong_since",
 ]

@@ -5,7 +5,7 @@ answer. Each is decorated with `access.tenant_view`, so that all decide in the s
 method is 405, no tenant 404, nobody logged in the login, no permission 403.
 """
 
-from tenant_backup.views.configuration import settings, summary
+from tenant_backup.views.configuration import settings, summary, test_mail
 from tenant_backup.views.creation import create
 from tenant_backup.views.deletion import delete, pin
 from tenant_backup.views.page import overview, status
@@ -25,5 +25,6 @@ __all__ = [
     "settings",
     "status",
     "summary",
+    "test_mail",
     "without_slash",
 ]

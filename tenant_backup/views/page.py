@@ -22,6 +22,7 @@ from tenant_backup.models import Backup, Event, EventKind, Status, Trigger, Verd
 from tenant_backup.progress import progress_of
 from tenant_backup.tenants import ACTIONS, CREATE, VIEW, Tenant, has_permission, is_operator
 from tenant_backup.views.access import backup_or_none, tenant_view
+from tenant_backup.views.choices import settings_part
 from tenant_backup.views.redaction import Reader, readable_events, reader_of
 from tenant_backup.views.responses import back, render_page
 from tenant_backup.words import end_in_words, settings_in_words, why_it_stays
@@ -84,6 +85,7 @@ def show_page(
     automation_status = automation.get_status()
     judgement = monitoring.judge_tenant(tenant, automation_runs=automation_status.is_running)
     settings = judgement.settings
+    coming = backups.prospect(tenant, settings)
     next_run_at = settings.next_run(now, tenant.zone)
     rows = Backup.objects.for_tenant(tenant.id)
     active = rows.active().first()
@@ -102,10 +104,10 @@ def show_page(
         "quota": backups.quota_of(tenant) if may[CREATE] else None,
         **_chart(tenant, now),
         "space": backups.space(tenant),
-        **_list(request, tenant, read, now),
+        **_list(request, tenant, read, now, coming),
         "backup_settings": settings,
         "settings_in_words": settings_in_words(settings),
-        "form": form or SettingsForm(instance=settings),
+        **settings_part(request, tenant, settings, coming, form),
         "events": _last_events(tenant, read),
         "directory": str(backups.directory_of(tenant).path) if is_operator(request) else None,
         "database_bytes": backups.database_bytes(tenant),
@@ -160,13 +162,12 @@ class Line:
     """Why retention keeps it; empty if the rest of the line shows that anyway."""
 
 
-def _list(request: HttpRequest, tenant: Tenant, read: Reader, now: datetime) -> dict[str, Any]:
+def _list(
+    request: HttpRequest, tenant: Tenant, read: Reader, now: datetime, coming: backups.Prospect
+) -> dict[str, Any]:
     rows = Backup.objects.for_tenant(tenant.id).newest_first()
     page = Paginator(rows, LINES_PER_PAGE).get_page(request.GET.get("page"))
-    going = {
-        decision.backup.pk: " ".join(decision.reasons)
-        for decision in backups.removals_after_next(tenant)
-    }
+    going = {decision.backup.pk: " ".join(decision.reasons) for decision in coming.removals}
     lines = [_line(backup, read, going.get(backup.pk, ""), now) for backup in page]
     return {
         "page": page,

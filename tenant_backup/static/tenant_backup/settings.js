@@ -8,9 +8,17 @@
     return;
   }
   const sentence = form.querySelector(".in-words output");
+  const outlook = form.querySelector(".in-words .outlook");
   const going = form.querySelector(".in-words .going");
+  const unsaved = form.querySelector(".unsaved");
   let asked = 0;
   let timer = null;
+
+  function say(answer) {
+    sentence.textContent = answer.summary || "";
+    outlook.textContent = answer.outlook || "";
+    going.textContent = answer.going || "";
+  }
 
   function ask() {
     const choices = new URLSearchParams(new FormData(form));
@@ -29,15 +37,13 @@
       .then(function (answer) {
         // A later request has been sent: ignore this answer.
         if (number === asked) {
-          sentence.textContent = answer.summary;
-          going.textContent = answer.going;
+          say(answer);
         }
       })
       .catch(function () {
         // Better no sentence than a wrong one.
         if (number === asked) {
-          sentence.textContent = "";
-          going.textContent = "";
+          say({});
         }
       });
   }
@@ -45,6 +51,30 @@
   form.addEventListener("input", function () {
     window.clearTimeout(timer);
     timer = window.setTimeout(ask, 300);
+    unsaved.textContent = unsaved.dataset.text;
+  });
+
+  // A preset fills in the fields here. Without this script the server does.
+  form.addEventListener("click", function (event) {
+    const preset = event.target.closest("button[data-fields]");
+    if (!preset) {
+      return;
+    }
+    event.preventDefault();
+    for (const [name, value] of Object.entries(JSON.parse(preset.dataset.fields))) {
+      const field = form.elements[name];
+      if (field && field.type === "checkbox") {
+        field.checked = value;
+      } else if (field) {
+        field.value = value;
+        const folded = field.closest(".backup-settings details");
+        if (folded && value) {
+          folded.open = true;
+        }
+      }
+    }
+    form.dispatchEvent(new Event("input"));
+    form.querySelector(".submit button").focus();
   });
 
   function isChanged(field) {
