@@ -27,6 +27,9 @@ from tenant_backup.tenants import Tenant
 from tests import postgres, temporary, warm
 from tests.tenancy import Tenants
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So it is for what a script starts in the background, and the tests' own processes inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 temporary.use_memory()
 # The same examples every time, however long each takes on a busy machine.
 hypothesis.settings.register_profile(
