@@ -95,7 +95,7 @@ class Command(TenantCommand):
         known = [tenant_or_none(next(iter(entries)))] if len(entries) == 1 else []
         with timezone.override(zone_of([tenant for tenant in known if tenant])):
             if not self.as_json:
-                self.say_list(is_empty=is_empty)
+                self.say_list(is_empty=is_empty, failed=failed)
             for backup in self.report.backups if contents else ():
                 if backup.is_good:
                     self.look_inside(backup, entries[backup.tenant_id])
@@ -115,15 +115,16 @@ class Command(TenantCommand):
             if each.isprintable():
                 self.say(each)
 
-    def say_list(self, *, is_empty: bool) -> None:
-        rows = self.report.backups
+    def say_list(self, *, is_empty: bool, failed: bool) -> None:
+        rows, width = self.report.backups, width_of(self.stdout)
+        outcome = _outcome_of_failed(rows) if failed else _outcome(rows)
         if is_empty:
-            self.say(gettext("There are no backups yet. Make some: python manage.py runbackup"))
-            return
-        self.say(_outcome(rows))
+            outcome = gettext("There are no backups yet. Make some: %(command)s")
+            outcome %= {"command": "python manage.py runbackup"}
+        self.say(paragraph(outcome, width))
         if rows:
-            self.say(zone_in_words())
-            self.say(_table(rows, width_of(self.stdout)))
+            self.say(paragraph(zone_in_words(), width))
+            self.say(_table(rows, width))
 
     def look_inside(self, backup: Backup, entry: dict[str, Any]) -> None:
         """Say what is in a backup, and add it to the report's entry of its tenant."""
@@ -161,8 +162,6 @@ def _has_failed() -> Q:
 
 def _outcome(rows: list[Backup]) -> str:
     """How many backups these are, how many of them are good, and how old the newest good one is."""
-    if not rows:
-        return gettext("There are no such backups.")
     good = [backup for backup in rows if backup.is_good]
     text = ngettext(
         "%(number)d backup, %(good)d of them good.",
@@ -173,6 +172,17 @@ def _outcome(rows: list[Backup]) -> str:
     if age := ago(max((backup.created_at for backup in good), default=None)):
         outcome += " " + gettext("The newest good one was made %(age)s.") % {"age": age}
     return outcome
+
+
+def _outcome_of_failed(rows: list[Backup]) -> str:
+    if not rows:
+        return gettext("No backup has failed, and none is missing or damaged.")
+    text = ngettext(
+        "%(number)d backup has failed, or is missing or damaged.",
+        "%(number)d backups have failed, or are missing or damaged.",
+        len(rows),
+    )
+    return text % {"number": len(rows)}
 
 
 def _cells(backup: Backup) -> list[str]:
