@@ -30,7 +30,7 @@ _tenant_backup_complete() {
         local words="${COMP_WORDS[*]:start}"
         _tenant_backup_offer "$current" < <(
             COMP_WORDS="manage.py $words" COMP_CWORD=$((COMP_CWORD - start + 1)) \
-                DJANGO_AUTO_COMPLETE=1 "${run[@]}" 2>/dev/null | tr ' ' '\n'
+                DJANGO_AUTO_COMPLETE=1 "${run[@]}" 2>/dev/null | tr ' ' '\n' | sed 's/=$//'
         )
         return 0
     fi

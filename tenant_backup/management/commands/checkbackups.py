@@ -134,13 +134,14 @@ class Command(TenantCommand):
             for judgement in self.calm
             if judgement.tenant and judgement.verdict is not Verdict.WELL
         )
-        if shows_all:
-            for judgement in self.calm:
+        for judgement in self.calm:
+            # Somebody who has just disappeared is no failure yet, and no secret either.
+            if shows_all or judgement.verdict is Verdict.UNLISTED:
                 verdict = judgement.verdict
                 more = judgement.last_good if judgement.tenant else judgement.headline
                 role = ROLES[verdict.tone]
                 self.say_of(judgement.tenant_id, str(verdict.label), more, role=role)
-        elif others:
+        if others and not shows_all:
             counts = ", ".join(f"{key.label} ({others[key]})" for key in sorted(others))
             text = gettext("Of those who are well: %(counts)s. All tenants: -v 2")
             self.tell(text % {"counts": counts})
