@@ -715,7 +715,7 @@ class TestCommands:
         assert again == [
             "The catalog of all 2 tenants was in line with the files.",
             "acme: nothing had to be changed",
-            "acme2: nothing had to be changed",
+            "globex: nothing had to be changed",
         ]
 
     def test_two_tenants_with_equal_data_get_both_their_backups_back(self, host, tmp_path):
