@@ -108,18 +108,19 @@ class TestWidth:
         assert sum(".sqlite3" in line and "complete, pinned" in line for line in lines) == 2
 
     def test_what_does_not_fit_comes_below(self):
-        rows = [["ID", "TENANT", "FILE", "LABEL"], ["1", "acme", "acme-1.sqlite3", "a label"]]
+        file = "acme-1234567.sqlite3"
+        rows = [["ID", "TENANT", "FILE", "LABEL"], ["1", "acme", file, "a label"]]
         assert columns(rows) == [
-            "ID  TENANT  FILE            LABEL",
-            "1   acme    acme-1.sqlite3  a label",
+            "ID  TENANT  FILE                  LABEL",
+            f"1   acme    {file}  a label",
         ]
-        assert columns(rows, width=30) == [
+        assert columns(rows, width=36) == [
             "ID  TENANT  FILE\n    LABEL",
-            "1   acme    acme-1.sqlite3\n    a label",
+            f"1   acme    {file}\n    a label",
         ]
         assert columns(rows, width=20) == [
             "ID  TE…NT\n    FILE  LABEL",
-            "1   acme\n    acme-1.…sqlite3\n    a label",
+            "1   acme\n    acme-123…sqlite3\n    a label",
         ]
 
     @pytest.mark.parametrize("text", ["acme-20261126T114041Z.sqlite3", "ファイル" * 6, "é" * 30])
@@ -141,6 +142,11 @@ class TestWidth:
     def test_a_path_is_never_broken(self):
         path = "/srv/customers/acme-corporation/backups/acme-20261126.sqlite3"
         assert path in paragraph(f"The file {path} is missing.", 40).splitlines()
+
+    def test_nor_is_a_command_at_the_end(self):
+        command = "python manage.py syncbackups --retire acme-corporation"
+        lines = paragraph(f"It is gone.\nIf that is on purpose: {command}", 40).splitlines()
+        assert lines == ["It is gone.", "If that is on purpose:", command]
 
 
 class TestColours:

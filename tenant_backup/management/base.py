@@ -294,10 +294,12 @@ class TenantCommand(CatalogCommand):
     ) -> None:
         """Print how a tenant stands: `acme: failed. The database … does not exist.`"""
         lead = f"{shown(tenant_id)}: {label}." if tenant_id else ""
-        text = paragraph(
-            f"{lead} {message}".lstrip(), width_of(self.stderr if loud else self.stdout)
-        )
-        # The terminal's width has left the lead as it is, unless it is wider than that.
+        self.say_led(lead, f" {message}" if lead else message, loud=loud, role=role)
+
+    def say_led(self, lead: str, more: str, *, loud: bool = False, role: str = "") -> None:
+        """Print a paragraph that begins with `lead`, in the colour of its role."""
+        text = paragraph(lead + more, width_of(self.stderr if loud else self.stdout))
+        # On a terminal narrower than that, its end is on the next line, and all is uncoloured.
         if not text.startswith(lead):
             lead = ""
         self.say(text.removeprefix(lead), loud=loud, lead=lead, role=role)

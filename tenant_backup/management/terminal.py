@@ -1,6 +1,7 @@
 """The terminal: how wide it is, whether it shows colours, and how a table fits it."""
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from textwrap import wrap
@@ -10,8 +11,14 @@ from unicodedata import combining, east_asian_width
 NARROWEST = 40
 GAP = "  "
 INDENT = "    "
+NOTHING = "-"
+"""Stands for an empty cell in the middle of a row."""
 FIRST = 2
 """So many columns stay on a row's first line, however narrow the terminal is."""
+
+COMMAND = re.compile(r"(?<=: )python .+$")
+UNBREAKABLE = "\0"
+"""Stands for a space of a command while its line is broken. No text that is printed has one."""
 
 
 class Stream(Protocol):
@@ -53,12 +60,15 @@ def shortened(text: str, width: int) -> str:
 
 
 def paragraph(text: str, width: int | None, indent: str = "") -> str:
-    """Text in lines of the terminal's width. Paths and commands stay whole, to be copied."""
+    """Text in lines of the terminal's width.
+
+    A path stays whole, and so does a command at the end of a line, so that they can be copied.
+    """
     if width is None:
         return indent + text
     lines = [
         wrap(
-            line,
+            COMMAND.sub(lambda match: match[0].replace(" ", UNBREAKABLE), line),
             width,
             initial_indent=indent,
             subsequent_indent=indent,
@@ -67,7 +77,7 @@ def paragraph(text: str, width: int | None, indent: str = "") -> str:
         )
         for line in text.splitlines()
     ]
-    return "\n".join("\n".join(part) for part in lines)
+    return "\n".join("\n".join(part) for part in lines).replace(UNBREAKABLE, " ")
 
 
 def columns(rows: Sequence[Sequence[str]], *, width: int | None = None) -> list[str]:
@@ -106,7 +116,9 @@ def _below(row: Sequence[str], width: int | None) -> list[str]:
     lines: list[str] = []
     if width is None:
         return lines
-    for cell in filter(None, row):
+    for cell in row:
+        if cell in ("", NOTHING):
+            continue
         if lines and cells(lines[-1] + GAP + cell) <= width:
             lines[-1] += GAP + cell
         else:

@@ -42,6 +42,7 @@ class Command(CatalogCommand):
             self.say(self.report.as_json())
             return
         with in_one_zone(timezone.get_default_timezone()):
-            self.say(paragraph(status_in_words(automation_status), width_of(self.stdout)))
+            width = width_of(self.stdout)
+            self.say(paragraph(status_in_words(automation_status), width))
             if automation_status.last_tick_at or automation_status.paused_at:
-                self.say(zone_in_words())
+                self.say(paragraph(zone_in_words(), width))

@@ -14,6 +14,7 @@ from django.utils.translation import gettext, ngettext
 from tenant_backup import automation, monitoring
 from tenant_backup.management.automation_status import status_as_dict, status_in_words
 from tenant_backup.management.base import FAILED, AlreadySaid, TenantCommand, zone_of
+from tenant_backup.management.terminal import paragraph, width_of
 from tenant_backup.models import Verdict
 from tenant_backup.monitoring import Judgement, absence
 from tenant_backup.tenants import Listing
@@ -121,10 +122,10 @@ class Command(TenantCommand):
         """Print the outcome, then what is wrong, and what else there is to see."""
         if self.failures:
             more = "" if self.as_json else _zone()
-            self.say(f"{more}:", loud=True, lead=outcome.removesuffix("."), role="ERROR")
+            self.say_led(outcome.removesuffix("."), f"{more}:", loud=True, role="ERROR")
         elif not self.quiet:
             more = _zone() if shows_all else ""
-            self.say(more, lead=outcome, role="SUCCESS")
+            self.say_led(outcome, more, role="SUCCESS")
         for tenant_id, message, label in self.failures:
             super().say_failure(tenant_id, message, label)
         if self.quiet:
@@ -144,7 +145,7 @@ class Command(TenantCommand):
         if others and not shows_all:
             counts = ", ".join(f"{key.label} ({others[key]})" for key in sorted(others))
             text = gettext("Of those who are well: %(counts)s. All tenants: -v 2")
-            self.tell(text % {"counts": counts})
+            self.tell(paragraph(text % {"counts": counts}, width_of(self.stdout)))
 
 
 def _outcome(total: int, ill: int, *, automation_fails: bool) -> str:

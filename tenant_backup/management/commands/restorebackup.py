@@ -19,7 +19,7 @@ from tenant_backup.management.base import (
     zone_of,
 )
 from tenant_backup.management.output import harmless, progress_bar, shown, user
-from tenant_backup.management.terminal import columns, width_of
+from tenant_backup.management.terminal import columns, paragraph, width_of
 from tenant_backup.models import Backup
 from tenant_backup.restore import Choice, Origin, Plan, Restored
 from tenant_backup.tenants import Tenant
@@ -149,7 +149,7 @@ class Command(TenantCommand):
         if isinstance(restored.safety_copy, Backup):
             self.report.backups.append(restored.safety_copy)
         self.report.tenants.append(_as_dict(plan, restored))
-        self.tell(_result(plan, restored))
+        self.tell(paragraph(_result(plan, restored), width_of(self.stdout)))
 
     def choose(self, tenant: Tenant, text: str | None, *, latest: bool) -> Choice:
         if latest:
