@@ -1,6 +1,6 @@
-# Completion of tenants and backups for bash, and for zsh after `autoload -U bashcompinit && bashcompinit`.
+# Completion of tenants and backups for bash, and for zsh after its bashcompinit.
 #
-# Source this file in ~/.bashrc. The commands' names and their options come from Django itself, the
+# Source this file in ~/.bashrc, see docs/commands.md. The commands' names and their options come from Django itself, the
 # ids from `manage.py listbackups --ids`: so each Tab starts Django once, which takes a moment.
 
 _tenant_backup_offer() {
@@ -29,7 +29,7 @@ _tenant_backup_complete() {
     if [[ $COMP_CWORD -eq $start || "$current" == -* ]]; then
         local words="${COMP_WORDS[*]:start}"
         _tenant_backup_offer "$current" < <(
-            COMP_WORDS="manage.py $words" COMP_CWORD=$((COMP_CWORD - start + 1)) \
+            env COMP_WORDS="manage.py $words" COMP_CWORD="$((COMP_CWORD - start + 1))" \
                 DJANGO_AUTO_COMPLETE=1 "${run[@]}" 2>/dev/null | tr ' ' '\n' | sed 's/=$//'
         )
         return 0
