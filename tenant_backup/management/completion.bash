@@ -27,7 +27,7 @@ _tenant_backup_complete() {
     fi
     local command="${COMP_WORDS[start]}"
     if [[ $COMP_CWORD -eq $start || "$current" == -* ]]; then
-        local words="${COMP_WORDS[*]:start}"
+        local words="${COMP_WORDS[*]:$start}"
         _tenant_backup_offer "$current" < <(
             env COMP_WORDS="manage.py $words" COMP_CWORD="$((COMP_CWORD - start + 1))" \
                 DJANGO_AUTO_COMPLETE=1 "${run[@]}" 2>/dev/null | tr ' ' '\n' | sed 's/=$//'
