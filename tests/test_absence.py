@@ -312,13 +312,14 @@ class TestCommands:
         assert not TenantState.objects.exclude(absent_since=None).exists()
 
     @pytest.mark.parametrize(
-        ("command", "word"), [("runbackup", "FAILED"), ("checkbackups", "DISAPPEARED")]
+        ("command", "word"), [("runbackup", "failed"), ("checkbackups", "disappeared")]
     )
     def test_ends_with_1_and_says_it(self, moved, command, word):
         status, _, errors, _ = run(command)
         assert status == 1
         assert re.fullmatch(
-            rf"acme: {word}: The tenant provider has not listed it since .*, and it has good "
+            r"(?:1 of 2 well; 1 needs you \(times in UTC\):\n)?"
+            rf"acme: {word}\. The tenant provider has not listed it since .*, and it has good "
             r"backups\. Is its folder still there\? If it is gone on purpose, say so: "
             r"python manage\.py syncbackups --retire acme\n",
             errors,
@@ -369,7 +370,7 @@ class TestCommands:
 
     def test_retire(self, moved):
         assert run("syncbackups", "--retire", "acme") == (0, "acme: retired\n", "", "")
-        status, output, errors, _ = run("checkbackups")
+        status, output, errors, _ = run("checkbackups", "-v", "2")
         assert (status, errors) == (0, "")
         assert "acme: retired. This tenant is retired, so it is not backed up.\n" in output
         assert run("runbackup")[0] == 0

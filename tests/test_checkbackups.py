@@ -11,6 +11,7 @@ import django
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
+from django.utils.formats import date_format
 from django_q.models import Schedule
 
 from tenant_backup import automation, backups
@@ -23,7 +24,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 COMMAND = backups.BackupRequest(trigger=Trigger.COMMAND)
 DAY = timedelta(days=1)
-TIME = r"\w+\.? \d+, 20\d\d, \S+(?: [ap]\.m\.)? \(UTC\)"
+DATE = r"\w+\.? \d+, 20\d\d, \S+(?: [ap]\.m\.)?"
+TIME = rf"{DATE} \((?:just now|\d+\xa0\w+ ago)\)"
+TIME_AND_ZONE = rf"{DATE} \(UTC\)"
 SECOND = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
 
@@ -71,24 +74,51 @@ def test_all_is_well(tenant):
     make(tenant)
     turn_on(tenant)
     answer = Answer()
-    assert (answer.status, answer.errors) == (0, "")
-    assert re.fullmatch(rf"acme: all well\. The last good backup is from {TIME}\.\n", answer.output)
+    assert (answer.status, answer.output, answer.errors) == (0, "1 tenant is well.\n", "")
+    every = Answer("-v", "2")
+    assert every.errors == ""
+    assert re.fullmatch(
+        r"1 tenant is well\. \(times in UTC\)\n"
+        rf"acme: all well\. The last good backup is from {TIME}\.\n",
+        every.output,
+    )
+
+
+def test_begins_with_how_many_are_well_and_shows_only_those_who_are_not(add_tenant):
+    for name in ("acme", "globex", "initech", "umbrella"):
+        make(add_tenant(name))
+    turn_on(Tenants.tenants[3])
+    fail(Tenants.tenants[1])
+    fail(Tenants.tenants[2])
+    answer = Answer()
+    first, *others = answer.errors.splitlines()
+    assert first == "2 of 4 well; 2 need you (times in UTC):"
+    assert [line.split(":")[0] for line in others] == ["globex", "initech"]
+    assert answer.output == "Of those who are well: automatic off (1). All tenants: -v 2\n"
+    assert (answer.status, answer.end) == (1, "2 of 4 well; 2 need you.")
+    every = Answer("-v", "2")
+    assert every.errors.splitlines()[0] == first
+    assert [line.split(":")[0] for line in every.output.splitlines()] == ["acme", "umbrella"]
 
 
 def test_without_tenants_there_is_nothing_to_complain_of():
     answer = Answer()
-    assert (answer.status, answer.output, answer.errors) == (0, "", "")
+    assert (answer.status, answer.output) == (0, "There is no tenant to check.\n")
+    assert answer.errors == ""
+
+
+NO_BACKUP_YET = "1 tenant is well.\nOf those who are well: no backup yet (1). All tenants: -v 2\n"
 
 
 def test_a_tenant_that_nobody_wants_backed_up_is_no_alarm_but_is_said(tenant):
     answer = Answer()
-    assert answer.status == 0
-    assert answer.output == "acme: no backup yet. There is no good backup.\n"
+    assert (answer.status, answer.output) == (0, NO_BACKUP_YET)
+    assert "acme: no backup yet. There is no good backup.\n" in Answer("-v", "2").output
 
 
 def test_a_new_tenant(tenant):
     turn_on(tenant, scheduled_since=timezone.now())
-    assert Answer().output == "acme: no backup yet. There is no good backup.\n"
+    assert Answer().output == NO_BACKUP_YET
 
 
 def test_a_failed_one(tenant):
@@ -97,12 +127,13 @@ def test_a_failed_one(tenant):
     answer = Answer()
     assert (answer.status, answer.output) == (1, "")
     assert re.fullmatch(
-        rf"acme: FAILED: The last attempt, at {TIME}, failed\. "
+        r"0 of 1 well; 1 needs you \(times in UTC\):\n"
+        rf"acme: failed\. The last attempt, at {TIME}, failed\. "
         rf"The database {tenant.database} does not exist\. "
         rf"The last good backup is from {TIME}\.\n",
         answer.errors,
     )
-    assert answer.end == "1 of 2 checks failed."
+    assert answer.end == "0 of 1 well; 1 needs you."
 
 
 def test_an_overdue_one(tenant):
@@ -110,7 +141,8 @@ def test_an_overdue_one(tenant):
     answer = Answer()
     assert answer.status == 1
     assert re.fullmatch(
-        rf"acme: OVERDUE: A backup was due at {TIME}, and none has succeeded since\. "
+        r"0 of 1 well; 1 needs you \(times in UTC\):\n"
+        rf"acme: overdue\. A backup was due at {TIME}, and none has succeeded since\. "
         r"There is no good backup\.\n",
         answer.errors,
     )
@@ -122,7 +154,7 @@ def test_a_file_that_was_removed_by_hand_is_found_at_once(tenant):
     backups.directory_of(tenant).file(gone.file_name).unlink()
     answer = Answer()
     assert answer.status == 1
-    assert "DAMAGED: The file of 1 backup is missing or damaged. The last good" in answer.errors
+    assert "damaged. The file of 1 backup is missing or damaged. The last good" in answer.errors
     assert Answer().status == 1
     Backup.objects.filter(pk=gone.pk).delete()
     assert Answer().status == 0
@@ -162,7 +194,7 @@ def test_a_root_that_may_not_be_entered(open_folder, monkeypatch):
         answer = Answer()
     tenant.root.chmod(0o700)
     assert answer.status == 1
-    assert "acme: BACKUPS MISSING OR DAMAGED: " in answer.errors
+    assert "acme: backups missing or damaged. " in answer.errors
     assert Backup.objects.good().count() == 1
 
 
@@ -181,8 +213,8 @@ def test_several_findings_the_gravest_first(tenant):
     assert answer.json["tenants"][0]["problems"] == ["overdue", "failed", "missing"]
     [error] = answer.json["errors"]
     assert re.fullmatch(
-        rf"A backup was due at {TIME}, and none has succeeded since\. "
-        rf"The last attempt, at {TIME}, failed\. The disk is full\. "
+        rf"A backup was due at {TIME_AND_ZONE}, and none has succeeded since\. "
+        rf"The last attempt, at {TIME_AND_ZONE}, failed\. The disk is full\. "
         r"The file of 1 backup is missing or damaged\. There is no good backup\.",
         error["message"],
     )
@@ -194,7 +226,7 @@ def test_json_of_one_that_is_well_and_one_that_is_not(add_tenant):
     row = turn_on(well, next_run_at=timezone.now() + DAY)
     fail(ill, "The disk is full.")
     answer = Answer("--json")
-    assert (answer.status, answer.end) == (1, "1 of 3 checks failed.")
+    assert (answer.status, answer.end) == (1, "1 of 2 well; 1 needs you.")
     assert set(answer.json) == {"ok", "backups", "errors", "tenants", "automation"}
     assert answer.json["ok"] is False
     assert answer.json["backups"] == []
@@ -285,7 +317,9 @@ def test_the_line_of_cron_is_quiet_where_all_is_well(tenant):
     fail(tenant)
     answer = Answer(*options)
     assert (answer.status, answer.output) == (1, "")
-    assert len(answer.errors.splitlines()) == 1
+    outcome, finding = answer.errors.splitlines()
+    assert outcome == "0 of 1 well; 1 needs you (times in UTC):"
+    assert finding.startswith("acme: failed. The last attempt")
 
 
 def test_json_where_all_is_well(tenant):
@@ -309,14 +343,14 @@ def test_only_the_named_tenants_once_each(add_tenant):
         fail(add_tenant(name))
     answer = Answer("acme2", "acme2", "--json")
     assert [tenant["id"] for tenant in answer.json["tenants"]] == ["acme2"]
-    assert answer.end == "1 of 2 checks failed."
+    assert answer.end == "0 of 1 well; 1 needs you."
 
 
 def test_an_unknown_tenant_is_a_usage_error(add_tenant):
     add_tenant("acme")
     answer = Answer("acme", "acm")
     assert (answer.status, answer.output) == (2, "")
-    assert answer.end == "There is no tenant acm. Nothing was done."
+    assert answer.end == "There is no tenant acm. Nothing was done. Did you mean acme?"
 
 
 def test_one_that_is_not_valid_hides_no_other(add_tenant):
@@ -326,11 +360,11 @@ def test_one_that_is_not_valid_hides_no_other(add_tenant):
     fail(Tenants.tenants[2])
     answer = Answer()
     assert answer.status == 1
-    assert answer.output == "globex: no backup yet. There is no good backup.\n"
-    first, second = answer.errors.splitlines()
-    assert first == ("acme: NOT VALID: The time zone 'Mars/Base' of tenant 'acme' is not known.")
-    assert second.startswith("initech: FAILED: The last attempt")
-    assert answer.end == "2 of 4 checks failed."
+    assert answer.output == "Of those who are well: no backup yet (1). All tenants: -v 2\n"
+    _, first, second = answer.errors.splitlines()
+    assert first == ("acme: not valid. The time zone 'Mars/Base' of tenant 'acme' is not known.")
+    assert second.startswith("initech: failed. The last attempt")
+    assert answer.end == "1 of 3 well; 2 need you."
 
 
 def test_one_that_cannot_be_looked_at_hides_no_other(add_tenant, monkeypatch):
@@ -344,9 +378,11 @@ def test_one_that_cannot_be_looked_at_hides_no_other(add_tenant, monkeypatch):
         return look(tenant)
 
     monkeypatch.setattr(backups, "check_files", fail_to_look)
-    answer = Answer()
+    answer = Answer("-v", "2")
     assert answer.status == 1
-    assert answer.errors == "acme: FAILED: OSError: Stale file handle\n"
+    assert answer.errors == (
+        "1 of 2 well; 1 needs you (times in UTC):\nacme: failed. OSError: Stale file handle\n"
+    )
     assert answer.output == "globex: no backup yet. There is no good backup.\n"
 
 
@@ -358,8 +394,9 @@ def test_with_nothing_but_backups_dated_in_the_future_it_says_so(tenant, monkeyp
     answer = Answer()
     assert answer.status == 1
     assert re.fullmatch(
-        f"acme: ONLY BACKUPS DATED IN THE FUTURE: All good backups are dated in the future, the "
-        rf"newest {TIME}\. The clock was wrong when they were made, so none of them counts\. "
+        r"0 of 1 well; 1 needs you \(times in UTC\):\n"
+        r"acme: only backups dated in the future\. All good backups are dated in the future, the "
+        rf"newest {DATE}\. The clock was wrong when they were made, so none of them counts\. "
         r"There is no good backup\.\n",
         answer.errors,
     )
@@ -384,8 +421,8 @@ def test_one_whose_size_has_changed_is_a_finding(tenant):
 def test_names_cannot_steer_the_terminal(add_tenant):
     fail(add_tenant("a\x1b[31mcme", folder="a"), "It is \x1b[2Jall well.")
     add_tenant("b\nall well", folder="b")
-    answer = Answer()
-    assert r"'a\x1b[31mcme': FAILED: " in answer.errors
+    answer = Answer("-v", "2")
+    assert r"'a\x1b[31mcme': failed. " in answer.errors
     assert r"'b\nall well': no backup yet." in answer.output
     assert "\x1b[31m" not in answer.errors + answer.output
 
@@ -429,12 +466,14 @@ class TestAutomation:
         at = self.stall()
         answer = Answer()
         assert answer.status == 1
-        assert answer.output.startswith("acme: automation does not run. The last good backup")
-        assert answer.errors.startswith(
-            f"Automation is stalled: last seen at {at:%Y-%m-%d %H:%M:%S}. Start a cluster ("
+        assert "automation does not run (1)" in answer.output
+        outcome, why = answer.errors.splitlines()
+        assert outcome == "1 of 1 well; automation needs you (times in UTC):"
+        at = date_format(timezone.localtime(at), "DATETIME_FORMAT")
+        assert why.startswith(
+            f"Automation is stalled: last seen at {at} (4\xa0minutes ago). Start a cluster ("
         )
-        assert len(answer.errors.splitlines()) == 1
-        assert answer.end == "1 of 2 checks failed."
+        assert answer.end == "1 of 1 well; automation needs you."
 
     def test_stalled_to_programs(self, wanting):
         self.stall()
@@ -449,7 +488,7 @@ class TestAutomation:
         Schedule.objects.all().delete()
         answer = Answer()
         assert answer.status == 1
-        assert answer.errors.startswith("Automation is not set up. Set it up: ")
+        assert "\nAutomation is not set up. Set it up: " in answer.errors
 
     @pytest.mark.parametrize("named", [[], ["acme"]])
     def test_it_is_looked_at_whoever_is_named(self, wanting, named):
@@ -472,7 +511,7 @@ class TestAutomation:
         Backup.objects.update(created_at=timezone.now() - 2 * DAY)
         answer = Answer()
         assert answer.status == 1
-        assert "acme: OVERDUE: A backup was due at" in answer.errors
+        assert "acme: overdue. A backup was due at" in answer.errors
 
 
 class TestNotify:
@@ -530,7 +569,7 @@ class TestAsARealProcess:
         assert host.run("runbackup").returncode == 0
         well = host.run("checkbackups")
         assert (well.returncode, well.stderr) == (0, "")
-        assert well.stdout.startswith("acme: automatic off. The last good backup is from")
+        assert well.stdout.startswith("1 tenant is well.\nOf those who are well: automatic off")
         next((root / "backups").glob("*.sqlite3")).unlink()
         ill = host.run("checkbackups", "--json")
         assert ill.returncode == 1

@@ -223,7 +223,7 @@ class TestCommand:
         (root / "backups" / newest).unlink()
         run = host.run("listbackups", "--contents")
         assert run.returncode == 1
-        assert f"acme: FAILED: The file {root}/backups/{newest} no longer exists." in run.stderr
+        assert f"acme: failed. The file {root}/backups/{newest} no longer exists." in run.stderr
         assert run.stdout.count("credits  100   100") == 1
 
 

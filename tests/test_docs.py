@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 from importlib import import_module
@@ -207,3 +208,42 @@ def test_the_readmes_make_targets_exist():
     makefile = (REPOSITORY / "Makefile").read_text()
     for target in re.findall(r"`?make ([a-z]+)`?", (REPOSITORY / "README.md").read_text()):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+EXAMPLES = [
+    line
+    for page in PAGES
+    for line in re.findall(r"^\$ (?:\S*/)?python manage\.py (.+)$", page.read_text(), re.MULTILINE)
+    if line.split()[0] in COMMANDS
+]
+
+
+@pytest.mark.parametrize("line", sorted(set(EXAMPLES)))
+def test_every_command_line_that_is_shown_can_be_typed(line):
+    name, *arguments = shlex.split(line)
+    load_command_class("tenant_backup", name).create_parser("manage.py", name).parse_args(arguments)
+
+
+def test_the_commands_say_what_the_documentation_shows(host):
+    for name in ("acme", "globex"):
+        host.add_tenant(name)
+    host.succeed("runbackup")
+    (host.tenants / "acme" / "db.sqlite3").unlink()
+    assert host.run("runbackup", "acme").returncode == 1
+    text = (DOCS / "commands.md").read_text()
+    [check, listing] = (block.splitlines()[1:] for block in blocks(DOCS / "commands.md", "console"))
+    said = host.run("checkbackups").stderr.splitlines()
+    assert alike(said[0]) == alike(check[0].replace("3 need you", "1 needs you"))
+    assert said[1].startswith("acme: failed. The last attempt, at ")
+    assert check[1].startswith("acme: failed. The last attempt, at ")
+    said = host.run("listbackups", "globex", "--last", "1").stdout.splitlines()
+    assert [alike(line) for line in said[:2]] == [alike(line) for line in listing[:2]]
+    assert said[2].split() == " ".join(listing[2:4]).split()
+    path = re.search(r"management/\w+\.bash", text)[0]
+    assert (REPOSITORY / "tenant_backup" / path).is_file()
+
+
+def alike(line):
+    """A line of output without what differs from time to time."""
+    line = line.replace("just now", "9 hours ago").replace("Europe/Berlin", "UTC")
+    return re.sub(r"\d+", "N", line)

@@ -317,13 +317,13 @@ class TestReported:
     COMMANDS = ["runbackup", "verifybackups", "prunebackups", "syncbackups", "checkbackups"]
 
     def label(self, command):
-        return "NOT VALID" if command == "checkbackups" else "FAILED"
+        return "not valid" if command == "checkbackups" else "failed"
 
     @pytest.mark.parametrize("command", COMMANDS)
     def test_by_each_command_for_all(self, words, command, capsys):
         run(command)
         errors = capsys.readouterr().err.splitlines()
-        assert errors.count(f"bad: {self.label(command)}: {words}") == 1
+        assert errors.count(f"bad: {self.label(command)}. {words}") == 1
         run(command, as_json=True)
         answer = json.loads(capsys.readouterr().out)
         assert {"tenant": "bad", "message": words} in answer["errors"]
@@ -332,11 +332,11 @@ class TestReported:
     def test_by_each_command_for_this_one(self, words, capsys):
         for command in self.COMMANDS:
             run(command, "bad")
-            line = f"bad: {self.label(command)}: {words}"
+            line = f"bad: {self.label(command)}. {words}"
             assert line in capsys.readouterr().err.splitlines(), command
         with pytest.raises(CommandError) as refusal:
             call_command("restorebackup", "bad", "--latest", "--no-input")
-        assert str(refusal.value) == f"bad: FAILED: {words}"
+        assert str(refusal.value) == f"bad: failed. {words}"
         assert not Backup.objects.exists()
 
     def test_by_the_list_of_what_is_in_its_backups(self, words, capsys):
@@ -346,7 +346,7 @@ class TestReported:
         run("listbackups", "bad", "--contents")
         printed = capsys.readouterr()
         assert "x.sqlite3" in printed.out
-        assert printed.err.splitlines() == [f"bad: FAILED: {words}"]
+        assert printed.err.splitlines() == [f"bad: failed. {words}"]
         # It is known, with and without a backup in the catalog.
         Backup.objects.filter(tenant_id="bad").delete()
         call_command("listbackups", "bad")
@@ -491,7 +491,7 @@ def test_the_list_of_backups_says_that_the_provider_fails(add_tenant, monkeypatc
     run("listbackups", "acme", "--contents")
     printed = capsys.readouterr()
     assert "x.sqlite3" in printed.out
-    assert printed.err.splitlines() == [f"acme: FAILED: {reason}"]
+    assert printed.err.splitlines() == [f"acme: failed. {reason}"]
 
 
 @pytest.mark.django_db

@@ -143,7 +143,7 @@ def test_an_interrupted_one_says_so_in_a_line_and_leaves_nothing(host):
     code = INTERRUPT % "tqdm.update"
     process = host.start(code, "runbackup")
     output, errors = process.communicate(timeout=60)
-    assert (process.returncode, output, errors) == (130, "", "CommandError: Interrupted.\n")
+    assert (process.returncode, output, errors) == (130, "", "Interrupted.\n")
     [row] = host.catalog()
     assert (row["status"], row["error"]) == ("failed", INTERRUPTED)
     assert names_in(root / "backups") == []
@@ -336,7 +336,7 @@ class TestOutcome:
         run = host.run(*command)
         assert run.returncode == 1
         assert run.stderr == (
-            "CommandError: The tenant provider lists no tenant at all, though the catalog knows 1. "
+            "The tenant provider lists no tenant at all, though the catalog knows 1. "
             "Nobody is backed up. Is a disk not mounted?\n"
         )
 
@@ -491,7 +491,7 @@ class TestListbackups:
         run = host.run("listbackups")
         assert (run.returncode, run.stdout) == (
             0,
-            "There are no backups yet. Make some: manage.py runbackup\n",
+            "There are no backups yet. Make some: python manage.py runbackup\n",
         )
 
     def test_lists_each_tenant_newest_first(self, host):
@@ -501,12 +501,14 @@ class TestListbackups:
         host.run("runbackup", "acme", "--pin")
         (host.tenants / "acme" / "db.sqlite3").unlink()
         host.run("runbackup", "acme")
-        zone, title, *lines = host.run("listbackups").stdout.splitlines()
+        outcome, zone, title, *lines = host.run("listbackups").stdout.splitlines()
+        assert outcome == "4 backups, 3 of them good. The newest good one was made just now."
         assert zone == "Times are in the time zone UTC."
         assert title.split() == [
             "ID",
             "TENANT",
             "TIME",
+            "AGE",
             "SIZE",
             "STATUS",
             "TRIGGER",

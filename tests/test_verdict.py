@@ -166,9 +166,9 @@ class Surfaces:
     def checkbackups(self, *tenant_ids):
         output, errors = StringIO(), StringIO()
         with pytest.raises(CommandError):
-            call_command("checkbackups", *tenant_ids, stdout=output, stderr=errors)
-        lines = re.findall(r"^(\w+): (.*?)[.:] ", output.getvalue() + errors.getvalue(), re.M)
-        return {name: self.labels[label.lower()] for name, label in lines}
+            call_command("checkbackups", *tenant_ids, verbosity=2, stdout=output, stderr=errors)
+        lines = re.findall(r"^(\w+): (.*?)\. ", output.getvalue() + errors.getvalue(), re.M)
+        return {name: self.labels[label] for name, label in lines}
 
     def json(self):
         output = StringIO()

@@ -2,24 +2,37 @@
 
 import logging
 import shutil
+import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from datetime import tzinfo
+from typing import Any, TextIO, TypeVar
 
-from django.core.management.base import BaseCommand, CommandError, SystemCheckError
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    SystemCheckError,
+)
 from django.db import DatabaseError, connections
 from django.utils import timezone
+from django.utils.text import get_text_list
+from django.utils.translation import gettext
 
 from tenant_backup import sqlite
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, DatabaseDamaged, TenantNotFound
+from tenant_backup.management.examples import Examples, HelpFormatter, epilog
 from tenant_backup.management.output import Report, harmless, shown
+from tenant_backup.management.suggestions import similar_tenants
+from tenant_backup.management.terminal import paragraph, wants_no_colour, width_of
 from tenant_backup.models import BackupSettings
 from tenant_backup.monitoring import absence
 from tenant_backup.tenants import (
     InvalidTenant,
     Listing,
+    Tenant,
     get_tenant,
     list_tenants,
     sqlite_file,
@@ -38,13 +51,37 @@ FULL = 1024 * 1024
 """With fewer free bytes than this, the full disk is the likely reason of a database's failure."""
 
 
+class AlreadySaid(CommandError):
+    """Ends a command that has said on the terminal what is wrong; only the status is left."""
+
+
 class CatalogCommand(BaseCommand):
     """A command that needs the catalog, and explains in a sentence where it cannot be used."""
 
+    examples: Examples
     report: Report
     as_json: bool
     quiet: bool
     """Nothing is printed for people, except failures."""
+    forces_colour = False
+    _called_from_command_line: bool = False
+
+    def __init__(
+        self,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        no_color: bool = False,
+        force_color: bool = False,
+    ) -> None:
+        no_color = no_color or (wants_no_colour() and not force_color)
+        super().__init__(stdout, stderr, no_color, force_color)
+        # Django's would make all that is printed there red, however long.
+        self.stderr.style_func = None
+
+    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
+        options.setdefault("formatter_class", HelpFormatter)
+        options.setdefault("epilog", epilog(subcommand, self.examples))
+        return super().create_parser(prog_name, subcommand, **options)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -55,14 +92,29 @@ class CatalogCommand(BaseCommand):
         self.report = Report()
         self.as_json = options["as_json"]
         self.quiet = self.as_json or options["verbosity"] == 0
+        self.forces_colour = options["force_color"]
         if not logger.hasHandlers():
             # Then Python prints log messages on the terminal, where the command says it itself.
             logger.addHandler(logging.NullHandler())
         try:
+            return self.execute_or_explain(*args, **options)
+        except SystemCheckError:
+            raise  # Django's own text, with its tabs and colours.
+        except CommandError as error:
+            if not self._called_from_command_line or options["traceback"]:
+                raise
+            # As Django would, but without the name of a Python class before the sentence.
+            if not isinstance(error, AlreadySaid):
+                self.say(str(error), loud=True)
+            sys.exit(error.returncode)
+
+    def execute_or_explain(self, *args: Any, **options: Any) -> str | None:
+        """Execute the command. Each failure is a `CommandError` whose text is a sentence."""
+        try:
             self.look_at_catalog()
             return super().execute(*args, **options)
         except SystemCheckError:
-            raise  # Django's own text, with its tabs and colours.
+            raise
         except CommandError as error:
             error.args = (harmless(str(error)), *error.args[1:])
             raise
@@ -96,14 +148,19 @@ class CatalogCommand(BaseCommand):
             self.say(Report(errors=[("", message)]).as_json())
         return CommandError(harmless(message), returncode=FAILED)
 
-    def say(self, text: str, *, loud: bool = False) -> None:
+    def say(self, text: str, *, loud: bool = False, lead: str = "", role: str = "") -> None:
         """Print a line, on the error output if it is `loud`.
 
-        Work goes on if nobody reads the output any more, or if the log's disk is full: a backup is
-        worth more than the line about it.
+        It begins with `lead`, in the colour that Django has for this role, such as `ERROR`, if a
+        terminal shows it. Work goes on if nobody reads the output any more, or if the log's disk is
+        full: a backup is worth more than the line about it.
         """
+        stream = self.stderr if loud else self.stdout
+        lead = harmless(lead)
+        if role and (self.forces_colour or stream.isatty()):
+            lead = getattr(self.style, role)(lead)
         try:
-            (self.stderr if loud else self.stdout).write(harmless(text))
+            stream.write(lead + harmless(text))
         except (OSError, UnicodeError) as error:
             logger.warning("A line of output was lost (%s): %s", error, text)
 
@@ -174,15 +231,24 @@ class TenantCommand(CatalogCommand):
             message = f"The tenant provider failed: {type(error).__name__}: {error}"
             raise self.failure(message) from error
 
-    def refuse_unknown(self, tenant_ids: Sequence[str]) -> None:
-        """End the command as a usage error if there are unknown tenants; nothing is done."""
+    def refuse_unknown(self, tenant_ids: Sequence[str], also: Iterable[str] = ()) -> None:
+        """End the command as a usage error if there are unknown tenants; nothing is done.
+
+        Says who may have been meant: a tenant of the provider, or one of `also`.
+        """
         if not tenant_ids:
             return
+        similar = {tenant_id: similar_tenants(tenant_id, also) for tenant_id in tenant_ids}
         if self.as_json:
-            report = Report(errors=[(id_, "There is no such tenant.") for id_ in tenant_ids])
-            self.say(report.as_json())
-        names = ", ".join(shown(tenant_id) for tenant_id in tenant_ids)
-        raise CommandError(f"There is no tenant {names}. Nothing was done.", returncode=USAGE_ERROR)
+            errors = [
+                (tenant_id, " ".join(["There is no such tenant.", *_question(ids)]))
+                for tenant_id, ids in similar.items()
+            ]
+            self.say(Report(errors=errors).as_json())
+        text = gettext("There is no tenant %(tenants)s. Nothing was done.")
+        sentence = text % {"tenants": ", ".join(map(shown, tenant_ids))}
+        meant = dict.fromkeys(tenant_id for ids in similar.values() for tenant_id in ids)
+        raise CommandError(" ".join([sentence, *_question(meant)]), returncode=USAGE_ERROR)
 
     def report_invalid(self, listing: Listing) -> None:
         """Report the tenants that are not valid, so that nobody believes them to be backed up."""
@@ -218,8 +284,31 @@ class TenantCommand(CatalogCommand):
 
     def report_failure(self, tenant_id: str, message: str, *, label: str = "failed") -> None:
         self.report.errors.append((tenant_id, message))
-        whose = f"{shown(tenant_id)}: " if tenant_id else ""
-        self.say(f"{whose}{label.upper()}: {message}", loud=True)
+        self.say_failure(tenant_id, message, label)
+
+    def say_failure(self, tenant_id: str, message: str, label: str) -> None:
+        self.say_of(tenant_id, label, message, loud=True, role="ERROR")
+
+    def say_of(
+        self, tenant_id: str, label: str, message: str, *, loud: bool = False, role: str = ""
+    ) -> None:
+        """Print how a tenant stands: `acme: failed. The database … does not exist.`"""
+        lead = f"{shown(tenant_id)}: {label}." if tenant_id else ""
+        self.say_led(lead, f" {message}" if lead else message, loud=loud, role=role)
+
+    def say_led(self, lead: str, more: str, *, loud: bool = False, role: str = "") -> None:
+        """Print a paragraph that begins with `lead`, in the colour of its role."""
+        text = paragraph(lead + more, width_of(self.stderr if loud else self.stdout))
+        # On a terminal narrower than that, its end is on the next line, and all is uncoloured.
+        if not text.startswith(lead):
+            lead = ""
+        self.say(text.removeprefix(lead), loud=loud, lead=lead, role=role)
+
+    def say_outcome(self, outcome: str, lines: Sequence[str]) -> None:
+        """Print for people first what came of it all, then the lines about it."""
+        self.tell(outcome)
+        for line in lines:
+            self.tell(line)
 
     def finish(self, total: int, *, failed: str) -> None:
         """Print the report for programs, and end the command with the right exit status."""
@@ -227,6 +316,24 @@ class TenantCommand(CatalogCommand):
             self.say(self.report.as_json())
         if self.report.errors:
             raise CommandError(f"{len(self.report.errors)} of {total} {failed}.", returncode=FAILED)
+
+
+def zone_of(tenants: Sequence[Tenant]) -> tzinfo:
+    """The one zone of an output's times: of the one tenant that it is about, or the project's."""
+    return tenants[0].zone if len(tenants) == 1 else timezone.get_default_timezone()
+
+
+def zone_in_words() -> str:
+    text = gettext("Times are in the time zone %(zone)s.")
+    return text % {"zone": timezone.get_current_timezone_name()}
+
+
+def _question(tenant_ids: Collection[str]) -> list[str]:
+    """The question who was meant, if it may be one of these."""
+    if not tenant_ids:
+        return []
+    names = get_text_list([shown(tenant_id) for tenant_id in tenant_ids], gettext("or"))
+    return [gettext("Did you mean %(tenants)s?") % {"tenants": names}]
 
 
 def catalog_trouble(error: DatabaseError) -> str:

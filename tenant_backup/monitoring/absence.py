@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext
 
 from tenant_backup.conf import conf
@@ -26,6 +25,7 @@ from tenant_backup.models import (
     TenantState,
     TenantStateQuerySet,
 )
+from tenant_backup.monitoring.moments import moment_in_words
 
 logger = logging.getLogger("tenant_backup")
 
@@ -59,8 +59,7 @@ class Absence:
         return self.tenant_ids[0] if len(self.tenant_ids) == 1 else ""
 
     def __str__(self) -> str:
-        since = date_format(timezone.localtime(self.since), "DATETIME_FORMAT")
-        values = {"time": f"{since} ({timezone.get_current_timezone_name()})"}
+        values = {"time": moment_in_words(self.since)}
         if self.tenant_id:
             text = gettext(
                 "The tenant provider has not listed it since %(time)s, and it has good backups. "

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext
 
 from tenant_backup.files import size_in_words
 from tenant_backup.models import BackupSettings, TenantState, Verdict
+from tenant_backup.monitoring.moments import moment_in_words
 from tenant_backup.schedule import next_slot, overdue_at
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import in_active_language
@@ -129,8 +128,7 @@ def overdue_since(settings: BackupSettings, tenant: Tenant, now: datetime) -> da
 
 def in_words(at: datetime, tenant: Tenant) -> str:
     """A time for a person who may be in another zone than the tenant."""
-    local = date_format(timezone.localtime(at, tenant.zone), "DATETIME_FORMAT")
-    return f"{local} ({tenant.zone.key})"
+    return moment_in_words(at, tenant.zone)
 
 
 def _without_findings(facts: Facts) -> Verdict:

@@ -1,25 +1,40 @@
 """`manage.py listbackups`: the catalog."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from functools import partial
+from itertools import groupby, islice
 from typing import Any
 
+from django.core.management.base import CommandError
+from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 
 from tenant_backup import backups
 from tenant_backup.exceptions import TenantNotFound
 from tenant_backup.files import size_in_words
-from tenant_backup.management.base import TenantCommand
+from tenant_backup.management.base import USAGE_ERROR, TenantCommand, zone_in_words, zone_of
 from tenant_backup.management.output import shown
-from tenant_backup.models import Backup
-from tenant_backup.tenants import get_tenant
+from tenant_backup.management.terminal import INDENT, columns, paragraph, width_of
+from tenant_backup.models import Backup, BackupQuerySet, Status
+from tenant_backup.tenants import get_tenant, list_tenants, tenant_or_none
+from tenant_backup.words import ago
 
-TITLES = ["ID", "TENANT", "TIME", "SIZE", "STATUS", "TRIGGER", "FILE", "LABEL"]
-INDENT = "    "
+TITLES = ["ID", "TENANT", "TIME", "AGE", "SIZE", "STATUS", "TRIGGER", "FILE", "LABEL"]
+
+
+def number(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise ArgumentTypeError("must be a whole number from 1")
+    return int(text)
 
 
 class Command(TenantCommand):
     help = "List the backups of the named tenants, or of all: by tenant, newest first."
+    examples = (
+        ("acme --last 5 --contents", "what is in the newest five backups of acme"),
+        ("--failed", "what went wrong, with all tenants"),
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
@@ -28,34 +43,88 @@ class Command(TenantCommand):
             action="store_true",
             help="what is in each backup: the rows of each table, beside today's",
         )
+        parser.add_argument(
+            "--failed",
+            action="store_true",
+            help="only those that failed, and those that are missing or damaged",
+        )
+        parser.add_argument(
+            "--last", type=number, metavar="N", help="only the newest N of each tenant"
+        )
+        parser.add_argument(
+            "--ids",
+            action="store_true",
+            help="only ids, one on each line: of all tenants, or of the good backups of the named "
+            "ones; for scripts and shell completion",
+        )
 
-    def handle(self, *, tenants: list[str], contents: bool, **options: Any) -> None:
+    def handle(
+        self,
+        *,
+        tenants: list[str],
+        contents: bool,
+        failed: bool,
+        last: int | None,
+        ids: bool,
+        **options: Any,
+    ) -> None:
+        if ids and self.as_json:
+            raise CommandError("Use --ids or --json, not both.", returncode=USAGE_ERROR)
         rows = Backup.objects.order_by("tenant_id", "-created_at", "-pk")
         if tenants:
             rows = rows.filter(tenant_id__in=tenants)
-        self.report.backups = list(rows)
         # Backups may outlive their tenant, so the provider need not know those in the catalog.
-        in_catalog = dict.fromkeys(backup.tenant_id for backup in rows)
+        in_catalog = list(dict.fromkeys(rows.values_list("tenant_id", flat=True)))
         others = [id_ for id_ in dict.fromkeys(tenants) if id_ not in in_catalog]
         listed = self.listed(others)
-        self.refuse_unknown([id_ for id_ in others if id_ not in listed])
+        self.refuse_unknown(
+            [id_ for id_ in others if id_ not in listed],
+            also=Backup.objects.order_by().values_list("tenant_id", flat=True).distinct(),
+        )
+        if ids:
+            self.say_ids(rows, in_catalog if not tenants else None)
+            return
+        is_empty = not in_catalog
+        self.report.backups = _chosen(rows, failed=failed, last=last)
+        if not tenants:
+            in_catalog = list(dict.fromkeys(row.tenant_id for row in self.report.backups))
         entries: dict[str, dict[str, Any]] = {
             id_: {"id": id_} for id_ in dict.fromkeys(tenants or in_catalog)
         }
         self.report.tenants = list(entries.values())
-        if not self.as_json:
-            self.say_list()
-        for backup in rows if contents else ():
-            if backup.is_good:
-                self.look_inside(backup, entries[backup.tenant_id])
-        self.finish(len(rows), failed="could not be looked into")
+        known = [tenant_or_none(next(iter(entries)))] if len(entries) == 1 else []
+        with timezone.override(zone_of([tenant for tenant in known if tenant])):
+            if not self.as_json:
+                self.say_list(is_empty=is_empty, failed=failed)
+            for backup in self.report.backups if contents else ():
+                if backup.is_good:
+                    self.look_inside(backup, entries[backup.tenant_id])
+        self.finish(len(self.report.backups), failed="could not be looked into")
 
-    def say_list(self) -> None:
-        if rows := self.report.backups:
-            self.say(f"Times are in the time zone {timezone.get_current_timezone_name()}.")
-            self.say(_table(rows))
+    def say_ids(self, rows: BackupQuerySet, in_catalog: list[str] | None) -> None:
+        """Print the ids of all tenants, also of those that only the catalog knows, or of backups.
+
+        An id that is not safe on a terminal is left out: nobody could type it.
+        """
+        if in_catalog is None:
+            found = [str(pk) for pk in rows.good().values_list("pk", flat=True)]
         else:
-            self.say("There are no backups yet. Make some: manage.py runbackup")
+            with self.asking_provider():
+                found = sorted(list_tenants().ids.union(in_catalog))
+        for each in found:
+            if each.isprintable():
+                self.say(each)
+
+    def say_list(self, *, is_empty: bool, failed: bool) -> None:
+        rows, width = self.report.backups, width_of(self.stdout)
+        outcome = _outcome_of_failed(rows) if failed else _outcome(rows)
+        if is_empty:
+            outcome = gettext("There are no backups yet. Make some: %(command)s")
+            outcome %= {"command": "python manage.py runbackup"}
+        self.say(paragraph(outcome, width))
+        if rows:
+            self.say(paragraph(zone_in_words(), width))
+            self.say(_table(rows, width))
 
     def look_inside(self, backup: Backup, entry: dict[str, Any]) -> None:
         """Say what is in a backup, and add it to the report's entry of its tenant."""
@@ -66,7 +135,9 @@ class Command(TenantCommand):
         entry.setdefault("contents", {})[str(backup.pk)] = rows
         if not self.as_json:
             self.say(f"\n{backup.pk}  {shown(backup.tenant_id)}  {backup}")
-            self.say(_columns(_contents_rows(tables), INDENT))
+            width = width_of(self.stdout)
+            lines = columns(_contents_rows(tables), width=width and width - len(INDENT))
+            self.say("\n".join(INDENT + line.replace("\n", f"\n{INDENT}") for line in lines))
 
 
 def _contents(backup: Backup) -> list[backups.Table] | None:
@@ -75,6 +146,43 @@ def _contents(backup: Backup) -> list[backups.Table] | None:
     except TenantNotFound:
         return None  # nothing says where its files are
     return backups.contents(tenant, backup)
+
+
+def _chosen(rows: BackupQuerySet, *, failed: bool, last: int | None) -> list[Backup]:
+    """Those that are asked for; with both, the newest of those that failed."""
+    if failed:
+        rows = rows.filter(_has_failed())
+    by_tenant = groupby(rows, key=lambda backup: backup.tenant_id)
+    return [backup for _, theirs in by_tenant for backup in islice(theirs, last)]
+
+
+def _has_failed() -> Q:
+    return Q(status=Status.FAILED) | Q(missing_at__isnull=False) | Q(damaged_at__isnull=False)
+
+
+def _outcome(rows: list[Backup]) -> str:
+    """How many backups these are, how many of them are good, and how old the newest good one is."""
+    good = [backup for backup in rows if backup.is_good]
+    text = ngettext(
+        "%(number)d backup, %(good)d of them good.",
+        "%(number)d backups, %(good)d of them good.",
+        len(rows),
+    )
+    outcome = text % {"number": len(rows), "good": len(good)}
+    if age := ago(max((backup.created_at for backup in good), default=None)):
+        outcome += " " + gettext("The newest good one was made %(age)s.") % {"age": age}
+    return outcome
+
+
+def _outcome_of_failed(rows: list[Backup]) -> str:
+    if not rows:
+        return gettext("No backup has failed, and none is missing or damaged.")
+    text = ngettext(
+        "%(number)d backup has failed, or is missing or damaged.",
+        "%(number)d backups have failed, or are missing or damaged.",
+        len(rows),
+    )
+    return text % {"number": len(rows)}
 
 
 def _cells(backup: Backup) -> list[str]:
@@ -87,7 +195,8 @@ def _cells(backup: Backup) -> list[str]:
     return [
         str(backup.pk),
         shown(backup.tenant_id),
-        f"{timezone.localtime(backup.created_at):%Y-%m-%d %H:%M:%S}",
+        f"{timezone.localtime(backup.created_at):%Y-%m-%d %H:%M}",
+        ago(backup.created_at),
         size_in_words(backup.size) if backup.size else "-",
         ", ".join([backup.status, *(mark for mark, is_set in marks.items() if is_set)]),
         backup.trigger,
@@ -96,12 +205,12 @@ def _cells(backup: Backup) -> list[str]:
     ]
 
 
-def _table(backups: list[Backup]) -> str:
+def _table(backups: list[Backup], width: int | None) -> str:
     """The rows in columns; below each failed one its reason, which may be long."""
-    lines = _columns([TITLES, *map(_cells, backups)]).splitlines()
-    reasons = ["", *(backup.error for backup in backups)]
+    lines = columns([TITLES, *map(_cells, backups)], width=width)
+    reasons = ["", *(backup.reason for backup in backups)]
     return "\n".join(
-        f"{line}\n{INDENT}{shown(reason)}" if reason else line
+        f"{line}\n{paragraph(shown(reason), width, INDENT)}" if reason else line
         for line, reason in zip(lines, reasons, strict=True)
     )
 
@@ -116,12 +225,3 @@ def _contents_rows(tables: list[backups.Table]) -> list[list[str]]:
         today = number(table.rows_today, is_there=table.is_there_today)
         lines.append([shown(table.name), in_backup, today])
     return lines
-
-
-def _columns(rows: list[list[str]], indent: str = "") -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        indent
-        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )

@@ -10,13 +10,23 @@ from django.utils import timezone
 from tenant_backup import backups, restore
 from tenant_backup.exceptions import BackupError, BackupNotFound
 from tenant_backup.files import size_in_words
-from tenant_backup.management.base import FAILED, INTERRUPTED, USAGE_ERROR, TenantCommand
+from tenant_backup.management.base import (
+    FAILED,
+    INTERRUPTED,
+    USAGE_ERROR,
+    TenantCommand,
+    zone_in_words,
+    zone_of,
+)
 from tenant_backup.management.output import harmless, progress_bar, shown, user
+from tenant_backup.management.terminal import columns, paragraph, width_of
 from tenant_backup.models import Backup
 from tenant_backup.restore import Choice, Origin, Plan, Restored
 from tenant_backup.tenants import Tenant
+from tenant_backup.words import ago
 
 NOTHING = "Nothing was done."
+TITLES = ["ID", "TIME", "AGE", "SIZE", "TRIGGER", "FILE", "LABEL"]
 
 
 class Command(TenantCommand):
@@ -24,6 +34,10 @@ class Command(TenantCommand):
         "Restore a backup as the tenant's database. The present state is saved first, as a pinned "
         "backup. Stop everything that uses the database beforehand. Exit status: 0 done, 1 failed "
         "(the message says what state the database is in), 2 usage error (nothing was done)."
+    )
+    examples = (
+        ("acme", "list the good backups of this tenant, and ask which one"),
+        ("acme --latest --no-input", "restore the newest good one, and ask nothing"),
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -83,39 +97,59 @@ class Command(TenantCommand):
         safety_copy_to = safety_copy_to and safety_copy_to.absolute()
         self.quiet = self.as_json or (verbosity == 0 and not interactive)
         listing = self.find_tenants([tenant])
-        try:
-            if listing.invalid:
-                raise listing.invalid[0]
-            choice = self.choose(listing.tenants[0], backup, latest=latest)
-            self.tell("Verifying the backup.")
-            plan = restore.verify(choice)
-            self.tell(_as_text(plan, safety_copy_to))
-            if interactive:
-                self.confirm(plan)
-            elif not from_another_tenant:
-                _refuse_another_tenants(plan)
-            with progress_bar(shown(tenant)) as progress:
-                restored = restore.perform(
-                    plan,
+        with timezone.override(zone_of(listing.tenants)):
+            try:
+                if listing.invalid:
+                    raise listing.invalid[0]
+                self.tell(zone_in_words())
+                choice = self.choose(listing.tenants[0], backup, latest=latest)
+                self.restore(
+                    choice,
                     safety_copy_to=safety_copy_to,
-                    actor=user(),
-                    say=self.tell,
-                    progress=progress,
+                    interactive=interactive,
+                    from_another_tenant=from_another_tenant,
                 )
-        except BackupError as error:
-            self.report.errors.append((tenant, str(error)))
-            self.report.backups += [error.backup] if error.backup else []
-            if self.as_json:
-                self.say(self.report.as_json())
-            status = USAGE_ERROR if isinstance(error, BackupNotFound) else FAILED
-            raise CommandError(f"{shown(tenant)}: FAILED: {error}", returncode=status) from error
+            except BackupError as error:
+                self.report.errors.append((tenant, str(error)))
+                self.report.backups += [error.backup] if error.backup else []
+                if self.as_json:
+                    self.say(self.report.as_json())
+                status = USAGE_ERROR if isinstance(error, BackupNotFound) else FAILED
+                raise CommandError(
+                    f"{shown(tenant)}: failed. {error}", returncode=status
+                ) from error
+        if self.as_json:
+            self.say(self.report.as_json())
+
+    def restore(
+        self,
+        choice: Choice,
+        *,
+        safety_copy_to: Path | None,
+        interactive: bool,
+        from_another_tenant: bool,
+    ) -> None:
+        """Say what will be done, ask, and do it."""
+        self.tell("Verifying the backup.")
+        plan = restore.verify(choice)
+        self.tell(_as_text(plan, safety_copy_to))
+        if interactive:
+            self.confirm(plan)
+        elif not from_another_tenant:
+            _refuse_another_tenants(plan)
+        with progress_bar(shown(choice.tenant.id)) as progress:
+            restored = restore.perform(
+                plan,
+                safety_copy_to=safety_copy_to,
+                actor=user(),
+                say=self.tell,
+                progress=progress,
+            )
         self.report.backups.append(restored.backup)
         if isinstance(restored.safety_copy, Backup):
             self.report.backups.append(restored.safety_copy)
         self.report.tenants.append(_as_dict(plan, restored))
-        self.tell(_result(plan, restored))
-        if self.as_json:
-            self.say(self.report.as_json())
+        self.tell(paragraph(_result(plan, restored), width_of(self.stdout)))
 
     def choose(self, tenant: Tenant, text: str | None, *, latest: bool) -> Choice:
         if latest:
@@ -124,9 +158,8 @@ class Command(TenantCommand):
             rows = restore.candidates(tenant)
             if not rows:
                 raise BackupNotFound("There is no good backup of %(tenant)r.", tenant=tenant.id)
-            self.say(f"Times are in the time zone {timezone.get_current_timezone_name()}.")
-            for row in rows:
-                self.say(f"{row.pk:>6}  {_facts(row)}")
+            width = width_of(self.stdout)
+            self.say("\n".join(columns([TITLES, *map(_facts, rows)], width=width)))
             text = self.ask("Which one? Enter its number: ")
         return restore.find(tenant, text)
 
@@ -180,11 +213,13 @@ def _time(backup: Backup) -> str:
     return f"{timezone.localtime(backup.created_at):%Y-%m-%d %H:%M:%S}"
 
 
-def _facts(backup: Backup) -> str:
-    label = f"  {shown(backup.label)}" if backup.label else ""
-    label += "  (dated in the future)" if backup.is_future(timezone.now()) else ""
+def _facts(backup: Backup) -> list[str]:
+    label = shown(backup.label) if backup.label else ""
+    if backup.is_future(timezone.now()):
+        label = f"{label} (dated in the future)".lstrip()
     size = size_in_words(backup.size or 0)
-    return f"{_time(backup)}  {size:>9}  {backup.trigger:<9}  {backup.file_name}{label}"
+    age = ago(backup.created_at)
+    return [str(backup.pk), _time(backup), age, size, backup.trigger, backup.file_name, label]
 
 
 def _as_text(plan: Plan, safety_copy_to: Path | None) -> str:
@@ -202,11 +237,12 @@ def _as_text(plan: Plan, safety_copy_to: Path | None) -> str:
     lines.append(f"  backup       {choice.file}")
     size = size_in_words(plan.fingerprint.size)
     if backup := choice.backup:
-        zone = timezone.get_current_timezone_name()
         label = f', "{shown(backup.label)}"' if backup.label else ""
-        lines.append(
-            f"               of {_time(backup)} ({zone}), {size}, {backup.trigger}{label}; verified"
-        )
+        age = f" ({ago(backup.created_at)})" if ago(backup.created_at) else ""
+        lines += [
+            f"               of {_time(backup)}{age}",
+            f"               {size}, {backup.trigger}{label}; verified",
+        ]
     else:
         lines.append(f"               {size}; verified")
     where = safety_copy_to or backups.directory_of(tenant).path
@@ -216,7 +252,7 @@ def _as_text(plan: Plan, safety_copy_to: Path | None) -> str:
         lines.append(f"  safety copy  the present state, saved in {where}")
     if plan.users:
         names = f",\n{' ' * 15}".join(f"{user.pid} ({shown(user.name)})" for user in plan.users)
-        lines.append(f"  STOP FIRST   these processes have the database open: {names}")
+        lines.append(f"  stop first   these processes have the database open: {names}")
     else:
         lines.append(
             "  stop first   everything that uses the database: an idle web server is not detected"

@@ -32,6 +32,10 @@ class Command(TenantCommand):
         "Back up the named tenants, or all, then remove what their retention no longer keeps. "
         "Exit status: 0 every one succeeded, 1 any failed, 2 usage error (nothing is done)."
     )
+    examples = (
+        ('acme --label "before the import" --pin', "one tenant, to be kept until it is unpinned"),
+        ("--due -v 0", "every minute by cron, where no cluster runs"),
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)

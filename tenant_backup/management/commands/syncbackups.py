@@ -24,6 +24,10 @@ class Command(TenantCommand):
         "Bring the catalog of the named tenants, or of all, in line with the files on disk: mark "
         "missing backups, and adopt those that the catalog does not know. No file is changed."
     )
+    examples = (
+        ("", "all tenants, for example after the loss of the control database"),
+        ("--retire acme", "say that this tenant is gone on purpose"),
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
@@ -33,7 +37,7 @@ class Command(TenantCommand):
             help="say that the named tenants are gone on purpose, so that nobody is notified",
         )
 
-    def handle(self, *, tenants: list[str], retire: bool, **options: Any) -> None:
+    def handle(self, *, tenants: list[str], retire: bool, verbosity: int, **options: Any) -> None:
         if retire:
             self._retire(list(dict.fromkeys(tenants)))
             return
@@ -42,12 +46,20 @@ class Command(TenantCommand):
         self.report_invalid(listing)
         if not len(listing):
             self.tell("There are no tenants, so there is nothing to bring in line.")
+        in_line, lines = 0, []
         for tenant in listing.tenants:
             if synced := self.attempt(tenant.id, partial(backups.sync, tenant)):
-                self._report(tenant, synced)
+                changes = self._report(tenant, synced)
+                lines += changes
+                in_line += not (changes or synced.refused)
+                if verbosity > 1 and not (changes or synced.refused):
+                    lines.append(f"{shown(tenant.id)}: nothing had to be changed")
+        if len(listing):
+            self.say_outcome(_outcome(in_line, len(listing)), lines)
         self.finish(len(listing), failed="not in line")
 
-    def _report(self, tenant: Tenant, synced: backups.Synced) -> None:
+    def _report(self, tenant: Tenant, synced: backups.Synced) -> list[str]:
+        """Add a tenant to the report, and return a line for each of its backups that changed."""
         for reason in synced.refused:
             refusal = BackupError("not adopted: %(reason)s", reason=reason)
             self.report_failure(tenant.id, str(refusal))
@@ -61,12 +73,11 @@ class Command(TenantCommand):
         }
         ids = {change: [backup.pk for backup in rows] for change, rows in changes.items()}
         self.report.tenants.append({"id": tenant.id, **ids})
+        lines = []
         for change, rows in changes.items():
             self.report.backups += rows
-            for backup in rows:
-                self.tell(f"{shown(tenant.id)}: {change}: {backup}")
-        if not any([*changes.values(), synced.refused]):
-            self.tell(f"{shown(tenant.id)}: the catalog is in line with the files")
+            lines += [f"{shown(tenant.id)}: {change}: {backup}" for backup in rows]
+        return lines
 
     def _retire(self, tenant_ids: list[str]) -> None:
         if not tenant_ids:
@@ -80,3 +91,10 @@ class Command(TenantCommand):
             self.report.tenants.append({"id": tenant_id, "retired": True, "listed": is_listed})
             self.tell(f"{shown(tenant_id)}: {LISTED if is_listed else 'retired'}")
         self.finish(len(tenant_ids), failed="not retired")
+
+
+def _outcome(in_line: int, total: int) -> str:
+    if in_line == total:
+        tenants = "1 tenant" if total == 1 else f"all {total} tenants"
+        return f"The catalog of {tenants} was in line with the files."
+    return f"The catalog was in line with the files for {in_line} of {total}. What was not:"

@@ -17,6 +17,10 @@ class Command(TenantCommand):
         "Read the good backups of the named tenants, or of all, again, and check size, checksum "
         "and integrity. Missing or damaged ones are marked in the catalog."
     )
+    examples = (
+        ("acme", "read every good backup of one tenant again"),
+        ("--all -v 0", "all backups of all tenants, and print only what is wrong"),
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
