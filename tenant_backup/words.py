@@ -79,6 +79,37 @@ def why_not_deletable(backup: Backup) -> str:
     return text % {"time": time_in_words(backup)}
 
 
+def left_in_words(number: int, newest: Backup | None, *, is_future: bool = False) -> str:
+    """How many good backups remain, or will, and how old the newest of them is."""
+    if newest is None:
+        if is_future:
+            return gettext("No good backup will remain.")
+        return gettext("No good backup remains. Make a new one.")
+    if is_future:
+        text = ngettext(
+            "%(number)d good backup will remain, of %(day)s.",
+            "%(number)d good backups will remain. Your newest will be of %(day)s.",
+            number,
+        )
+    else:
+        text = ngettext(
+            "%(number)d good backup remains, of %(day)s.",
+            "%(number)d good backups remain. Your newest is of %(day)s.",
+            number,
+        )
+    return text % {"number": number, "day": _day_and_age(newest.created_at)}
+
+
+def _day_and_age(at: datetime) -> str:
+    """ "November 17, 9 days old", with the year if it is another one."""
+    local, now = timezone.localtime(at), timezone.now()
+    is_this_year = local.year == timezone.localtime(now).year
+    day = date_format(local, "MONTH_DAY_FORMAT" if is_this_year else "DATE_FORMAT")
+    if now - at < timedelta(minutes=1):
+        return gettext("%(day)s, made just now") % {"day": day}
+    return gettext("%(day)s, %(age)s old") % {"day": day, "age": timesince(at, now, depth=1)}
+
+
 def why_it_stays(backup: Backup, now: datetime) -> str:
     """Why retention keeps a backup; empty if its line in the list shows that anyway."""
     if not backup.is_good:

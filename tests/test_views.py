@@ -24,6 +24,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext, override_script_prefix
 from django.urls import include, path, re_path, reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
@@ -720,7 +721,8 @@ class TestWhenNextAndAutomation:
         text = self.page(visit, automatic=True)
         assert "All is well: backups are made automatically." in text
         assert re.search(r"Last good backup (today|yesterday) at .* \(just now\)", text)
-        assert "Automation running, last seen just now" in text
+        assert "Automation running" in text
+        assert "last seen" not in text
 
     def test_paused(self, tenant, visit, running_automation):
         make(tenant)
@@ -728,25 +730,37 @@ class TestWhenNextAndAutomation:
         text = self.page(visit, automatic=True)
         assert "No automatic backups are made at present." in text
         assert re.search("Automation paused by the operator since (today|yesterday) at", text)
-        assert "automatebackups resume" in text
+        assert "until the operator starts them again" in text
 
     def test_stalled(self, tenant, visit):
         note_tick(hours=1)
         text = self.page(visit, automatic=True)
-        assert "Automation stalled (last seen" in text
-        assert "python manage.py qcluster" in text
-        assert "if the workers are busy with other long tasks" in text
+        assert "Tell the operator that automation is stalled." in text
         assert "if automation is running by then" in text
-
-    def test_never_seen(self, tenant, visit):
-        automation.set_up()
-        assert "Automation stalled (not seen yet)." in self.page(visit)
 
     def test_not_set_up(self, tenant, visit):
         Schedule.objects.all().delete()
         text = self.page(visit)
-        assert "Automation not set up." in text
-        assert "python manage.py migrate or python manage.py automatebackups enable" in text
+        assert "Automation not set up. No automatic backups are made." in text
+        assert "Ask the operator to set up automation." in text
+
+    def test_operators_see_what_to_run(self, tenant, visit):
+        def page():
+            return text_of(visit("operator").get(PAGE))
+
+        automation.set_up()
+        assert "(not seen yet)" in page()
+        note_tick(hours=1)
+        text = page()
+        assert re.search(r"\(last seen (today|yesterday) at .*?\)", text)
+        assert "python manage.py qcluster" in text
+        assert "if the workers are busy with other long tasks" in text
+        note_tick(seconds=0)
+        assert "Automation running, last seen just now" in page()
+        automation.pause("the operator")
+        assert "automatebackups resume" in page()
+        Schedule.objects.all().delete()
+        assert "automatebackups enable" in page()
 
     def test_no_sentence_ends_twice(self, tenant, visit, running_automation):
         """A time may end with a full stop of its own: 2 a.m."""
@@ -1495,7 +1509,10 @@ class TestDelete:
         assert fields == {"backup": str(backup.pk), "confirm": "yes"}
         answer = client.post(f"{PAGE}/delete", fields)
         assert is_page(answer)
-        assert said(answer) == "1 backup was deleted."
+        today = date_format(timezone.localtime(kept.created_at), "MONTH_DAY_FORMAT")
+        assert said(answer) == (
+            f"1 backup was deleted. 1 good backup remains, of {today}, made just now."
+        )
         assert names_in(directory.path) == [kept.file_name, f"{kept.file_name}.sha256"]
         assert Backup.objects.get() == kept
         assert Event.objects.get(kind="deleted").actor == "ada"
@@ -1517,7 +1534,7 @@ class TestDelete:
         text = text_of(client.post(f"{PAGE}/delete", {"backup": [*ids, ids[0]]}))
         assert "Delete these 3 backups permanently?" in text
         answer = client.post(f"{PAGE}/delete", {"backup": ids, "confirm": "yes"})
-        assert said(answer) == "3 backups were deleted."
+        assert said(answer) == ("3 backups were deleted. No good backup remains. Make a new one.")
         assert names_in(directory.path) == []
         assert not Backup.objects.exists()
 

@@ -90,6 +90,7 @@ def show_page(
     context = {
         "title": gettext("Backups"),
         "may": may,
+        "is_operator": is_operator(request),
         **_verdict(judgement, read),
         "last_good": rows.good().counted(now).newest_first().first(),
         "next_run_at": next_run_at,
