@@ -1147,6 +1147,29 @@ class TestTexts:
             "Open the page of backups, or ask the operator."
         )
 
+    def test_the_operator_and_the_links_where_the_settings_say_so(self, acme, settings):
+        operator = {"NAME": "Anna Ops", "PHONE": "+49 30 1", "SITE_URL": "https://example.com/"}
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "OPERATOR": operator}
+        configure(acme)
+        notify()
+        assert told(to=ADDRESS)[0].body.endswith(
+            "\n"
+            "Open the page of backups, or ask the operator (Anna Ops, +49 30 1).\n"
+            "\n"
+            "The page of backups: https://example.com/settings/admin/backup"
+        )
+        assert told(to=OPERATOR)[0].body.endswith(
+            "For the state of all tenants: python manage.py checkbackups\n"
+            "In the admin: https://example.com/admin/tenant_backup/backupsettings/"
+        )
+
+    def test_an_address_that_is_none_harms_no_mail(self, acme, monkeypatch, caplog):
+        monkeypatch.setattr(Tenants, "url_for", lambda self, tenant: "javascript:alert(1)")
+        configure(acme)
+        notify()
+        assert told(to=ADDRESS)[0].body.endswith("or ask the operator.")
+        assert "gives no address for tenant 'acme'" in caplog.text
+
     def test_an_overdue_one_that_never_had_a_backup(self, acme):
         configure(acme)
         notify()

@@ -25,6 +25,7 @@ from django.test.utils import CaptureQueriesContext, override_script_prefix
 from django.urls import include, path, re_path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.timesince import timesince
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
@@ -917,7 +918,7 @@ class TestHeadline:
         note_tick(seconds=-20)
         make(tenant)
         Backup.objects.update(verified_at=timezone.now() + timedelta(seconds=30))
-        text = text_of(visit().get(PAGE))
+        text = text_of(visit("operator").get(PAGE))
         assert "running, last seen just now" in text
         assert "verified just now" in text
 
@@ -1268,7 +1269,7 @@ class TestCreate:
         BackupSettings.objects.update(keep_last=None)
         make(tenant)
         BackupSettings.objects.update(keep_last=1)
-        assert "1 older backup was pruned" in said(visit().post(f"{PAGE}/create"))
+        assert "1 older backup was removed" in said(visit().post(f"{PAGE}/create"))
 
     def test_a_large_database_is_handed_to_a_worker(
         self, tenant, visit, running_automation, at_once
@@ -1562,6 +1563,65 @@ class TestDelete:
         second.delete()
         assert warns(first)
         assert not warns(failed)
+
+    def test_says_before_and_after_what_remains(self, tenant, visit, project, monkeypatch):
+        """Only good backups count, and days are those of the tenant's time zone."""
+        zoned = replace(tenant, time_zone="Asia/Tokyo")
+        monkeypatch.setattr(Tenants, "tenants", [zoned])
+        now = timezone.now()
+        year = timezone.localtime(now, zoned.zone).year
+        made = [make(zoned) for _ in range(5)]
+        for backup, days in zip(made, (400, 30, 20, 9, 2), strict=True):
+            at = (now - timedelta(days=days)).replace(hour=15, minute=30)  # the next day in Tokyo
+            Backup.objects.filter(pk=backup.pk).update(created_at=at)
+        Backup.objects.filter(pk=made[1].pk).update(missing_at=now)
+        made = list(Backup.objects.order_by("created_at"))
+        row()
+        future = complete_row(7, created_at=now + timedelta(days=300))
+        client = visit()
+
+        def words(backup):
+            local = timezone.localtime(backup.created_at, zoned.zone)
+            form = "MONTH_DAY_FORMAT" if local.year == year else "DATE_FORMAT"
+            return date_format(local, form), timesince(backup.created_at, timezone.now(), depth=1)
+
+        def asked(*chosen):
+            body = {"backup": [backup.pk for backup in chosen]}
+            return text_of(client.post(f"{PAGE}/delete", body)).replace("\xa0", " ")
+
+        def deleted(*chosen):
+            body = {"backup": [backup.pk for backup in chosen], "confirm": "yes"}
+            return said(client.post(f"{PAGE}/delete", body)).replace("\xa0", " ")
+
+        day, age = (word.replace("\xa0", " ") for word in words(made[3]))
+        assert re.fullmatch("8 days|1 week", age)
+        assert f"3 good backups will remain. Your newest will be of {day}, {age} old." in asked(
+            made[4]
+        )
+        assert deleted(made[4]).endswith(
+            f"3 good backups remain. Your newest is of {day}, {age} old."
+        )
+        day, age = (word.replace("\xa0", " ") for word in words(made[0]))
+        assert str(year - 1) in day or str(year - 2) in day
+        assert f"1 good backup will remain, of {day}, {age} old." in asked(*made[2:4])
+        assert deleted(*made[2:4]).endswith(f"1 good backup remains, of {day}, {age} old.")
+        assert "No good backup would be left." in asked(made[0])
+        assert deleted(made[0]).endswith("No good backup remains. Make a new one.")
+        assert "No good backup will remain." in asked(made[1])
+        assert Backup.objects.filter(pk=future.pk).exists()
+
+    def test_of_several_the_lock_is_taken_once(self, tenant, visit, monkeypatch):
+        ids = [make(tenant).pk for _ in range(4)]
+        taken, hold = [], lock.hold
+
+        def count(*arguments, **options):
+            taken.append(arguments)
+            return hold(*arguments, **options)
+
+        monkeypatch.setattr(lock, "hold", count)
+        visit().post(f"{PAGE}/delete", {"backup": ids, "confirm": "yes"})
+        assert not Backup.objects.exists()
+        assert len(taken) == 1
 
     @pytest.mark.parametrize("confirm", [{}, {"confirm": "yes"}])
     @pytest.mark.parametrize(
@@ -2044,7 +2104,7 @@ def test_errors_of_use_cases_are_messages(tenant, visit, monkeypatch):
         raise BackupError("Somebody was faster.")
 
     backup = make(tenant)
-    monkeypatch.setattr(backups, "delete", fail)
+    monkeypatch.setattr(backups, "delete_all", fail)
     monkeypatch.setattr(backups, "pin", fail)
     body = {"backup": backup.pk, "confirm": "yes", "pinned": "yes"}
     for name in ["delete", "pin"]:
@@ -2091,7 +2151,7 @@ def test_a_catalog_that_is_locked_is_said_and_nothing_is_lost(tenant, visit, mon
     def fail(*arguments, **options):
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr(backups, "delete", fail)
+    monkeypatch.setattr(backups, "delete_all", fail)
     answer = visit().post(f"{PAGE}/delete", {"backup": backup.pk, "confirm": "yes"}, follow=True)
     assert "could not be changed (database is locked). Try again" in text_of(answer)
     assert Backup.objects.get() == backup

@@ -58,7 +58,10 @@ def pin(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 
 def _delete(request: HttpRequest, tenant: Tenant, deletable: list[Backup]) -> None:
     """Delete what can be deleted, and say what was, what was not and why, and what remains."""
-    done = backups.delete_all(tenant, deletable, actor=user_name(request))
+    try:
+        done = backups.delete_all(tenant, deletable, actor=user_name(request))
+    except BackupError as error:  # None of them can be deleted here.
+        done = backups.Deleted(errors=[error])
     for text in dict.fromkeys(error_text(error, request, tenant) for error in done.errors):
         messages.error(request, text)
     if not (number := len(done.backups)):
