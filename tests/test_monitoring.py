@@ -1323,9 +1323,14 @@ class TestTemplates:
             "locked.;|automation is stalled|It is stalled.||[]"
         )
 
-    def test_of_the_tenants_mail(self, acme, override):
+    def test_of_the_tenants_mail(self, acme, override, settings):
         override("tenant_subject.txt", "{{ item.name }}:\n{{ item.headline }}")
-        override("tenant.txt", "{% for finding in item.findings %}{{ finding }}{% endfor %}")
+        override(
+            "tenant.txt",
+            "{{ link }}|{{ contact }}|{% for finding in item.findings %}{{ finding }}{% endfor %}",
+        )
+        operator = {"NAME": "Anna", "SITE_URL": "https://example.com"}
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "OPERATOR": operator}
         configure(acme, automatic=False)
         fail(acme, NOW - HOUR, f"{acme.database} is away.")
         notify()
@@ -1333,6 +1338,7 @@ class TestTemplates:
         assert message.subject == "Acme: failed"
         # What the template cannot know it cannot give away.
         assert message.body.endswith("failed. db.sqlite3 is away.")
+        assert message.body.startswith("https://example.com/settings/admin/backup| (Anna)|The last")
 
     def test_nothing_is_escaped(self, acme):
         Tenants.tenants[:] = [replace(acme, name="Käse & <Söhne>")]

@@ -2,7 +2,7 @@
 for (const pre of document.querySelectorAll("[data-copy]")) {
   const button = document.createElement("button");
   button.type = "button";
-  button.className = "button";
+  button.className = "button copy";
   button.ariaLive = "polite";
   button.textContent = pre.dataset.copy;
   button.onclick = () => {
