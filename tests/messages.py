@@ -57,11 +57,16 @@ def in_code():
     catalog = German()
     for path in sorted(APP.rglob("*.py")):
         _add(catalog, _calls, path.read_text())
-    for path in sorted(APP.rglob("templates/**/*.html")):
+    for path in templates():
         # What is left of the markup keeps its indentation, which Python would not understand.
         source = templatize(path.read_text(), origin=path)
         _add(catalog, "python", re.sub(r"(?m)^\s+", "", source))
     return catalog
+
+
+def templates():
+    """The templates of pages and of mails."""
+    return sorted(path for path in APP.rglob("templates/**/*") if path.suffix in {".html", ".txt"})
 
 
 def _add(catalog, method, source):
