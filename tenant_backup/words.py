@@ -26,6 +26,10 @@ PAST: dict[str, Any] = {
 """The units in the case that "ago" asks for, which in German differs from Django's own."""
 
 
+DAYS_COUNTED = 60
+"""Up to this age a backup is so many days old, and from then on so many months or years."""
+
+
 def when(at: datetime, now: datetime | None = None) -> str:
     """A moment as somebody would say it today, in the active time zone: "yesterday at 14:05"."""
     local, today = timezone.localtime(at), timezone.localtime(now)
@@ -107,7 +111,10 @@ def _day_and_age(at: datetime) -> str:
     day = date_format(local, "MONTH_DAY_FORMAT" if is_this_year else "DATE_FORMAT")
     if now - at < timedelta(minutes=1):
         return gettext("%(day)s, made just now") % {"day": day}
-    return gettext("%(day)s, %(age)s old") % {"day": day, "age": timesince(at, now, depth=1)}
+    age, days = timesince(at, now, depth=1), (now - at).days
+    if 1 <= days < DAYS_COUNTED:  # Two weeks may be thirteen days or twenty.
+        age = ngettext("%(days)d day", "%(days)d days", days) % {"days": days}
+    return gettext("%(day)s, %(age)s old") % {"day": day, "age": age}
 
 
 def why_it_stays(backup: Backup, now: datetime) -> str:

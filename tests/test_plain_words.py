@@ -195,6 +195,21 @@ def test_where_the_operator_can_help_the_page_says_who_that_is(tenant, visit, pr
     assert CONTACT in text_of(visit().get(f"{PAGE}/diagnosis"))
 
 
+def headline(visit):
+    page = visit().get(PAGE).content.decode()
+    card = re.search(r'<section class="module headline.*?<dl', page, re.DOTALL)[0]
+    return " ".join(card.split())
+
+
+def test_the_headline_names_the_operator(tenant, visit, project, monkeypatch):
+    project.TENANT_BACKUP = project.TENANT_BACKUP | {"OPERATOR": ANNA}
+    Situations.well(tenant)
+    Situations.lost(tenant)
+    assert f"tell {CONTACT}." in headline(visit)
+    monkeypatch.setattr(BackupDirectory, "free_bytes", lambda self: 1000)
+    assert f"ask {CONTACT} for a larger disk." in headline(visit)
+
+
 class TestHelp:
     @pytest.fixture
     def help_text(self, tenant, visit, project):
