@@ -119,8 +119,18 @@ if django.VERSION >= (6, 1):
 else:
     EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 
+# Each tenant has a subdomain of it.
+SITE_URL = "http://localhost:8000"
+
 TENANT_BACKUP = {
     "CLUSTER": "backups",
     "TENANT_PROVIDER": "example_project.tenancy.Tenants",
+    "OPERATOR": {
+        "NAME": "Olivia Operator",
+        "EMAIL": "operator@example.com",
+        "PHONE": "+49 30 901820",
+        "SITE_URL": SITE_URL,
+        "SERVICES": ["runserver", "qcluster"],
+    },
     "DEFAULT_SETTINGS": {"automatic": True, "keep_last": 7, "keep_monthly": 12},
 }

@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
 from typing import Any
+from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 
 from example_project.control.access import is_administrator
@@ -132,3 +135,9 @@ class Tenants(TenantProvider):
 
     def has_permission(self, request: HttpRequest, tenant: Tenant, action: str) -> bool:
         return is_administrator(request.user, tenant)
+
+    def url_for(self, tenant: Tenant) -> str | None:
+        """In a mail there is no request, so the settings say where the site is."""
+        site = urlsplit(settings.SITE_URL)
+        page = reverse("tenant_backup:overview")
+        return f"{site.scheme}://{tenant.id}.{site.netloc}{page}"

@@ -7,16 +7,27 @@ the sentence that the system check E002 prints.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, overload
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
+from django.utils.functional import Promise
 
 T = TypeVar("T")
 
-OPERATOR_KEYS = {"NOT_INCLUDED"}
+IsValid = Callable[[Any], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One key of a setting that is itself a dict."""
+
+    expected: str
+    """What a valid value is, in words that complete "must be"."""
+    is_valid: IsValid
 
 
 @dataclass
@@ -26,10 +37,12 @@ class Setting(Generic[T]):
     default: T
     expected: str
     """What a valid value is, in words that complete "must be"."""
-    is_valid: Callable[[Any], bool]
+    is_valid: IsValid
     key: str = ""
     is_secret: bool = False
     """Error messages do not repeat a wrong value."""
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    """Of a dict, its keys. There may be no others, and none is required."""
 
     def __set_name__(self, owner: type[Conf], name: str) -> None:
         self.key = name
@@ -49,9 +62,20 @@ class Setting(Generic[T]):
     def problem(self, value: object) -> str | None:
         """A sentence that says what is wrong with the value, or None."""
         if self.is_valid(value):
-            return None
+            return self._problem_of_parts(value) if self.parts else None
         but = "which it is not" if self.is_secret else f"not {value!r}"
         return f"TENANT_BACKUP[{self.key!r}] must be {self.expected}, {but}."
+
+    def _problem_of_parts(self, value: Any) -> str | None:
+        for key, given in value.items():
+            part = self.parts.get(key)
+            if part is None:
+                known = ", ".join(self.parts)
+                return f"TENANT_BACKUP[{self.key!r}] has an unknown key {key!r}. Known are {known}."
+            if not part.is_valid(given):
+                place = f"TENANT_BACKUP[{self.key!r}][{key!r}]"
+                return f"{place} must be {part.expected}, not {given!r}."
+        return None
 
 
 def _is_number(value: object) -> bool:
@@ -80,10 +104,40 @@ def _is_web_address(value: object) -> bool:
         return False
 
 
-def _is_operator(value: object) -> bool:
-    return isinstance(value, Mapping) and all(
-        key in OPERATOR_KEYS and isinstance(text, str) for key, text in value.items()
-    )
+def _is_site(value: object) -> bool:
+    """Whether it is an address that the path of a page can follow."""
+    return value is not None and _is_web_address(value) and not set(str(value)) & set("?#@ \n")
+
+
+def _is_email(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        validate_email(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is text, or a text that is translated only when it is shown."""
+    return isinstance(value, str | Promise)
+
+
+def _is_text_or_texts(value: object) -> bool:
+    return _is_text(value) or (isinstance(value, list | tuple) and all(map(_is_text, value)))
+
+
+OPERATOR_PARTS = {
+    "NAME": Part("text", _is_text),
+    "EMAIL": Part("an email address", _is_email),
+    "PHONE": Part("text", _is_text),
+    "SITE_URL": Part(
+        "an address that begins with http:// or https:// and has no ?, # or @", _is_site
+    ),
+    "SERVICES": Part("text, or a list of texts", _is_text_or_texts),
+    "NOT_INCLUDED": Part("text", _is_text),
+}
 
 
 class Conf:
@@ -137,8 +191,8 @@ class Conf:
         _is_web_address,
         is_secret=True,
     )
-    OPERATOR: Setting[Mapping[str, str]] = Setting(
-        {}, 'a dict with the key "NOT_INCLUDED" and text', _is_operator
+    OPERATOR: Setting[Mapping[str, Any]] = Setting(
+        {}, "a dict", lambda value: isinstance(value, Mapping), parts=OPERATOR_PARTS
     )
 
     @staticmethod

@@ -6,6 +6,7 @@ import re
 from django.utils.translation import gettext
 
 from tenant_backup.conf import conf
+from tenant_backup.contact import after_the_operator
 from tenant_backup.tenants import Tenant
 
 
@@ -28,5 +29,8 @@ def without_paths(text: str, tenant: Tenant) -> str:
     # The name of a time zone has a slash, too, and reveals nothing.
     left = text.replace(tenant.zone.key, "")
     if "/" in left or "\\" in left:
-        return gettext("There was a technical problem. Ask the operator, who can see the details.")
+        sentence = gettext(
+            "There was a technical problem. Ask the operator%(contact)s, who can see the details."
+        )
+        return sentence % {"contact": after_the_operator()}
     return text

@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 SOURCE = "en"
 """The language of the texts in the code."""
 
-PROBE = "About backups"
+PROBE = "How to get data back"
 """A message catalog that translates this text translates the app."""
 
 _frame: ContextVar[str | None] = ContextVar("frame", default=None)

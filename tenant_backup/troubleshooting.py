@@ -10,6 +10,7 @@ from django.utils.translation import gettext, ngettext
 
 from tenant_backup import backups, sqlite
 from tenant_backup.automation import AutomationStatus
+from tenant_backup.contact import after_the_operator
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import SPACE_MARGIN, size_in_words
 from tenant_backup.models import Backup, BackupSettings, Status
@@ -19,13 +20,18 @@ from tenant_backup.words import when
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was examined, what was found, and what to do. `found` may name paths on the server."""
+    """What was examined, what was found, and what to do, for people who know nothing of servers.
+
+    What an error said is part of `found`, and may name paths on the server.
+    """
 
     topic: str
     found: str
     is_well: bool | None = True
     """None where it is neither well nor wrong."""
     advice: str = ""
+    detail: str = ""
+    """What only operators see: paths, commands and how the database works."""
 
 
 def examine(tenant: Tenant, automation_status: AutomationStatus) -> list[Answer]:
@@ -49,12 +55,17 @@ def _permission(tenant: Tenant) -> Answer:
     try:
         folder = directory.try_writing()
     except BackupError as error:
-        advice = gettext(
-            "The operator gives the user that the web server runs as write permission there, or "
-            "frees space on the disk."
+        advice = gettext("Tell the operator%(contact)s that no backup can be written.")
+        detail = gettext(
+            "Give the user that the web server runs as write permission in %(path)s, or free space "
+            "on the disk."
         )
-        return Answer(topic, str(error), False, advice)
-    return Answer(topic, gettext("A file could be written in %(path)s.") % {"path": folder})
+        return Answer(
+            topic, str(error), False, _to_operator(advice), detail % {"path": directory.path}
+        )
+    found = gettext("A file could be written where the backups are kept.")
+    detail = gettext("A file could be written in %(path)s.") % {"path": folder}
+    return Answer(topic, found, detail=detail)
 
 
 def _database(tenant: Tenant) -> tuple[int | None, Answer]:
@@ -64,24 +75,22 @@ def _database(tenant: Tenant) -> tuple[int | None, Answer]:
         facts = sqlite.look(tenant.database, busy_timeout=backups.REQUEST_BUSY_TIMEOUT)
         size, mode = facts.size + facts.wal_bytes, facts.journal_mode
     except BackupError as error:
-        advice = gettext("The operator checks the database, and which programs have it open.")
-        return None, Answer(topic, str(error), False, advice)
-    values = {"size": size_in_words(size), "mode": mode}
+        advice = gettext("Tell the operator%(contact)s that the database cannot be read.")
+        detail = gettext("Check the database %(path)s, and which programs have it open.")
+        detail %= {"path": tenant.database}
+        return None, Answer(topic, str(error), False, _to_operator(advice), detail)
+    values = {"size": size_in_words(size)}
+    detail = gettext("The journal mode is “%(mode)s”.") % {"mode": mode}
     if mode == "wal":
-        text = gettext(
-            "Its size is %(size)s, and its journal mode is “%(mode)s” (a write-ahead log), so "
-            "everybody can go on working while it is copied."
-        )
-        return size, Answer(topic, text % values)
-    text = gettext(
-        "Its size is %(size)s, and its journal mode is “%(mode)s”, so nothing can be saved while "
-        "it is copied."
-    )
+        text = gettext("Its size is %(size)s. Everybody can go on working while it is copied.")
+        return size, Answer(topic, text % values, detail=detail)
+    text = gettext("Its size is %(size)s. While it is copied, nobody can save anything.")
     advice = gettext(
-        "If that is a problem, the operator can set the journal mode to WAL, or you can choose a "
-        "quiet time of day."
+        "If that is a problem, choose a quiet time of day, or ask the operator%(contact)s whether "
+        "the database can be set up differently."
     )
-    return size, Answer(topic, text % values, True, advice)
+    better = gettext("In WAL mode everybody can go on working while the database is copied.")
+    return size, Answer(topic, text % values, True, _to_operator(advice), f"{detail} {better}")
 
 
 def _space(tenant: Tenant, size: int | None) -> Answer:
@@ -90,7 +99,8 @@ def _space(tenant: Tenant, size: int | None) -> Answer:
     try:
         free = directory.free_bytes()
     except OSError as error:
-        return Answer(topic, str(error), False, gettext("The operator checks the disk."))
+        advice = gettext("Tell the operator%(contact)s that the disk cannot be read.")
+        return Answer(topic, str(error), False, _to_operator(advice))
     values = {"free": size_in_words(free), "needed": size_in_words((size or 0) + SPACE_MARGIN)}
     if size is None:
         text = gettext("%(free)s are free. How much is needed is not known.")
@@ -99,10 +109,11 @@ def _space(tenant: Tenant, size: int | None) -> Answer:
     if free >= size + SPACE_MARGIN:
         return Answer(topic, text % values)
     advice = gettext(
-        "Delete backups that nobody needs, keep fewer of them by the settings, or ask the operator "
-        "for a larger disk."
+        "Delete backups that nobody needs, keep fewer of them (in the settings), or ask the "
+        "operator%(contact)s for a larger disk."
     )
-    return Answer(topic, text % values, False, advice)
+    detail = gettext("The backups are in %(path)s.") % {"path": directory.path}
+    return Answer(topic, text % values, False, _to_operator(advice), detail)
 
 
 def _work(tenant: Tenant) -> Answer:
@@ -112,8 +123,11 @@ def _work(tenant: Tenant) -> Answer:
         return Answer(topic, gettext("None is queued or being made."))
     if active.status == Status.QUEUED:
         text = gettext("One has been queued since %(time)s") % {"time": when(active.created_at)}
-        advice = gettext("A worker will make it, or you do with the button “Create backup”.")
-        return Answer(topic, _with_reason(text, active.reason), None, advice)
+        advice = gettext(
+            "It is made in the background. You can also make it now, with the button “Create "
+            "backup”."
+        )
+        return Answer(topic, text, None, advice, active.reason)
     if backups.is_moving(tenant, active, timezone.now()):
         return Answer(topic, gettext("One is being made right now."))
     since = backups.last_progress_at(tenant, active)
@@ -129,56 +143,77 @@ def _files(tenant: Tenant) -> Answer:
     good, missing = rows.good().count(), rows.missing_or_damaged(timezone.now()).count()
     directory = backups.directory_of(tenant)
     if good and not directory.is_there():
-        text = gettext("The backup directory %(path)s is not there, or out of reach.")
-        advice = gettext("The operator checks whether the disk is mounted.")
-        return Answer(topic, text % {"path": directory.path}, False, advice)
+        text = gettext("The folder with the backups is not there, or out of reach.")
+        advice = gettext("Tell the operator%(contact)s that it is missing.")
+        detail = gettext("Check whether the disk with %(path)s is mounted.")
+        detail %= {"path": directory.path}
+        return Answer(topic, text, False, _to_operator(advice), detail)
     if missing:
         text = ngettext(
             "The file of %(number)d backup is missing or damaged.",
             "The files of %(number)d backups are missing or damaged.",
             missing,
         )
-        advice = gettext("They are marked in the list. Create a new backup, and tell the operator.")
-        return Answer(topic, text % {"number": missing}, False, advice)
+        advice = gettext(
+            "They are marked in the list. Create a new backup, and tell the operator%(contact)s."
+        )
+        return Answer(topic, text % {"number": missing}, False, _to_operator(advice))
     if not good:
         return Answer(topic, gettext("There is no backup yet."), None, gettext("Create a backup."))
     text = ngettext(
-        "%(number)d good backup. Automation verifies it again from time to time.",
-        "%(number)d good backups. Automation verifies each again from time to time.",
+        "%(number)d good backup. It is checked again from time to time.",
+        "%(number)d good backups. Each is checked again from time to time.",
         good,
     )
     return Answer(topic, text % {"number": good})
 
 
-def _automation(tenant: Tenant, automation_status: AutomationStatus) -> Answer:
+def _automation(tenant: Tenant, status: AutomationStatus) -> Answer:
     topic = gettext("Automation")
     needed = BackupSettings.objects.of(tenant.id).automatic
-    is_well = False if needed else None
-    seen_at = automation_status.last_tick_at
-    seen = gettext("It was last seen %(time)s") % {"time": when(seen_at)} if seen_at else ""
-    if automation_status.is_running:
-        return Answer(topic, seen or gettext("It is running."))
-    if automation_status.is_paused and automation_status.paused_at:
+    detail = _automation_detail(status)
+    if status.is_running:
+        return Answer(topic, gettext("It is running."), detail=detail)
+    if status.is_paused and status.paused_at:
         text = gettext("It is paused by %(who)s since %(time)s") % {
-            "who": automation_status.paused_by or gettext("the operator"),
-            "time": when(automation_status.paused_at),
+            "who": status.paused_by or gettext("the operator"),
+            "time": when(status.paused_at),
         }
-        command = "python manage.py automatebackups resume"
-    elif automation_status.waiting_since:
-        text = gettext("Queued backups do not reach a worker. The oldest was queued %(time)s.") % {
-            "time": when(automation_status.waiting_since)
-        }
-        command = "python manage.py automatebackups status"
-    elif automation_status.is_stalled:
-        text = f"{gettext('It is set up, but nothing runs it.')} {seen}".rstrip()
-        command = automation_status.start_command
+        advice = gettext("Ask the operator%(contact)s until when.")
+    elif status.waiting_since:
+        text = gettext("It makes no backups. The oldest has been waiting since %(time)s")
+        text %= {"time": when(status.waiting_since)}
+        advice = gettext("Tell the operator%(contact)s that queued backups are not made.")
+    elif status.is_stalled:
+        text = gettext("It is set up, but nothing runs it at the moment.")
+        advice = gettext("Tell the operator%(contact)s that automation is stalled.")
     else:
         text = gettext("It is not set up.")
-        command = "python manage.py migrate"
-    advice = gettext("The operator runs: %(command)s") % {"command": command}
+        advice = gettext("Ask the operator%(contact)s to set it up.")
     if not needed:
         advice = gettext("Your automatic backups are off, so you miss none.")
-    return Answer(topic, text, is_well, advice)
+        return Answer(topic, text, None, advice, detail)
+    return Answer(topic, text, False, _to_operator(advice), detail)
+
+
+def _automation_detail(status: AutomationStatus) -> str:
+    """When it was last seen, why it makes no backups, and what to run, for operators."""
+    seen = ""
+    if status.last_tick_at:
+        # The words end with a full stop only where a time does not.
+        seen = gettext("Last seen: %(time)s") % {"time": when(status.last_tick_at)}
+    if status.is_running:
+        return seen
+    if status.is_paused:
+        command = "python manage.py automatebackups resume"
+    elif status.waiting_since:
+        command = "python manage.py automatebackups status"
+    elif status.is_stalled:
+        command = status.start_command
+    else:
+        command = "python manage.py automatebackups enable"
+    run = gettext("Run: %(command)s") % {"command": command}
+    return "; ".join(filter(None, (seen, status.waiting_because, run)))
 
 
 def _last_attempt(tenant: Tenant, *, is_repaired: bool) -> Answer:
@@ -198,3 +233,7 @@ def _last_attempt(tenant: Tenant, *, is_repaired: bool) -> Answer:
 
 def _with_reason(text: str, error: str) -> str:
     return f"{text}: {error}" if error else text
+
+
+def _to_operator(advice: str) -> str:
+    return advice % {"contact": after_the_operator()}

@@ -57,9 +57,7 @@ def in_code():
     catalog = German()
     for path in sorted(APP.rglob("*.py")):
         _add(catalog, _calls, path.read_text(), path)
-    # The mails are texts.
-    templates = [*APP.rglob("templates/**/*.html"), *APP.rglob("templates/**/*.txt")]
-    for path in sorted(templates):
+    for path in templates():
         # What is left of the markup keeps its indentation, which Python would not understand.
         source = templatize(path.read_text(), origin=path)
         _add(catalog, "python", re.sub(r"(?m)^[^\S\n]+", "", source), path)
@@ -69,6 +67,11 @@ def in_code():
 def _add(catalog, method, source, path):
     for line, text, _comments, context in extract(method, BytesIO(source.encode()), KEYWORDS):
         catalog.add(text, context=context, locations=[(str(path), line)])
+
+
+def templates():
+    """The templates of pages and of mails."""
+    return sorted(path for path in APP.rglob("templates/**/*") if path.suffix in {".html", ".txt"})
 
 
 def _calls(stream, keywords, comment_tags, options):

@@ -907,14 +907,16 @@ class TestNoBackupReachesAWorker:
         text = render_to_string(
             "tenant_backup/_automation.html", {"automation_status": automation_status}
         )
-        assert "Queued backups do not reach a worker" in text
+        assert "Queued backups are not made" in text
         assert "route" not in text
+        assert "automatebackups" not in text
 
     def test_in_the_diagnosis(self, waiting, tenant):
         answers = troubleshooting.examine(tenant, automation.get_status())
-        [answer] = [answer for answer in answers if "do not reach a worker" in answer.found]
+        [answer] = [answer for answer in answers if "It makes no backups." in answer.found]
         assert answer.is_well is False
-        assert "automatebackups status" in answer.advice
+        assert "automatebackups status" in answer.detail
+        assert "No route to <redis>." in answer.detail
 
 
 def test_one_file_alone_imports_django_q2():

@@ -237,3 +237,36 @@ def test_the_files_are_where_the_page_says_to_the_operator_alone(visit, project)
     sync_api.expect(page.locator("body")).not_to_contain_text(str(directory))
     sync_api.expect(visit("operator").locator("body")).to_contain_text(str(directory))
     assert Path(directory).is_dir()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_the_operator_copies_the_command_and_unfolds_the_restore_by_hand(visit, scripts):
+    page = visit("operator", java_script_enabled=scripts)
+    create(page)
+    page.goto(rows(page).first.locator("a[href*='/contents/']").get_attribute("href"))
+    by_hand = page.locator("pre", has_text="sh -eu")
+    sync_api.expect(by_hand).to_be_hidden()
+    page.get_by_text("restore by hand").click()
+    sync_api.expect(by_hand).to_be_visible()
+    buttons = page.locator(".button.copy")
+    assert buttons.count() == (2 if scripts else 0)
+    if scripts:
+        page.context.grant_permissions(["clipboard-read"])
+        for place, button in enumerate(buttons.all()):
+            shown = page.locator("pre").nth(place).text_content()
+            sync_api.expect(button).to_have_text("Copy")
+            button.focus()
+            page.keyboard.press("Enter")
+            sync_api.expect(button).to_have_text("Copied")
+            copied = page.evaluate("navigator.clipboard.readText()")
+            assert copied.strip() == shown.strip()
+            assert len(copied.splitlines()) == len(shown.splitlines())
+
+
+def test_a_link_opens_the_help_without_scripts(visit):
+    page = visit("anna", java_script_enabled=False)
+    first = page.locator("#help h3").first
+    sync_api.expect(first).to_be_hidden()
+    page.goto(f"{PAGE}#help-text")
+    sync_api.expect(first).to_be_visible()
+    sync_api.expect(first).to_have_text("How to get data back")

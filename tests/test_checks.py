@@ -172,6 +172,14 @@ def test_e001_and_e002_are_told_at_once(settings):
     assert [id_ for id_, _ in run_without_database()] == ["E001", "E002", "E002"]
 
 
+def test_e002_an_unknown_key_of_the_operators_is_named(settings):
+    settings.TENANT_BACKUP = {"OPERATOR": {"EMAIL": "ops@example.com", "TELEPHONE": "1"}}
+    [(id_, sentence, hint)] = run_with_hints(databases=None, tags=["tenant_backup"])
+    assert id_ == "E002"
+    assert "TENANT_BACKUP['OPERATOR'] has an unknown key 'TELEPHONE'." in sentence
+    assert hint
+
+
 @pytest.mark.parametrize(
     ("defaults", "named"),
     [

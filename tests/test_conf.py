@@ -7,6 +7,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
+from django.utils.translation import gettext_lazy
 
 from tenant_backup.conf import Conf, conf
 from tenant_backup.tenants import SingleTenant
@@ -54,7 +55,7 @@ WRONG: dict[str, list[Any]] = {
     "HISTORY_DAYS": [None, "", "730", 0, -1, 1.5, True, False],
     "MAX_BYTES": ["", "1024", 0, -1, 1.5, True, False],
     "MAX_MANUAL": [None, "", "50", 0, -1, 1.5, True, False],
-    "OPERATOR": [None, "", "NOT_INCLUDED", {"NOT_INCLUDED": None}, {"NOT_INCLUDED": 1}, {"X": "y"}],
+    "OPERATOR": [None, "", "NOT_INCLUDED", ["NAME"], 1],
 }
 
 RIGHT: dict[str, list[Any]] = {
@@ -72,7 +73,33 @@ RIGHT: dict[str, list[Any]] = {
     "HISTORY_DAYS": [1, 730, 36_500],
     "MAX_BYTES": [None, 1, 10**12],
     "MAX_MANUAL": [1, 50, 1_000],
-    "OPERATOR": [{}, {"NOT_INCLUDED": "Uploaded files are in the storage of the web host."}],
+    "OPERATOR": [
+        {},
+        {"NOT_INCLUDED": "Uploaded files are in the storage of the web host."},
+        {
+            "NAME": "Anna Ops",
+            "EMAIL": "ops@example.com",
+            "PHONE": "+49 30 901820",
+            "SITE_URL": "https://example.com:8443/app/",
+            "SERVICES": ["gunicorn", "qcluster"],
+            "NOT_INCLUDED": gettext_lazy("Uploaded files are in the storage of the web host."),
+        },
+        {"SERVICES": "gunicorn", "SITE_URL": "http://localhost:8000"},
+        {"SERVICES": ()},
+    ],
+}
+
+WRONG_PARTS: dict[str, list[Any]] = {
+    "NAME": [None, 1, b"Anna", ["Anna"]],
+    "EMAIL": [None, "", 1, "Anna Ops", "anna@", "anna@example.com, ben@example.com", ["a@b.org"]],
+    "PHONE": [None, 49, 4.9],
+    "SITE_URL": [
+        *(None, "", 1, "example.com", "ftp://example.com", "https://", "//example.com", "http://["),
+        *("https://example.com/?tenant=", "https://example.com/#top", "https://ada@example.com"),
+        *("https://example.com/a b", "https://example.com\n", b"https://example.com"),
+    ],
+    "SERVICES": [None, 1, {"web": "gunicorn"}, ["gunicorn", 1], {"gunicorn"}],
+    "NOT_INCLUDED": [None, 1, ["Scans"]],
 }
 
 
@@ -101,6 +128,31 @@ def test_a_wrong_value_is_refused_in_a_sentence_with_its_key(settings, key, wron
     assert sentence.startswith(f"TENANT_BACKUP['{key}'] must be ")
     is_secret = getattr(Conf, key).is_secret
     assert sentence.endswith(", which it is not." if is_secret else f", not {wrong!r}.")
+
+
+@pytest.mark.parametrize(("key", "wrong"), cases(WRONG_PARTS))
+def test_a_wrong_value_of_the_operators_is_refused_with_both_keys(settings, key, wrong):
+    settings.TENANT_BACKUP = {"OPERATOR": {"NAME": "Anna Ops", key: wrong}}
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        conf.OPERATOR  # noqa: B018
+    sentence = str(refusal.value)
+    assert sentence.startswith(f"TENANT_BACKUP['OPERATOR']['{key}'] must be ")
+    assert sentence.endswith(f", not {wrong!r}.")
+
+
+def test_every_key_of_the_operators_is_in_these_tests():
+    assert list(Conf.OPERATOR.parts) == list(WRONG_PARTS)
+
+
+@pytest.mark.parametrize("typo", ["Name", "MAIL", "NAME ", None, 1])
+def test_an_unknown_key_of_the_operators_is_refused_with_its_name(settings, typo):
+    settings.TENANT_BACKUP = {"OPERATOR": {typo: "Anna Ops"}}
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        conf.OPERATOR  # noqa: B018
+    assert str(refusal.value) == (
+        f"TENANT_BACKUP['OPERATOR'] has an unknown key {typo!r}. Known are NAME, EMAIL, PHONE, "
+        "SITE_URL, SERVICES, NOT_INCLUDED."
+    )
 
 
 def test_a_wrong_value_spoils_no_other_setting(settings):

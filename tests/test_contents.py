@@ -155,6 +155,31 @@ class TestPage:
         assert str(tenant.root) not in answer.content.decode()
         assert "restorebackup" not in answer.content.decode()
 
+    def test_the_script_is_folded_and_what_is_to_be_copied_is_marked(self, tenant, visit):
+        backup = make(tenant)
+        page = visit("operator").get(address(backup)).content.decode()
+        before, folded = page.split("<details>", 1)
+        assert "restorebackup acme" in before
+        assert "sh -eu" not in before
+        assert "sh -eu" in folded.split("</details>")[0]
+        marked = 'data-copy="Copy" data-copied="Copied"'
+        assert before.count(marked) == folded.count(marked) == 1
+        assert "tenant_backup/copy.js" in page
+        # The script makes the button, which could do nothing without it.
+        theirs = visit().get(address(backup)).content.decode()
+        assert page.count("<button") == theirs.count("<button")
+        assert "copy.js" not in theirs
+
+    def test_the_services_to_stop_are_named(self, tenant, visit, settings):
+        backup = make(tenant)
+        assert "Here that is:" not in text_of(visit("operator").get(address(backup)))
+        for given in (["gunicorn", "backups & more"], "gunicorn, backups & more"):
+            operator = {"SERVICES": given}
+            settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "OPERATOR": operator}
+            text = text_of(visit("operator").get(address(backup)))
+            assert "Here that is: gunicorn, backups & more. Then run:" in text
+        assert "gunicorn" not in text_of(visit().get(address(backup)))
+
     def test_a_tenant_with_a_dash_is_no_option_of_the_command(self, add_tenant, visit):
         backup = make(add_tenant("-acme"))
         answer = visit("operator", tenant="-acme").get(address(backup))

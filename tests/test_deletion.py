@@ -10,7 +10,7 @@ from django.utils import timezone
 from tenant_backup import automation, backups, lock
 from tenant_backup.backups import recovery
 from tenant_backup.backups.deletion_steps import Deletion
-from tenant_backup.exceptions import BackupError, BackupInProgress, NotWritable
+from tenant_backup.exceptions import BackupError, BackupInProgress, NotWritable, RowChanged
 from tenant_backup.files import BackupDirectory
 from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Trigger
 from tenant_backup.signals import backup_deleted
@@ -69,6 +69,42 @@ class TestLock:
                 backups.prune(tenant)
         assert names_in(directory.path) == before
         assert Backup.objects.good().count() == 2
+
+    @pytest.mark.usefixtures("impatient")
+    def test_a_row_without_a_file_needs_no_lock_and_is_deleted_beside_the_others(
+        self, tenant, directory, made
+    ):
+        failed = Backup.objects.create(tenant_id=tenant.id, trigger="command", status="failed")
+        with lock.hold(directory, wait=0):
+            done = backups.delete_all(tenant, [*made, failed], actor="ada")
+        assert done.backups == [failed]
+        [error] = done.errors
+        assert isinstance(error, BackupInProgress)
+        assert set(Backup.objects.all()) == set(made)
+
+    def test_of_several_each_has_its_own_outcome(self, tenant, directory, made, deleted):
+        """What keeps one from being deleted keeps no other, before it or after it."""
+        pinned, stuck = (backups.create(tenant, COMMAND).backup for _ in range(2))
+        backups.pin(tenant, pinned, pinned=True)
+        directory.file(stuck.file_name).unlink()
+        directory.file(stuck.file_name).mkdir()
+        gone = Backup(pk=10**6, tenant_id=tenant.id)
+        done = backups.delete_all(tenant, [made[0], pinned, gone, stuck, made[1]], actor="ada")
+        assert done.backups == made
+        assert [type(error) for error in done.errors] == [RowChanged, RowChanged, NotWritable]
+        assert "is pinned" in str(done.errors[0])
+        assert "There is no backup 1000000 any more." in str(done.errors[1])
+        assert set(Backup.objects.all()) == {pinned, stuck}
+        assert deleted == [backup.file_name for backup in made]
+        by = Event.objects.filter(kind=EventKind.DELETED).values_list("actor", flat=True)
+        assert list(by) == ["ada", "ada"]
+
+    def test_another_tenants_is_not_there(self, tenant, add_tenant, made):
+        theirs = backups.create(add_tenant("globex"), COMMAND).backup
+        done = backups.delete_all(tenant, [theirs, made[0]])
+        assert done.backups == [made[0]]
+        assert len(done.errors) == 1
+        assert Backup.objects.filter(pk=theirs.pk).exists()
 
     def test_the_lock_is_held_while_files_are_removed(self, tenant, directory, made, monkeypatch):
         remove, refused = BackupDirectory.remove, []

@@ -55,13 +55,14 @@ class TestPermission:
         backups.directory_of(tenant).make()
         answer = diagnose(tenant, "permission")
         assert answer.is_well
-        assert answer.found == f"A file could be written in {tenant.root / 'backups'}."
+        assert answer.found == "A file could be written where the backups are kept."
+        assert answer.detail == f"A file could be written in {tenant.root / 'backups'}."
         assert names_in(tenant.root / "backups") == []
 
     def test_without_one_it_is_tried_where_it_would_be_made(self, tenant):
         answer = diagnose(tenant, "permission")
         assert answer.is_well
-        assert answer.found == f"A file could be written in {tenant.root}."
+        assert answer.detail == f"A file could be written in {tenant.root}."
         assert not (tenant.root / "backups").exists()
 
     def test_no_permission(self, open_folder):
@@ -72,6 +73,8 @@ class TestPermission:
             answer = diagnose(tenant, "permission")
         assert answer.is_well is False
         assert "Permission denied" in answer.found
+        assert answer.advice == "Tell the operator that no backup can be written."
+        assert f"write permission in {tenant.root / 'backups'}" in answer.detail
 
     def test_what_is_no_directory(self, tenant):
         (tenant.root / "backups").write_text("a file")
@@ -102,15 +105,17 @@ class TestDatabase:
     def test_with_a_write_ahead_log(self, tenant):
         with closing(sqlite3.connect(tenant.database)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
-        assert "a write-ahead log" in diagnose(tenant, "database").found
+        answer = diagnose(tenant, "database")
+        assert "Everybody can go on working" in answer.found
+        assert answer.detail == "The journal mode is “wal”."
 
     def test_without_one_it_says_what_waits(self, tenant):
         with closing(sqlite3.connect(tenant.database)) as connection:
             connection.execute("PRAGMA journal_mode=DELETE")
         answer = diagnose(tenant, "database")
         assert answer.is_well
-        assert "nothing can be saved" in answer.found
-        assert "WAL" in answer.advice
+        assert "nobody can save anything" in answer.found
+        assert "The journal mode is “delete”. In WAL mode" in answer.detail
 
     def test_missing(self, add_tenant):
         tenant = add_tenant(database=False)
@@ -139,7 +144,7 @@ class TestWork:
         Backup.objects.filter(pk=backup.pk).update(error="It cannot be handed to a worker.")
         answer = diagnose(tenant, "being made")
         assert answer.is_well is None
-        assert "It cannot be handed to a worker." in answer.found
+        assert "It cannot be handed to a worker." in answer.detail
 
     def test_running_and_left_by_a_crash(self, tenant):
         backup = Backup.objects.create(tenant_id=tenant.id, trigger=Trigger.MANUAL)
@@ -186,8 +191,9 @@ class TestAutomation:
         BackupSettings.objects.create(tenant_id=tenant.id, automatic=automatic)
         answer = diagnose(tenant, "Automation")
         assert answer.is_well is (False if automatic else None)
-        assert "last seen today" in answer.found or "last seen yesterday" in answer.found
-        assert ("qcluster" in answer.advice) == automatic
+        assert ("Tell the operator that automation is stalled." in answer.advice) == automatic
+        assert "Last seen: today" in answer.detail or "Last seen: yesterday" in answer.detail
+        assert "qcluster" in answer.detail
 
     def test_paused(self, tenant):
         note_tick(seconds=0)
@@ -196,7 +202,20 @@ class TestAutomation:
         answer = diagnose(tenant, "Automation")
         assert answer.is_well is False
         assert "paused by the operator" in answer.found
-        assert "automatebackups resume" in answer.advice
+        assert answer.advice == "Ask the operator until when."
+        assert "automatebackups resume" in answer.detail
+
+
+def test_the_operators_contact_is_in_what_to_do(tenant, settings):
+    settings.TENANT_BACKUP = {
+        **settings.TENANT_BACKUP,
+        "OPERATOR": {"NAME": "Anna Ops", "EMAIL": "ops@example.com", "PHONE": "+49 30 1"},
+    }
+    BackupSettings.objects.create(tenant_id=tenant.id, automatic=True)
+    automation.set_up()
+    assert diagnose(tenant, "Automation").advice == (
+        "Tell the operator (Anna Ops, ops@example.com, +49 30 1) that automation is stalled."
+    )
 
 
 class TestLastAttempt:

@@ -135,15 +135,21 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_python_of_the_settings_page_runs():
-    provider, shops, customers, receiver = (
+    operator, provider, shops, customers, receiver = (
         run_block(code) for code in blocks(DOCS / "settings.md", "python")
     )
+    setting = Conf.OPERATOR
+    assert setting.problem(operator["TENANT_BACKUP"]["OPERATOR"]) is None
+    assert set(operator["TENANT_BACKUP"]["OPERATOR"]) == set(setting.parts)
     assert [tenant.id for tenant in shops["Shops"]().all_tenants()] == ["acme", "globex"]
     acme = customers["Customers"]().tenant(Path("/srv/customers/acme-corporation"))
     assert (acme.id, acme.name) == ("acme-corporation", "Acme Corporation")
     assert acme.zone.key == "Europe/Berlin"
     try:
-        assert provider["Tenants"]().get_tenant("acme").root.is_absolute()
+        acme = provider["Tenants"]().get_tenant("acme")
+        assert acme.root.is_absolute()
+        page = provider["Tenants"]().url_for(acme)
+        assert page == "https://acme.example.com/settings/admin/backup"
     finally:
         assert signals.backup_completed.disconnect(receiver["copy_elsewhere"])
 

@@ -159,6 +159,15 @@ def test_without_a_tenant_its_models_are_refused_rather_than_looked_for_elsewher
 # Pages
 
 
+def test_a_mail_links_to_the_tenants_own_subdomain(project):
+    said = project.manage(
+        "shell",
+        "-c",
+        "from tenant_backup.tenants import get_tenant, url_for; print(url_for(get_tenant('acme')))",
+    )
+    assert said.splitlines()[-1] == "http://acme.localhost:8000/settings/admin/backup"
+
+
 def test_the_bare_host_leads_to_the_tenants(visit, port):
     index = visit("").open("/")
 

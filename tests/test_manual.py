@@ -10,10 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tenant_backup import sqlite
+from tenant_backup import sqlite, texts
 from tenant_backup.management.commands.syncbackups import Command as SyncCommand
 from tenant_backup.restore.manual import command, commands
-from tests.conftest import AS_ROOT, NOBODY, Process, assert_true_copy, count_rows, make_database
+from tests.conftest import (
+    AS_ROOT,
+    NOBODY,
+    Process,
+    assert_true_copy,
+    count_rows,
+    make_database,
+)
 from tests.test_sqlite_restore import kill_a_writer
 
 FOLDERS = ["plain", 'it\'s a "folder"; $(touch gone) `touch gone`\n& more', "Größe 😀"]
@@ -244,3 +251,18 @@ def test_a_shell_in_which_it_is_pasted_lives_on_when_it_fails(tmp_path):
 )
 def test_arguments_of_a_command_are_never_taken_for_options(words, expected):
     assert command("restorebackup", *words) == f"python manage.py restorebackup {expected}"
+
+
+def test_the_comments_are_in_the_language_of_the_page(tmp_path, monkeypatch):
+    """Long or with line breaks, they stay comments; without them the commands are the same."""
+    paths = (tmp_path / "db.sqlite3", tmp_path / "backup.sqlite3", "0" * 64)
+    english = commands(*paths, tenant_id="acme")
+    monkeypatch.setattr(texts, "gettext", lambda text: f"Deutsch: {text}\nrm -rf / {'x' * 200}")
+    german = commands(*paths, tenant_id="acme")
+    assert english.count("# Deutsch: ") == 0
+    assert german.count("# Deutsch: ") == 6
+
+    def without_comments(script):
+        return [line for line in script.splitlines() if not line.startswith("#")]
+
+    assert without_comments(german) == without_comments(english)

@@ -1147,6 +1147,29 @@ class TestTexts:
             "Open the page of backups, or ask the operator."
         )
 
+    def test_the_operator_and_the_links_where_the_settings_say_so(self, acme, settings):
+        operator = {"NAME": "Anna Ops", "PHONE": "+49 30 1", "SITE_URL": "https://example.com/"}
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "OPERATOR": operator}
+        configure(acme)
+        notify()
+        assert told(to=ADDRESS)[0].body.endswith(
+            "\n"
+            "Open the page of backups, or ask the operator (Anna Ops, +49 30 1).\n"
+            "\n"
+            "The page of backups: https://example.com/settings/admin/backup"
+        )
+        assert told(to=OPERATOR)[0].body.endswith(
+            "For the state of all tenants: python manage.py checkbackups\n"
+            "In the admin: https://example.com/admin/tenant_backup/backupsettings/"
+        )
+
+    def test_an_address_that_is_none_harms_no_mail(self, acme, monkeypatch, caplog):
+        monkeypatch.setattr(Tenants, "url_for", lambda self, tenant: "javascript:alert(1)")
+        configure(acme)
+        notify()
+        assert told(to=ADDRESS)[0].body.endswith("or ask the operator.")
+        assert "gives no address for tenant 'acme'" in caplog.text
+
     def test_an_overdue_one_that_never_had_a_backup(self, acme):
         configure(acme)
         notify()
@@ -1300,9 +1323,14 @@ class TestTemplates:
             "locked.;|automation is stalled|It is stalled.||[]"
         )
 
-    def test_of_the_tenants_mail(self, acme, override):
+    def test_of_the_tenants_mail(self, acme, override, settings):
         override("tenant_subject.txt", "{{ item.name }}:\n{{ item.headline }}")
-        override("tenant.txt", "{% for finding in item.findings %}{{ finding }}{% endfor %}")
+        override(
+            "tenant.txt",
+            "{{ link }}|{{ contact }}|{% for finding in item.findings %}{{ finding }}{% endfor %}",
+        )
+        operator = {"NAME": "Anna", "SITE_URL": "https://example.com"}
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "OPERATOR": operator}
         configure(acme, automatic=False)
         fail(acme, NOW - HOUR, f"{acme.database} is away.")
         notify()
@@ -1310,6 +1338,7 @@ class TestTemplates:
         assert message.subject == "Acme: failed"
         # What the template cannot know it cannot give away.
         assert message.body.endswith("failed. db.sqlite3 is away.")
+        assert message.body.startswith("https://example.com/settings/admin/backup| (Anna)|The last")
 
     def test_nothing_is_escaped(self, acme):
         Tenants.tenants[:] = [replace(acme, name="Käse & <Söhne>")]

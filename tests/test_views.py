@@ -29,6 +29,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext, override_script_prefix
 from django.urls import include, path, re_path, reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
@@ -730,7 +731,8 @@ class TestWhenNextAndAutomation:
         text = self.page(visit, automatic=True)
         assert "All is well: backups are made automatically." in text
         assert re.search(r"Last good backup (today|yesterday) at .* \(just now\)", text)
-        assert "Automation running, last seen just now" in text
+        assert "Automation running" in text
+        assert "last seen" not in text
 
     def test_paused(self, tenant, visit, running_automation):
         make(tenant)
@@ -738,25 +740,37 @@ class TestWhenNextAndAutomation:
         text = self.page(visit, automatic=True)
         assert "No automatic backups are made at present." in text
         assert re.search("Automation paused by the operator since (today|yesterday) at", text)
-        assert "automatebackups resume" in text
+        assert "until the operator starts them again" in text
 
     def test_stalled(self, tenant, visit):
         note_tick(hours=1)
         text = self.page(visit, automatic=True)
-        assert "Automation stalled (last seen" in text
-        assert "python manage.py qcluster" in text
-        assert "if the workers are busy with other long tasks" in text
+        assert "Tell the operator that automation is stalled." in text
         assert "if automation is running by then" in text
-
-    def test_never_seen(self, tenant, visit):
-        automation.set_up()
-        assert "Automation stalled (not seen yet)." in self.page(visit)
 
     def test_not_set_up(self, tenant, visit):
         Schedule.objects.all().delete()
         text = self.page(visit)
-        assert "Automation not set up." in text
-        assert "python manage.py migrate or python manage.py automatebackups enable" in text
+        assert "Automation not set up. No automatic backups are made." in text
+        assert "Ask the operator to set up automation." in text
+
+    def test_operators_see_what_to_run(self, tenant, visit):
+        def page():
+            return text_of(visit("operator").get(PAGE))
+
+        automation.set_up()
+        assert "(not seen yet)" in page()
+        note_tick(hours=1)
+        text = page()
+        assert re.search(r"\(last seen (today|yesterday) at .*?\)", text)
+        assert "python manage.py qcluster" in text
+        assert "if the workers are busy with other long tasks" in text
+        note_tick(seconds=0)
+        assert "Automation running, last seen just now" in page()
+        automation.pause("the operator")
+        assert "automatebackups resume" in page()
+        Schedule.objects.all().delete()
+        assert "automatebackups enable" in page()
 
     def test_no_sentence_ends_twice(self, tenant, visit, running_automation):
         """A time may end with a full stop of its own: 2 a.m."""
@@ -913,7 +927,7 @@ class TestHeadline:
         note_tick(seconds=-20)
         make(tenant)
         Backup.objects.update(verified_at=timezone.now() + timedelta(seconds=30))
-        text = text_of(visit().get(PAGE))
+        text = text_of(visit("operator").get(PAGE))
         assert "running, last seen just now" in text
         assert "verified just now" in text
 
@@ -1270,7 +1284,7 @@ class TestCreate:
         BackupSettings.objects.update(keep_last=None)
         make(tenant)
         BackupSettings.objects.update(keep_last=1)
-        assert "1 older backup was pruned" in said(visit().post(f"{PAGE}/create"))
+        assert "1 older backup was removed" in said(visit().post(f"{PAGE}/create"))
 
     def test_a_large_database_is_handed_to_a_worker(
         self, tenant, visit, running_automation, at_once
@@ -1511,7 +1525,10 @@ class TestDelete:
         assert fields == {"backup": str(backup.pk), "confirm": "yes"}
         answer = client.post(f"{PAGE}/delete", fields)
         assert is_page(answer)
-        assert said(answer) == "1 backup was deleted."
+        today = date_format(timezone.localtime(kept.created_at), "MONTH_DAY_FORMAT")
+        assert said(answer) == (
+            f"1 backup was deleted. 1 good backup remains, of {today}, made just now."
+        )
         assert names_in(directory.path) == [kept.file_name, f"{kept.file_name}.sha256"]
         assert Backup.objects.get() == kept
         assert Event.objects.get(kind="deleted").actor == "ada"
@@ -1533,7 +1550,7 @@ class TestDelete:
         text = text_of(client.post(f"{PAGE}/delete", {"backup": [*ids, ids[0]]}))
         assert "Delete these 3 backups permanently?" in text
         answer = client.post(f"{PAGE}/delete", {"backup": ids, "confirm": "yes"})
-        assert said(answer) == "3 backups were deleted."
+        assert said(answer) == ("3 backups were deleted. No good backup remains. Make a new one.")
         assert names_in(directory.path) == []
         assert not Backup.objects.exists()
 
@@ -1561,6 +1578,66 @@ class TestDelete:
         second.delete()
         assert warns(first)
         assert not warns(failed)
+
+    def test_says_before_and_after_what_remains(self, tenant, visit, project, monkeypatch):
+        """Only good backups count, and days are those of the tenant's time zone."""
+        zoned = replace(tenant, time_zone="Asia/Tokyo")
+        monkeypatch.setattr(Tenants, "tenants", [zoned])
+        now = timezone.now()
+        year = timezone.localtime(now, zoned.zone).year
+        made = [make(zoned) for _ in range(5)]
+        for backup, days in zip(made, (400, 30, 20, 9, 2), strict=True):
+            at = (now - timedelta(days=days)).replace(hour=15, minute=30)  # the next day in Tokyo
+            Backup.objects.filter(pk=backup.pk).update(created_at=at)
+        Backup.objects.filter(pk=made[1].pk).update(missing_at=now)
+        made = list(Backup.objects.order_by("created_at"))
+        row()
+        future = complete_row(7, created_at=now + timedelta(days=300))
+        client = visit()
+
+        def words(backup):
+            local = timezone.localtime(backup.created_at, zoned.zone)
+            form = "MONTH_DAY_FORMAT" if local.year == year else "DATE_FORMAT"
+            days = (timezone.now() - backup.created_at).days
+            return date_format(local, form), f"{days} days" if days < 60 else "1 year"
+
+        def asked(*chosen):
+            body = {"backup": [backup.pk for backup in chosen]}
+            return text_of(client.post(f"{PAGE}/delete", body)).replace("\xa0", " ")
+
+        def deleted(*chosen):
+            body = {"backup": [backup.pk for backup in chosen], "confirm": "yes"}
+            return said(client.post(f"{PAGE}/delete", body)).replace("\xa0", " ")
+
+        day, age = words(made[3])
+        assert age in ("8 days", "9 days")
+        assert f"3 good backups will remain. Your newest will be of {day}, {age} old." in asked(
+            made[4]
+        )
+        assert deleted(made[4]).endswith(
+            f"3 good backups remain. Your newest is of {day}, {age} old."
+        )
+        day, age = words(made[0])
+        assert str(year - 1) in day or str(year - 2) in day
+        assert f"1 good backup will remain, of {day}, {age} old." in asked(*made[2:4])
+        assert deleted(*made[2:4]).endswith(f"1 good backup remains, of {day}, {age} old.")
+        assert "No good backup would be left." in asked(made[0])
+        assert deleted(made[0]).endswith("No good backup remains. Make a new one.")
+        assert "No good backup will remain." in asked(made[1])
+        assert Backup.objects.filter(pk=future.pk).exists()
+
+    def test_of_several_the_lock_is_taken_once(self, tenant, visit, monkeypatch):
+        ids = [make(tenant).pk for _ in range(4)]
+        taken, hold = [], lock.hold
+
+        def count(*arguments, **options):
+            taken.append(arguments)
+            return hold(*arguments, **options)
+
+        monkeypatch.setattr(lock, "hold", count)
+        visit().post(f"{PAGE}/delete", {"backup": ids, "confirm": "yes"})
+        assert not Backup.objects.exists()
+        assert len(taken) == 1
 
     @pytest.mark.parametrize("confirm", [{}, {"confirm": "yes"}])
     @pytest.mark.parametrize(
@@ -2197,7 +2274,7 @@ def test_errors_of_use_cases_are_messages(tenant, visit, monkeypatch):
         raise BackupError("Somebody was faster.")
 
     backup = make(tenant)
-    monkeypatch.setattr(backups, "delete", fail)
+    monkeypatch.setattr(backups, "delete_all", fail)
     monkeypatch.setattr(backups, "pin", fail)
     body = {"backup": backup.pk, "confirm": "yes", "pinned": "yes"}
     for name in ["delete", "pin"]:
@@ -2244,7 +2321,7 @@ def test_a_catalog_that_is_locked_is_said_and_nothing_is_lost(tenant, visit, mon
     def fail(*arguments, **options):
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr(backups, "delete", fail)
+    monkeypatch.setattr(backups, "delete_all", fail)
     answer = visit().post(f"{PAGE}/delete", {"backup": backup.pk, "confirm": "yes"}, follow=True)
     assert "could not be changed (database is locked). Try again" in text_of(answer)
     assert Backup.objects.get() == backup

@@ -11,7 +11,7 @@ from tenant_backup.backups.attempts import attempts_since
 from tenant_backup.backups.configuration import configure
 from tenant_backup.backups.copying import begin, copy_into, make_from, take_back
 from tenant_backup.backups.creation import BackupResult, create, perform, preview, request
-from tenant_backup.backups.deletion import delete
+from tenant_backup.backups.deletion import Deleted, Remaining, delete, delete_all, remaining
 from tenant_backup.backups.folder import directory_of
 from tenant_backup.backups.locking import learn_from_folder, recover, tenant_lock
 from tenant_backup.backups.outcomes import INTERRUPTED, refuse
@@ -43,8 +43,10 @@ __all__ = [
     "REQUEST_BUSY_TIMEOUT",
     "BackupRequest",
     "BackupResult",
+    "Deleted",
     "Limits",
     "Prospect",
+    "Remaining",
     "Space",
     "Synced",
     "Table",
@@ -58,6 +60,7 @@ __all__ = [
     "create",
     "database_bytes",
     "delete",
+    "delete_all",
     "directory_of",
     "is_moving",
     "last_progress_at",
@@ -76,6 +79,7 @@ __all__ = [
     "recover",
     "recover_running",
     "refuse",
+    "remaining",
     "removals",
     "removals_after_next",
     "request",

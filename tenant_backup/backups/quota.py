@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from tenant_backup.backups.folder import directory_of
 from tenant_backup.conf import conf
+from tenant_backup.contact import after_the_operator
 from tenant_backup.exceptions import LimitReached
 from tenant_backup.files import SPACE_MARGIN, size_in_words
 from tenant_backup.models import Backup, BackupQuerySet, Event, EventKind, Status, Trigger
@@ -166,7 +167,8 @@ def _by_the_disk(tenant: Tenant, needed: int | None) -> LimitReached | None:
     return LimitReached(
         "There is not enough room on the disk: the backup needs %(needed)s, %(free)s are free, and "
         "backups made by hand must leave %(reserved)s free. Delete backups that nobody needs, or "
-        "ask the operator for a larger disk.",
+        "ask the operator%(contact)s for a larger disk.",
+        contact=after_the_operator(),
         needed=size_in_words(needed),
         free=size_in_words(free),
         reserved=size_in_words(reserved),
@@ -202,7 +204,8 @@ def _by_their_bytes(
     return LimitReached(
         "The backups of %(tenant)s may take up %(limit)s. Those that are not removed automatically "
         "take up %(kept)s, and the new one needs %(needed)s. Delete backups that nobody needs, or "
-        "ask the operator to raise the limit.",
+        "ask the operator%(contact)s to raise the limit.",
+        contact=after_the_operator(),
         tenant=tenant.name,
         limit=size_in_words(conf.MAX_BYTES),
         kept=size_in_words(kept),

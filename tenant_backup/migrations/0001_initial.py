@@ -521,7 +521,7 @@ class Migration(migrations.Migration):
                             ("failed", "failed"),
                             ("refused", "refused"),
                             ("deleted", "deleted"),
-                            ("pruned", "pruned"),
+                            ("pruned", "removed automatically"),
                             ("pinned", "pinned"),
                             ("unpinned", "unpinned"),
                             ("downloaded", "downloaded"),

@@ -24,7 +24,7 @@ class EventKind(models.TextChoices):
     FAILED = "failed", _("failed")
     REFUSED = "refused", _("refused")
     DELETED = "deleted", _("deleted")
-    PRUNED = "pruned", _("pruned")
+    PRUNED = "pruned", _("removed automatically")
     PINNED = "pinned", _("pinned")
     UNPINNED = "unpinned", _("unpinned")
     DOWNLOADED = "downloaded", _("downloaded")

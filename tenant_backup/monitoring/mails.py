@@ -17,10 +17,12 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext, ngettext, ngettext_lazy
 
 from tenant_backup import backups
+from tenant_backup.contact import after_the_operator
 from tenant_backup.models import Recipient, TenantState, Verdict
 from tenant_backup.monitoring import absence
 from tenant_backup.monitoring.absence import Absence
 from tenant_backup.monitoring.verdict import Finding, Judgement, in_words
+from tenant_backup.tenants import on_the_site, url_for
 
 logger = logging.getLogger("tenant_backup")
 
@@ -165,6 +167,7 @@ def send_to_admins(bulletin: Bulletin) -> bool | None:
             "absent": [(absence.some_of(each.tenant_ids), each) for each in absent],
             "returned": absence.some_of(returned),
             "news": news,
+            "link": on_the_site("admin:tenant_backup_backupsettings_changelist"),
         }
         mail_admins(*_subject_and_body("operators", context))
     except Exception:
@@ -185,7 +188,11 @@ def send_to_tenant(news: News) -> bool | None:
             replace(finding, reason=backups.without_paths(finding.reason, tenant))
             for finding in judgement.findings
         )
-        context = {"item": replace(news, judgement=replace(judgement, findings=findings))}
+        context = {
+            "item": replace(news, judgement=replace(judgement, findings=findings)),
+            "link": url_for(tenant),
+            "contact": after_the_operator(),
+        }
         EmailMessage(*_subject_and_body("tenant", context), to=[address]).send()
     except Exception:
         logger.exception("The notice to %s for tenant %r could not be sent.", address, tenant.id)

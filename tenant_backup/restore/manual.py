@@ -1,20 +1,44 @@
 """Restoring by hand: the exact commands for one backup, to be pasted into a shell.
 
-Paths in, text out. `docs/emergency.md` shows the same commands, and the tests run them.
+Paths in, text out; the comments are in the active language. `docs/emergency.md` shows the same
+commands, and the tests run them.
 """
 
 import shlex
 from pathlib import Path
+from textwrap import fill
+
+from tenant_backup.texts import Text
+
+COMMENTS = {
+    "before": Text(
+        "Before: stop everything that uses the database (the web server, the cluster, cron jobs)."
+    ),
+    "copy": Text(
+        "Copy the backup to a temporary file beside the database, and compare its checksum."
+    ),
+    "check": Text("Check it, and give it the owner and mode of the database."),
+    "aside": Text(
+        "Move the old database and its companion files into a folder, so that you can undo the "
+        "restore."
+    ),
+    "place": Text("Nothing of the old database is left beside the new one now."),
+    "after": Text(
+        "Afterwards: if the catalog is in this database, it is now as old as the backup. So first "
+        "run the command below, which tells it about newer files; then start everything again and "
+        "check the data."
+    ),
+}
 
 COMMANDS = """\
 sh -eu <<'RESTORE'
-# Before: stop everything that uses the database (the web server, the cluster, cron jobs).
+{before}
 database={database}
 backup={backup}
 sha256={sha256}
 sync={sync}
 
-# Copy the backup to a temporary file beside the database, and compare its checksum.
+{copy}
 trap 'rm -f "$database.restored"' EXIT
 rm -f "$database.restored"
 cp "$backup" "$database.restored"
@@ -23,7 +47,7 @@ if [ "$(sha256sum < "$database.restored" | cut -c 1-64)" != "$sha256" ]; then
     exit 1
 fi
 
-# Check it, and give it the owner and mode of the database.
+{check}
 python3 - "$database" "$database.restored" <<'CHECK'
 import os, pathlib, sqlite3, sys
 old, new = map(pathlib.Path, sys.argv[1:])
@@ -44,19 +68,18 @@ except OSError as error:
 CHECK
 sync
 
-# Move the old database and its companion files into a folder, so that you can undo the restore.
+{aside}
 aside="$database-before-$(date -u +%Y%m%dT%H%M%SZ)"
 mkdir "$aside"
 for companion in '' -wal -shm -journal; do
     if [ -e "$database$companion" ]; then mv "$database$companion" "$aside/"; fi
 done
 
-# Nothing of the old database is left beside the new one now.
+{place}
 mv "$database.restored" "$database"
 echo "Restored $database. What was there before is in $aside."
 
-# Afterwards: if the catalog is in this database, it is now as old as the backup. So first run the
-# command below, which tells it about newer files; then start everything again and check the data.
+{after}
 echo "Now run, in the folder of manage.py: $sync"
 RESTORE
 """
@@ -80,4 +103,9 @@ def commands(database: Path, backup: Path, sha256: str, *, tenant_id: str) -> st
         backup=shlex.quote(str(backup)),
         sha256=sha256,
         sync=shlex.quote(command("syncbackups", tenant_id)),
+        **{name: _comment(text) for name, text in COMMENTS.items()},
     )
+
+
+def _comment(text: Text) -> str:
+    return fill(str(text), 98, initial_indent="# ", subsequent_indent="# ", break_long_words=False)

@@ -19,7 +19,9 @@ from tenant_backup.tenants.gate import (
     list_tenants,
     tenant_for_request,
     tenant_or_none,
+    url_for,
 )
+from tenant_backup.tenants.links import on_the_site
 from tenant_backup.tenants.provider import (
     ACTIONS,
     CONFIGURE,
@@ -60,8 +62,10 @@ __all__ = [
     "has_permission",
     "is_operator",
     "list_tenants",
+    "on_the_site",
     "sqlite_file",
     "tenant_for_request",
     "tenant_or_none",
+    "url_for",
     "validate",
 ]

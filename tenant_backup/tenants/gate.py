@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import InvalidTenant, TenantNotFound
+from tenant_backup.tenants.links import on_the_site, require_web_address
 from tenant_backup.tenants.operators import is_operator_by_default, tenant_of_database
 from tenant_backup.tenants.provider import TenantProvider
 from tenant_backup.tenants.tenant import Tenant, validate
@@ -121,3 +122,20 @@ def is_operator(request: HttpRequest) -> bool:
         answer = bool(ask(request) if ask else is_operator_by_default(provider, request))
         kept["_tenant_backup_operator"] = request.user, answer
     return bool(answer)
+
+
+def url_for(tenant: Tenant) -> str | None:
+    """The address of the tenant's page, or None if nobody knows it.
+
+    A mistake of the host's code is logged and costs no more than the link.
+    """
+    try:
+        # The host's class need not be a subclass of ours, so it may lack this method.
+        ask = getattr(get_provider(), "url_for", None)
+        given = ask(tenant) if ask else None
+        if given is None:
+            return on_the_site()
+        return require_web_address(given) if given else None
+    except Exception:
+        logger.exception("The tenant provider gives no address for tenant %r.", tenant.id)
+        return None

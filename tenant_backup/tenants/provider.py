@@ -68,3 +68,10 @@ class TenantProvider(ABC):
         Override this method if the users of all tenants are in one database.
         """
         return is_operator_by_default(self, request)
+
+    def url_for(self, tenant: Tenant) -> str | None:
+        """The address of the tenant's page of backups, for links in mails.
+
+        None: it is `OPERATOR["SITE_URL"]` and the page's path. An empty text: there is no link.
+        """
+        return None

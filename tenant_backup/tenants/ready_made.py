@@ -1,8 +1,10 @@
 """Tenant providers for the common cases: one tenant, a folder each, a database alias each."""
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -14,6 +16,7 @@ from django.utils.functional import Promise
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import TenantNotFound
 from tenant_backup.tenants.databases import sqlite_file
+from tenant_backup.tenants.links import on_a_host_of_its_own, on_the_site
 from tenant_backup.tenants.operators import has_operator_permissions
 from tenant_backup.tenants.provider import (
     CONFIGURE,
@@ -96,6 +99,16 @@ class HostNameTenants(TenantProvider):
         if _is_address(host):
             raise TenantNotFound("The address %(host)s names no tenant.", host=host)
         return self._tenant_of_label(host.split(".", 1)[0])
+
+    def url_for(self, tenant: Tenant) -> str | None:
+        """The page on the tenant's own host: `acme.example.com` where the site is `example.com`."""
+        site, label = on_the_site(), tenant.id.lower()
+        if site is None:
+            return None
+        is_label = re.fullmatch("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", label)
+        if not is_label or _is_address(urlsplit(site).hostname or ""):
+            return ""  # A link without the tenant in its host name leads nowhere.
+        return on_a_host_of_its_own(label)
 
     def _tenant_of_label(self, label: str) -> Tenant:
         try:

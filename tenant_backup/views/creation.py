@@ -64,8 +64,8 @@ def _make(request: HttpRequest, tenant: Tenant, wanted: backups.BackupRequest) -
         messages.warning(request, error_text(result.prune_error, request, tenant))
     if number := len(result.pruned):
         text = ngettext(
-            "%(number)d older backup was pruned, as set in the settings.",
-            "%(number)d older backups were pruned, as set in the settings.",
+            "%(number)d older backup was removed, as set in the settings.",
+            "%(number)d older backups were removed, as set in the settings.",
             number,
         )
         messages.info(request, text % {"number": number})

@@ -2,19 +2,18 @@
 
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST
 
 from tenant_backup import backups
-from tenant_backup.exceptions import BackupError, BackupInProgress
+from tenant_backup.exceptions import BackupError
 from tenant_backup.languages import messages
 from tenant_backup.models import Backup
 from tenant_backup.tenants import DELETE, Tenant
 from tenant_backup.views.access import all_or_404, backup_or_404, tenant_view, user_name
 from tenant_backup.views.redaction import error_text
 from tenant_backup.views.responses import back, page_number, render_page
-from tenant_backup.words import time_in_words, why_not_deletable
+from tenant_backup.words import left_in_words, time_in_words, why_not_deletable
 
 
 @require_POST
@@ -32,11 +31,7 @@ def delete(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         return back(request)
     if request.POST.get("confirm") != "yes":
         return _confirmation(request, tenant, deletable)
-    if number := _delete(request, tenant, deletable):
-        text = ngettext(
-            "%(number)d backup was deleted.", "%(number)d backups were deleted.", number
-        )
-        messages.success(request, text % {"number": number})
+    _delete(request, tenant, deletable)
     return back(request)
 
 
@@ -61,28 +56,29 @@ def pin(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     return back(request)
 
 
-def _delete(request: HttpRequest, tenant: Tenant, deletable: list[Backup]) -> int:
-    """Delete what can be deleted, report the rest, and return the number of the deleted ones."""
-    number = 0
-    for backup in deletable:
-        try:
-            backups.delete(tenant, backup, actor=user_name(request))
-        except BackupError as error:
-            messages.error(request, error_text(error, request, tenant))
-            if isinstance(error, BackupInProgress):
-                break  # Each of the others would wait as long, and in vain.
-        else:
-            number += 1
-    return number
+def _delete(request: HttpRequest, tenant: Tenant, deletable: list[Backup]) -> None:
+    """Delete what can be deleted, and say what was, what was not and why, and what remains."""
+    try:
+        done = backups.delete_all(tenant, deletable, actor=user_name(request))
+    except BackupError as error:  # None of them can be deleted here.
+        done = backups.Deleted(errors=[error])
+    for text in dict.fromkeys(error_text(error, request, tenant) for error in done.errors):
+        messages.error(request, text)
+    if not (number := len(done.backups)):
+        return
+    text = ngettext("%(number)d backup was deleted.", "%(number)d backups were deleted.", number)
+    left = backups.remaining(tenant)
+    say = messages.success if left.newest else messages.warning
+    say(request, f"{text % {'number': number}} {left_in_words(left.number, left.newest)}")
 
 
 def _confirmation(request: HttpRequest, tenant: Tenant, chosen: list[Backup]) -> HttpResponse:
-    good = Backup.objects.for_tenant(tenant.id).good().counted(timezone.now())
-    others = good.exclude(pk__in=[row.pk for row in chosen])
+    left = backups.remaining(tenant, without=chosen)
     context = {
         "title": gettext("Delete backups"),
         "chosen": chosen,
-        "is_last_good": any(row.is_good for row in chosen) and not others.exists(),
+        "is_last_good": any(row.is_good for row in chosen) and left.newest is None,
+        "remaining": left_in_words(left.number, left.newest, is_future=True),
         "page_number": page_number(request),
     }
     return render_page(request, tenant, "tenant_backup/confirm_delete.html", context)

@@ -23,7 +23,7 @@ from tenant_backup.progress import progress_of
 from tenant_backup.tenants import ACTIONS, CREATE, VIEW, Tenant, has_permission, is_operator
 from tenant_backup.views.access import backup_or_none, tenant_view
 from tenant_backup.views.choices import settings_part
-from tenant_backup.views.redaction import Reader, readable_events, reader_of
+from tenant_backup.views.redaction import Reader, readable_events, readable_reason, reader_of
 from tenant_backup.views.responses import back, render_page
 from tenant_backup.words import end_in_words, settings_in_words, why_it_stays
 
@@ -92,6 +92,7 @@ def show_page(
     context = {
         "title": gettext("Backups"),
         "may": may,
+        "is_operator": is_operator(request),
         **_verdict(judgement, read),
         "last_good": rows.good().counted(now).newest_first().first(),
         "next_run_at": next_run_at,
@@ -185,7 +186,7 @@ def _line(backup: Backup, read: Reader, goes_because: str, now: datetime) -> Lin
         str(Status(backup.status).label),
         tone,
         str(Trigger(backup.trigger).label),
-        read(backup.reason),
+        readable_reason(backup, read),
         has_file=backup.status == Status.COMPLETE and not backup.missing_at,
         is_deletable=backup.is_deletable,
         goes_because=goes_because,

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 from tenant_backup import backups
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Event
+from tenant_backup.models import Backup, Event, Status
 from tenant_backup.tenants import Tenant, is_operator
 
 Reader = Callable[[str], str]
@@ -20,6 +20,13 @@ def reader_of(request: HttpRequest, tenant: Tenant) -> Reader:
 
 def error_text(error: BackupError | str, request: HttpRequest, tenant: Tenant) -> str:
     return reader_of(request, tenant)(str(error))
+
+
+def readable_reason(backup: Backup, read: Reader) -> str:
+    """Why a backup failed; why one is still queued is a matter of workers, so for operators."""
+    if backup.status == Status.QUEUED and read is not str:
+        return ""
+    return read(backup.reason)
 
 
 def readable_events(rows: Iterable[Event], read: Reader) -> list[Event]:

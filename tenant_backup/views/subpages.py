@@ -8,7 +8,7 @@ from django.utils.translation import gettext, pgettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from tenant_backup import automation, backups
+from tenant_backup import automation, backups, contact
 from tenant_backup.exceptions import BackupError
 from tenant_backup.languages import messages
 from tenant_backup.models import Backup, Event
@@ -43,6 +43,7 @@ def contents(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpRespon
         "has_today": any(table.is_there_today for table in tables),
         "is_partly_counted": any(_is_uncounted(table) for table in tables),
         "commands": _restore_commands(tenant, backup) if is_operator(request) else None,
+        "services": contact.services(),
     }
     return render_page(request, tenant, "tenant_backup/contents.html", context)
 
@@ -69,9 +70,9 @@ def _restore_commands(tenant: Tenant, backup: Backup) -> dict[str, str]:
 @tenant_view(VIEW)
 def diagnose(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     """Try what a backup needs, and say what to do if something is wrong."""
-    read = reader_of(request, tenant)
+    read, sees_details = reader_of(request, tenant), is_operator(request)
     answers = [
-        replace(answer, found=read(answer.found))
+        replace(answer, found=read(answer.found), detail=answer.detail if sees_details else "")
         for answer in examine(tenant, automation.get_status())
     ]
     context = {
