@@ -38,7 +38,7 @@ from tenant_backup.admin.backups import BackupAdmin, condition_of
 from tenant_backup.admin.base import has_model_permission, light, may_see
 from tenant_backup.admin.verdicts import TenantsOfRequest
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Backup, BackupSettings, Event, Verdict
+from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Status, Verdict
 from tenant_backup.progress import progress_of
 from tenant_backup.restore import manual
 from tenant_backup.tenants import Tenant, get_tenant
@@ -173,7 +173,8 @@ class HubAdmin(TenantActions):
         rows = Backup.objects.for_tenant(row.tenant_id)
         active = rows.active().first()
         page = Paginator(rows.newest_first(), LINES_PER_PAGE).get_page(request.GET.get("page"))
-        events = Event.objects.for_tenant(row.tenant_id).newest_first()[:LINES_OF_HISTORY]
+        # Without pruning: that follows every backup, and would fill these few lines.
+        lines = Event.objects.for_tenant(row.tenant_id).exclude(kind=EventKind.PRUNED)
         return {
             **_verdict(row, tenants, tenant),
             **switch_context(request, tenants.automation_status),
@@ -188,7 +189,7 @@ class HubAdmin(TenantActions):
             "progress": progress_of(tenant, active) if tenant else None,
             "page": page,
             "lines": [_line(backup, tenant) for backup in page] if may["see"] else [],
-            "events": events,
+            "events": lines.newest_first()[:LINES_OF_HISTORY],
             "next_run_at": row.next_run(now, tenant.zone) if tenant else None,
             "settings_in_words": settings_in_words(row),
             "show_save_and_continue": False,
@@ -240,7 +241,7 @@ def _of_tenant(row: BackupSettings, tenant: Tenant) -> dict[str, Any]:
 
 def _line(backup: Backup, tenant: Tenant | None) -> dict[str, Any]:
     """One line of the list of backups."""
-    has_file = backup.status == "complete" and not backup.missing_at
+    has_file = backup.status == Status.COMPLETE and not backup.missing_at
     return {
         "backup": backup,
         "condition": condition_of(backup),

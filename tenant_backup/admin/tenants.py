@@ -32,8 +32,8 @@ WORST_FIRST = ["-verdict", "tenant_id"]
 REMEDIED = {Verdict.FAILED, Verdict.OVERDUE, Verdict.FUTURE, Verdict.MISSING, Verdict.NO_BACKUP}
 """Where another backup is what helps, or what shows whether the trouble is over."""
 
-REASON = 200
-"""Characters of a reason in the list: two or three lines. The hub has all of it."""
+REASON = 140
+"""Characters of a reason in the list: a few lines of a narrow column. The hub has all of it."""
 
 
 class BackupSettingsForm(forms.ModelForm):  # type: ignore[type-arg]

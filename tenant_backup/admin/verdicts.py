@@ -87,9 +87,13 @@ class TenantsOfRequest:
         )
 
     def why(self, tenant_id: str) -> str:
-        """The gravest thing that is wrong with this tenant, in sentences; empty if nothing is."""
+        """The gravest thing that is wrong with this tenant; empty if nothing is.
+
+        What an error said is enough, since the verdict stands beside it.
+        """
         judgement = self.judgements.get(tenant_id)
-        return str(judgement.findings[0]) if judgement and judgement.findings else ""
+        gravest = judgement.findings[0] if judgement and judgement.findings else None
+        return gravest.reason or gravest.text if gravest else ""
 
     def matching(self, words: str) -> list[str]:
         """The ids of the tenants that have all these words in their id or their name."""
