@@ -648,9 +648,7 @@ class TestBackingUpNow:
         assert made | set(command.split()) == {f"t{number}" for number in range(7)}
         assert len(made) == 5
 
-    def test_without_workers_a_request_makes_only_small_ones(
-        self, operator, add_tenant, settings
-    ):
+    def test_without_workers_a_request_makes_only_small_ones(self, operator, add_tenant, settings):
         small, large = add_tenant("small", rows=1), add_tenant("large", rows=1000)
         settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "INLINE_MAX_BYTES": 100_000}
         response = act(operator, "backupsettings", "back_up_now", settings_of(small, large))

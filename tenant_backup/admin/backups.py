@@ -18,8 +18,8 @@ from tenant_backup import backups
 from tenant_backup.admin.base import (
     SHORT,
     CatalogAdmin,
-    has_model_permission,
     light,
+    may_see,
     user_name,
     with_detail,
 )
@@ -175,9 +175,9 @@ class BackupAdmin(CatalogAdmin):
     def response_delete(
         self, request: HttpRequest, obj_display: str, obj_id: int
     ) -> HttpResponseRedirect:
-        """Back to where it was chosen, without Django's message: `_delete` reports what happened."""
+        """Back to where it was chosen, without a message: `_delete` says what happened."""
         hub = request.GET.get("hub", "")
-        if hub.isdecimal() and has_model_permission(request, "view", BackupSettings):
+        if hub.isdecimal() and may_see(request, BackupSettings):
             return HttpResponseRedirect(self.address_of(BackupSettings, "change", int(hub)))
         if not self.has_view_permission(request):
             return HttpResponseRedirect(reverse("admin:index", current_app=self.admin_site.name))

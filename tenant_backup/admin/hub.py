@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -27,11 +27,9 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
-from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 
-from tenant_backup import automation, backups, monitoring
+from tenant_backup import backups, monitoring
 from tenant_backup.admin.actions import TenantActions
 from tenant_backup.admin.automation import switch_context
 from tenant_backup.admin.backups import BackupAdmin, condition_of
@@ -63,11 +61,10 @@ class HubAdmin(TenantActions):
             answer = method(self.admin_site.admin_view(view))
             return path(f"<int:row_id>/{address}", answer, name=f"{MODEL}_{name}")
 
-        file = cache_control(private=True, no_store=True)(self.download_view)
         return [
             route("do/", "do", self.do_view, require_POST),
             route("contents/<int:backup_id>/", "contents", self.contents_view, require_safe),
-            route("download/<int:backup_id>/", "download", file, require_safe),
+            route("download/<int:backup_id>/", "download", self.download_view, require_safe),
             *super().get_urls(),
         ]
 
@@ -86,18 +83,8 @@ class HubAdmin(TenantActions):
         rows = BackupSettings.objects.filter(pk=row_id)
         row = get_object_or_404(rows)
         doing = request.POST.get("do", "")
-        chosen = request.POST.get("backup", "")
         if doing in ("pin", "unpin", "verify_one"):
-            backup = _backup_or_404(row, int(chosen) if chosen.isdecimal() else 0)
-            if doing == "verify_one":
-                self._require(self.has_change_permission(request))
-                self.after_commit(partial(self._verify, request, [row], backup))
-            else:
-                self._require(has_model_permission(request, "delete", Backup))
-                catalog = self.admin_site.get_model_admin(Backup)
-                assert isinstance(catalog, BackupAdmin)
-                do = catalog.pin if doing == "pin" else catalog.unpin
-                do(request, Backup.objects.filter(pk=backup.pk))
+            self._do_with_backup(request, row, doing)
             return self._to_hub(row_id)
         known: dict[str, Callable[[HttpRequest, QuerySet[BackupSettings]], None]] = {
             "back_up": self.back_up_now,
@@ -108,14 +95,24 @@ class HubAdmin(TenantActions):
         }
         if doing not in known:
             return HttpResponseBadRequest()
-        is_allowed = self.has_back_up_permission if doing == "back_up" else self.has_change_permission
-        self._require(is_allowed(request))
+        may = self.has_back_up_permission if doing == "back_up" else self.has_change_permission
+        self._require(may(request))
         known[doing](request, rows)
         return self._to_hub(row_id)
 
-    def download_view(
-        self, request: HttpRequest, row_id: int, backup_id: int
-    ) -> HttpResponseBase:
+    def _do_with_backup(self, request: HttpRequest, row: BackupSettings, doing: str) -> None:
+        chosen = request.POST.get("backup", "")
+        backup = _backup_or_404(row, int(chosen) if chosen.isdecimal() else 0)
+        if doing == "verify_one":
+            self._require(self.has_change_permission(request))
+            self.after_commit(partial(self._verify, request, [row], backup))
+            return
+        self._require(has_model_permission(request, "delete", Backup))
+        catalog = cast("BackupAdmin", self.admin_site.get_model_admin(Backup))
+        do = catalog.pin if doing == "pin" else catalog.unpin
+        do(request, Backup.objects.filter(pk=backup.pk))
+
+    def download_view(self, request: HttpRequest, row_id: int, backup_id: int) -> HttpResponseBase:
         self._require(has_model_permission(request, "download", Backup))
         row = get_object_or_404(BackupSettings, pk=row_id)
         backup = _backup_or_404(row, backup_id)
@@ -211,7 +208,7 @@ def _backup_or_404(row: BackupSettings, backup_id: int) -> Backup:
 def _verdict(
     row: BackupSettings, tenants: TenantsOfRequest, tenant: Tenant | None
 ) -> dict[str, Any]:
-    """How the tenant stands, and every reason. Of one that is backed up, after a look at its files."""
+    """How the tenant stands, and every reason; after a look at the files, if it is backed up."""
     judgement = tenants.judgements.get(row.tenant_id)
     if tenant:
         runs = tenants.automation_status.is_running

@@ -26,7 +26,6 @@ from tenant_backup.models import Backup, BackupSettings, BackupSettingsQuerySet,
 from tenant_backup.tenants import Tenant, get_tenant
 from tenant_backup.words import ago, going_in_words, when
 
-
 WORST_FIRST = ["-verdict", "tenant_id"]
 
 REMEDIED = {Verdict.FAILED, Verdict.OVERDUE, Verdict.FUTURE, Verdict.MISSING, Verdict.NO_BACKUP}
@@ -164,7 +163,7 @@ class BackupSettingsAdmin(HubAdmin):
         verdict = Verdict(settings.verdict)
         shown = light(verdict.tone, str(verdict.label))
         if why := vars(settings).get("why"):
-            shown = format_html('{} <p>{}</p>', shown, truncatechars(why, REASON))
+            shown = format_html("{} <p>{}</p>", shown, truncatechars(why, REASON))
         if not vars(settings).get("may_back_up"):
             return shown
         # In the list's own form, which has the token against forgery.
