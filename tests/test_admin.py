@@ -1160,7 +1160,7 @@ class TestAllTenants:
         BackupSettings.objects.create(tenant_id="ahead")
         Tenants.tenants.append(replace(Tenants.tenants[0], id="ahead"))
         make_row("ahead", created_at=now + timedelta(days=1))
-        BackupSettings.objects.create(tenant_id="invalid")
+        # New, so that it has no row yet.
         Tenants.tenants.append(replace(Tenants.tenants[0], id="invalid", time_zone="Mars/Base"))
         BackupSettings.objects.create(tenant_id="absent")
         make_row("absent")

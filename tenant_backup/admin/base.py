@@ -132,7 +132,7 @@ class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "page": page,
             **(extra_context or {}),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/tenant_backup/object_history.html", context)
 
     def after_commit(self, work: Callable[[], None]) -> None:

@@ -58,7 +58,7 @@ class HubAdmin(TenantActions):
         def route(
             address: str, name: str, view: Callable[..., HttpResponseBase], method: Any
         ) -> URLPattern:
-            answer = method(self.admin_site.admin_view(view))
+            answer: Callable[..., HttpResponseBase] = method(self.admin_site.admin_view(view))
             return path(f"<int:row_id>/{address}", answer, name=f"{MODEL}_{name}")
 
         return [
@@ -144,7 +144,7 @@ class HubAdmin(TenantActions):
             "has_today": any(table.is_there_today for table in tables),
             "command": manual.command("restorebackup", tenant.id, str(backup.pk)),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         template = "admin/tenant_backup/backupsettings/contents.html"
         return TemplateResponse(request, template, context)
 

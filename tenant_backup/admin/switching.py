@@ -64,7 +64,7 @@ class SwitchingAdmin(CatalogAdmin):
             "chosen": signing.dumps([row.pk for row in rows], salt=SALT, compress=True),
             "back_to": request.get_full_path(),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         template = "admin/tenant_backup/backupsettings/switch_off.html"
         return TemplateResponse(request, template, context)
 
