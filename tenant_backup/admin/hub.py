@@ -42,7 +42,7 @@ from tenant_backup.restore import manual
 from tenant_backup.tenants import Tenant, get_tenant
 from tenant_backup.views.page import chart_of
 from tenant_backup.views.streaming import file_answer
-from tenant_backup.words import settings_in_words
+from tenant_backup.words import going_in_words, settings_in_words
 
 LINES_PER_PAGE = 25
 LINES_OF_HISTORY = 10
@@ -232,7 +232,7 @@ def _of_tenant(row: BackupSettings, tenant: Tenant) -> dict[str, Any]:
     return {
         **chart_of(tenant, timezone.now()),
         "space": backups.space(tenant),
-        "going": going,
+        "going": going_in_words(going) if going else "",
     }
 
 
