@@ -213,7 +213,8 @@ class TestWhatItsButtonsDo:
         assert BackupSettings.objects.get().automatic
         response = do(operator, row, "switch_off")
         assert not BackupSettings.objects.get().automatic
-        undo(operator, texts(response, messages.INFO)[0])
+        response = undo(operator, texts(response, messages.INFO)[0])
+        assert response.redirect_chain[-1][0] == hub(row)
         assert BackupSettings.objects.get().automatic
 
     def test_look_inside(self, operator, row, backup):

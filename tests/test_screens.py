@@ -378,6 +378,12 @@ def test_the_operators_pages(visit, assert_accessible, locale):
         page.goto(f"{ADMIN}/{path}")
         assert page.url.endswith(path)
         assert_accessible(page)
+    page.set_viewport_size(WIDE)
+    for path in ["backup/?status__exact=failed", "backupsettings/"]:
+        page.goto(f"{ADMIN}/{path}")
+        # With all columns, reasons included.
+        results = "document.querySelector('#changelist .results')"
+        assert page.evaluate(f"{results}.scrollWidth <= {results}.clientWidth")
     page.goto(f"{ADMIN}/backup/")
     page.locator("tbody").get_by_role("checkbox").nth(1).check()
     page.locator("[name=action]").first.select_option("delete_selected")

@@ -101,6 +101,8 @@ class SwitchingAdmin(CatalogAdmin):
             self.message_user(request, text, messages.ERROR)
         else:
             switch(request, BackupSettings.objects.filter(pk__in=chosen).order_by("tenant_id"))
+            if len(chosen) == 1:
+                return HttpResponseRedirect(self.address_of(BackupSettings, "change", chosen[0]))
         return HttpResponseRedirect(self.address_of(BackupSettings, "changelist"))
 
     def _switch_on(self, request: HttpRequest, rows: Iterable[BackupSettings]) -> None:
