@@ -16,6 +16,7 @@ import pytest
 from django.contrib import messages
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.core import signing
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.test import Client
@@ -120,6 +121,19 @@ def act(client, model, action, rows, **more):
     """Choose an action for these rows of the list, and follow to the page that is then shown."""
     data = {"action": action, "_selected_action": [row.pk for row in rows], "index": 0, **more}
     return client.post(url(model), data, follow=True)
+
+
+def confirm(client, question):
+    """Answer yes on the page that asks whether to switch automatic backup off."""
+    data = {"chosen": question.context["chosen"]}
+    return client.post(reverse("admin:tenant_backup_switch_off"), data, follow=True)
+
+
+def undo(client, form):
+    """Press the button of the message that says what was switched off."""
+    address = re.search(r'action="([^"]+)"', form)[1]
+    chosen = re.search(r'name="chosen" value="([^"]+)"', form)[1]
+    return client.post(address, {"chosen": chosen}, follow=True)
 
 
 def delete_selected(client, rows):
@@ -448,6 +462,19 @@ class TestDeletingSelected:
         assert len(errors) == 11
         assert errors[-1] == "3 more failed."
 
+    def test_of_hundreds_the_first_are_asked_about_and_deleted(self, operator, tenant):
+        rows = [make_row(status=Status.FAILED, size=None) for _ in range(130)]
+        data = {"action": "delete_selected", "select_across": "1", "index": 0}
+        data["_selected_action"] = [rows[0].pk]
+        page = operator.post(url("backup"), data)
+        assert len(page.context["queryset"]) == 100
+        [text] = texts(page, messages.WARNING)
+        assert text.startswith("At most 100 backups are deleted at once. 30 more that you selected")
+        response = operator.post(url("backup"), {**data, "post": "yes"}, follow=True)
+        assert texts(response, messages.SUCCESS) == ["100 backups were deleted."]
+        # The newest are first in the list.
+        assert set(Backup.objects.all()) == set(rows[:30])
+
     def test_within_a_transaction_of_the_request(self, operator, backup, file, atomic_requests):
         response = delete_selected(operator, [backup])
         assert told(response) == [(messages.SUCCESS, "1 backup was deleted.")]
@@ -609,6 +636,52 @@ class TestBackingUpNow:
         response = act(operator, "backupsettings", "back_up_now", settings_of(tenant))
         assert told(response) == [(messages.SUCCESS, "1 backup was made.")]
         assert Backup.objects.good().count() == 1
+
+    def test_without_workers_a_request_makes_only_a_few(self, operator, add_tenant):
+        rows = settings_of(*[add_tenant(f"t{number}", rows=1) for number in range(7)])
+        response = act(operator, "backupsettings", "back_up_now", rows)
+        assert texts(response, messages.SUCCESS) == ["5 backups were made."]
+        [text] = texts(response, messages.WARNING)
+        assert text.startswith("2 backups were not made: automation does not run")
+        command = text.split("Run on the server: python manage.py runbackup ")[1]
+        made = set(Backup.objects.good().values_list("tenant_id", flat=True))
+        assert made | set(command.split()) == {f"t{number}" for number in range(7)}
+        assert len(made) == 5
+
+    def test_without_workers_a_request_makes_only_small_ones(self, operator, add_tenant, settings):
+        small, large = add_tenant("small", rows=1), add_tenant("large", rows=1000)
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "INLINE_MAX_BYTES": 100_000}
+        response = act(operator, "backupsettings", "back_up_now", settings_of(small, large))
+        assert Backup.objects.get().tenant_id == "small"
+        [text] = texts(response, messages.WARNING)
+        assert text.endswith("python manage.py runbackup large")
+        # Who chooses it alone wants to wait for it.
+        act(operator, "backupsettings", "back_up_now", settings_of(large))
+        assert Backup.objects.good().count() == 2
+
+    def test_hundreds_are_made_by_no_request(self, operator, add_tenant, automation_runs):
+        any_tenant = add_tenant("t", database=False)
+        Tenants.tenants[:] = [replace(any_tenant, id=f"t{number}") for number in range(300)]
+        BackupSettings.objects.ensure(tenant.id for tenant in Tenants.tenants)
+        data = {"action": "back_up_now", "select_across": "1", "index": 0}
+        first = BackupSettings.objects.first()
+        response = operator.post(
+            url("backupsettings"), {**data, "_selected_action": [first.pk]}, follow=True
+        )
+        assert told(response) == [
+            (messages.SUCCESS, "300 backups are queued and will be made in the background.")
+        ]
+        assert Backup.objects.queued().count() == OrmQ.objects.count() == 300
+        # Without workers, nobody tries hundreds: the message has the command for all.
+        Schedule.objects.all().delete()
+        Backup.objects.all().delete()
+        response = operator.post(
+            url("backupsettings"), {**data, "_selected_action": [first.pk]}, follow=True
+        )
+        assert Backup.objects.count() == 5
+        [text] = texts(response, messages.WARNING)
+        assert text.startswith("295 backups were not made")
+        assert text.endswith("Run on the server: python manage.py runbackup")
 
     def test_pruning_that_fails_is_told(self, operator, tenant, monkeypatch):
         def fail(*arguments, **options):
@@ -851,9 +924,14 @@ class TestAllTenants:
             rows[texts["tenant"].split()[-1]] = texts
         return rows
 
+    def states(self, response):
+        """The sign and the word of each state, without the reason and the button after it."""
+        page = response.content.decode().split('id="result_list"')[1]
+        lights = re.findall(r'<span class="backup-light .*?</span> .*?</span>', page)
+        return dict(zip(self.rows(response), map(strip_tags, lights), strict=True))
+
     def test_each_state_in_a_sign_and_a_word(self, operator, all_tenants):
-        rows = self.rows(self.list(operator))
-        assert {name: texts["state"] for name, texts in rows.items()} == {
+        assert self.states(self.list(operator)) == {
             "overdue": "✕ overdue",
             "failed": "✕ failed",
             "lost": "✕ backups missing or damaged",
@@ -880,17 +958,17 @@ class TestAllTenants:
                 make_row("well", **change)
             else:
                 BackupSettings.objects.filter(tenant_id="well").update(**change)
-            states.append(self.rows(self.list(operator))["well"]["state"])
+            states.append(self.states(self.list(operator))["well"])
         gone = list(Tenants.tenants)
         Tenants.tenants.clear()
-        states.append(self.rows(self.list(operator))["well"]["state"])
+        states.append(self.states(self.list(operator))["well"])
         Backup.objects.update(missing_at=None)
         absence.note(set(), timezone.now() - timedelta(days=2))
-        states.append(self.rows(self.list(operator))["well"]["state"])
+        states.append(self.states(self.list(operator))["well"])
         absence.retire(["well"])
-        states.append(self.rows(self.list(operator))["well"]["state"])
+        states.append(self.states(self.list(operator))["well"])
         Tenants.tenants.extend(gone)
-        states.append(self.rows(self.list(operator))["well"]["state"])
+        states.append(self.states(self.list(operator))["well"])
         assert [text.split()[-1] for text in states] == [
             *("well", "off", "yet", "damaged", "failed", "overdue"),
             *("listed", "disappeared", "retired", "failed"),
@@ -944,13 +1022,13 @@ class TestAllTenants:
         mars = replace(tenant, id="mars", time_zone="Mars/Base")
         Tenants.tenants += [replace(tenant, id=""), mars, *[mars] * 20]
         response = self.list(operator)
-        assert self.rows(response).keys() == {"acme"}
-        errors = texts(response, messages.ERROR)
-        assert errors[:2] == [
-            "The tenant id '' must be text of 1 to 255 characters.",
-            "The time zone 'Mars/Base' of tenant 'mars' is not known.",
-        ]
-        assert len(errors) == 10
+        text = "The tenant id '' must be text of 1 to 255 characters."
+        # One without an id has no row that could say it, and the others say it in theirs.
+        assert texts(response, messages.ERROR) == [text]
+        rows = self.rows(response)
+        assert list(rows) == ["mars", "acme"]
+        assert self.states(response)["mars"] == "✕ not valid"
+        assert "The time zone 'Mars/Base' of tenant" in html.unescape(rows["mars"]["state"])
 
     @pytest.mark.parametrize(
         ("query", "expected"),
@@ -962,7 +1040,7 @@ class TestAllTenants:
             ("state=off", ["off"]),
             ("state=well", ["well"]),
             ("state=retired", ["gone"]),
-            ("state=attention", ["failed", "lost", "overdue"]),
+            ("state=attention", ["overdue", "failed", "lost"]),
             ("state=listed&automatic__exact=0", ["lost", "off"]),
             ("state=attention&automatic__exact=0", ["lost"]),
             ("interval__exact=weekly", ["well"]),
@@ -983,7 +1061,7 @@ class TestAllTenants:
     def test_the_filter_counts_as_the_column_says(self, operator, all_tenants):
         page = self.list(operator, "_facets=True").content.decode()
         assert "needs attention (3)" in page
-        states = [row["state"][2:] for row in self.rows(self.list(operator)).values()]
+        states = [text[2:] for text in self.states(self.list(operator)).values()]
         for verdict in Verdict:
             is_there = verdict.label in states
             assert f"{verdict.label} ({int(is_there)})" in page
@@ -1082,7 +1160,7 @@ class TestAllTenants:
         BackupSettings.objects.create(tenant_id="ahead")
         Tenants.tenants.append(replace(Tenants.tenants[0], id="ahead"))
         make_row("ahead", created_at=now + timedelta(days=1))
-        BackupSettings.objects.create(tenant_id="invalid")
+        # New, so that it has no row yet.
         Tenants.tenants.append(replace(Tenants.tenants[0], id="invalid", time_zone="Mars/Base"))
         BackupSettings.objects.create(tenant_id="absent")
         make_row("absent")
@@ -1173,6 +1251,40 @@ class TestAllTenants:
             assert not re.search(r"<script|<style|\sstyle=|\son\w+=", part)
         assert "tenant_backup/admin.css" in page
 
+    def test_the_worst_is_first_and_its_row_says_why(self, operator, all_tenants):
+        make_row(
+            "failed", status=Status.FAILED, error="The <disk> is full. " + "It is very full. " * 20
+        )
+        response = self.list(operator)
+        rows = self.rows(response)
+        assert list(rows) == ["overdue", "failed", "lost", "none", "off", "well", "gone"]
+        assert "✕ failed The &lt;disk&gt; is full. It is" in rows["failed"]["state"]
+        assert len(rows["failed"]["state"]) < 200
+        assert "A backup was due at" in rows["overdue"]["state"]
+        assert "The file of 1 backup is missing or damaged." in rows["lost"]["state"]
+        for name in ("off", "well", "gone"):
+            assert rows[name]["state"] == self.states(response)[name]
+
+    def test_from_the_row_the_remedy_is_one_click_away(self, staff, tenant):
+        make_row(status=Status.FAILED)
+        client = staff("view_backupsettings", "add_backup")
+        page = self.list(client).content.decode()
+        address = re.search(r'formaction="([^"]+)" name="do" value="back_up"', page)[1]
+        [row] = BackupSettings.objects.all()
+        assert f'href="{url("backupsettings", "change", row.pk)}"' in page
+        # It is a button of the list's own form, so this comes with it.
+        data = {"do": "back_up", "action": "", "index": 0, "_selected_action": []}
+        response = client.post(address, data, follow=True)
+        assert told(response) == [(messages.SUCCESS, "1 backup was made.")]
+        assert response.redirect_chain[-1][0] == url("backupsettings", "change", row.pk)
+        # Where nothing is wrong, and for who may not, there is no such button.
+        assert "formaction" not in self.list(client).content.decode()
+
+    def test_who_may_not_back_up_has_no_such_button(self, staff, tenant):
+        make_row(status=Status.FAILED)
+        client = staff("view_backupsettings", "change_backupsettings")
+        assert "formaction" not in self.list(client).content.decode()
+
     def test_a_thousand_tenants_take_as_many_queries_as_three(self, operator, add_tenant):
         def fill(numbers):
             BackupSettings.objects.bulk_create(
@@ -1218,7 +1330,7 @@ class TestAllTenants:
         act(
             operator, "backupsettings", "back_up_now", [BackupSettings.objects.get(tenant_id="off")]
         )
-        assert self.rows(self.list(operator))["off"]["state"] == "✕ failed"
+        assert self.states(self.list(operator))["off"] == "✕ failed"
         add_tenant("sound")
         self.list(operator)
         act(
@@ -1261,17 +1373,76 @@ class TestSwitchingAutomatic:
         for row in BackupSettings.objects.all():
             assert row.automatic
             assert row.next_run_at > timezone.now()
-        response = act(client, "backupsettings", "switch_off", rows)
-        assert told(response) == [(messages.SUCCESS, "Automatic backup is off for 2 tenants.")]
+        response = confirm(client, act(client, "backupsettings", "switch_off", rows))
+        assert texts(response, messages.SUCCESS) == ["Automatic backup is off for 2 tenants."]
         assert not BackupSettings.objects.filter(automatic=True).exists()
         assert not BackupSettings.objects.exclude(next_run_at=None).exists()
         events = Event.objects.filter(kind=EventKind.CONFIGURED)
         assert [event.actor for event in events] == ["ada"] * 4
 
-    def test_where_it_is_so_already_nothing_is_changed(self, operator, tenant):
+    def test_off_asks_first_and_names_those_that_are_on(self, operator, add_tenant):
+        on, off = settings_of(add_tenant("acme"), add_tenant("globex"))
+        BackupSettings.objects.filter(pk=on.pk).update(automatic=True)
+        response = act(operator, "backupsettings", "switch_off", [on, off])
+        page = response.content.decode()
+        assert "1 tenant gets no automatic backup any more" in page
+        assert "Acme" in page
+        assert "Globex" not in page.split('id="content-main"')[1]
+        on.refresh_from_db()
+        assert on.automatic
+        assert not Event.objects.exists()
+
+    def test_undo_switches_exactly_those_on_again(self, operator, add_tenant):
+        rows = settings_of(*map(add_tenant, ("acme", "globex", "initech")))
+        BackupSettings.objects.exclude(tenant_id="initech").update(automatic=True)
+        response = confirm(operator, act(operator, "backupsettings", "switch_off", rows))
+        assert not BackupSettings.objects.filter(automatic=True).exists()
+        [form] = texts(response, messages.INFO)
+        assert form in response.content.decode()
+        response = undo(operator, form)
+        assert texts(response, messages.SUCCESS) == ["Automatic backup is on for 2 tenants."]
+        on = BackupSettings.objects.filter(automatic=True).values_list("tenant_id", flat=True)
+        assert set(on) == {"acme", "globex"}
+
+    def test_neither_answer_nor_undo_is_for_others(self, staff, operator, tenant):
+        BackupSettings.objects.create(tenant_id="acme", automatic=True)
+        question = act(operator, "backupsettings", "switch_off", BackupSettings.objects.all())
+        client = staff("view_backupsettings", "add_backup")
+        for name in ("switch_off", "switch_on_again"):
+            address = reverse(f"admin:tenant_backup_{name}")
+            assert client.get(address).status_code == 405
+            data = {"chosen": question.context["chosen"]}
+            assert client.post(address, data).status_code == 403
+            strict = Client(enforce_csrf_checks=True)
+            strict.force_login(User.objects.get(username="grace"))
+            assert strict.post(address, data).status_code == 403
+        assert BackupSettings.objects.get().automatic
+
+    def test_what_the_form_did_not_ask_about_is_not_switched(self, operator, tenant):
+        row = BackupSettings.objects.create(tenant_id="acme", automatic=True)
+        for forged in ("", "nonsense", signing.dumps([row.pk])):
+            address = reverse("admin:tenant_backup_switch_off")
+            response = operator.post(address, {"chosen": forged}, follow=True)
+            assert [level for level, _ in told(response)] == [messages.ERROR]
+        assert BackupSettings.objects.get().automatic
+
+    def test_a_thousand_are_one_field(self, operator, tenant):
+        """A host's limit is a thousand fields in a form."""
+        BackupSettings.objects.bulk_create(
+            BackupSettings(tenant_id=f"t{number}", automatic=True) for number in range(1200)
+        )
+        data = {"action": "switch_off", "select_across": "1", "index": 0}
+        first = BackupSettings.objects.first()
+        question = operator.post(url("backupsettings"), {**data, "_selected_action": [first.pk]})
+        assert "1,200 tenants get" in question.content.decode().replace("1200", "1,200")
+        assert len(question.context["chosen"]) < 10_000
+
+    def test_where_it_is_off_already_nothing_is_asked(self, operator, tenant):
         rows = settings_of(tenant)
         response = act(operator, "backupsettings", "switch_off", rows)
-        assert told(response) == [(messages.SUCCESS, "Automatic backup is off for 1 tenant.")]
+        assert told(response) == [
+            (messages.INFO, "Automatic backup is off already for all that you selected.")
+        ]
         assert not Event.objects.exists()
 
     def test_what_somebody_changes_meanwhile_is_kept(self, operator, tenant, monkeypatch):
@@ -1327,6 +1498,15 @@ class TestVerifying:
         assert verified.get() == newer
         assert not OrmQ.objects.exists()
 
+    def test_without_workers_a_request_reads_only_a_few(self, operator, add_tenant):
+        tenants = [add_tenant(f"t{number}", rows=1) for number in range(7)]
+        for each in tenants:
+            backups.create(each, COMMAND)
+        response = act(operator, "backupsettings", "verify", settings_of(*tenants))
+        assert texts(response, messages.SUCCESS) == ["5 backups were verified and are good."]
+        [text] = texts(response, messages.WARNING)
+        assert re.search(r"python manage.py verifybackups t\d t\d$", text)
+
     def test_where_automation_runs_workers_read_it(
         self, operator, tenant, backup, file, automation_runs, atomic_requests
     ):
@@ -1343,6 +1523,68 @@ class TestVerifying:
         automation.verify(*task["args"])
         backup.refresh_from_db()
         assert backup.missing_at
+
+
+class TestIndex:
+    def entries(self, client):
+        response = client.get(reverse("admin:index"))
+        return {
+            model["name"]
+            for app in response.context["app_list"]
+            if app["app_label"] == "tenant_backup"
+            for model in app["models"]
+        }
+
+    def test_one_entry_leads_to_all_lists(self, operator):
+        assert self.entries(operator) == {"Backups of all tenants"}
+        models = ["backupsettings", "backup", "event", "automation"]
+        for model in models:
+            page = operator.get(url(model))
+            assert [address for _, address, _ in page.context["lists"]] == list(map(url, models))
+            for other in models:
+                assert f'<a href="{url(other)}"' in page.content.decode()
+            assert f'<a href="{url(model)}" aria-current="page">' in page.content.decode()
+
+    def test_who_may_not_see_all_tenants_finds_the_rest_in_the_index(self, staff):
+        client = staff("view_backup", "view_event")
+        assert self.entries(client) == {"Backups", "Events"}
+        addresses = [address for _, address, _ in client.get(url("event")).context["lists"]]
+        assert addresses == [url("backup"), url("event")]
+
+
+class TestObjectHistory:
+    """What Django calls an object's history is ours, not its log of what the admin changed."""
+
+    def test_of_a_tenant_is_all_of_its_lines_and_no_other_s(self, operator, tenant, backup):
+        Event.record(EventKind.RESTORED, "other", detail="nothing of ours")
+        backups.pin(tenant, backup, pinned=True, actor="<ada>")
+        [row] = settings_of(tenant)
+        page = operator.get(url("backupsettings", "history", row.pk)).content.decode()
+        assert page.count("<time ") == 2
+        assert "pinned" in page
+        assert "&lt;ada&gt;" in page
+        assert "nothing of ours" not in page
+
+    def test_of_a_backup_is_what_happened_to_it(self, operator, tenant, backup):
+        other = backups.create(tenant, COMMAND).backup
+        backups.pin(tenant, other, pinned=True)
+        page = operator.get(url("backup", "history", backup.pk)).content.decode()
+        assert page.count("<time ") == 1
+        assert backup.file_name in page
+        assert "pinned" not in page
+
+    def test_is_cut_into_pages(self, operator, tenant, backup):
+        [row] = settings_of(tenant)
+        Event.objects.bulk_create(Event(tenant_id="acme", kind="pinned") for _ in range(60))
+        address = url("backupsettings", "history", row.pk)
+        assert "?page=2" in operator.get(address).content.decode()
+        page = operator.get(f"{address}?page=2").content.decode()
+        assert page.count("<time ") == 11
+
+    def test_of_nothing_is_not_found_and_of_what_one_may_not_see_is_refused(self, staff, backup):
+        client = staff("view_backupsettings")
+        assert client.get(url("backupsettings", "history", 99)).status_code == 404
+        assert client.get(url("backup", "history", backup.pk)).status_code == 403
 
 
 class TestLists:

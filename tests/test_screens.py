@@ -415,6 +415,8 @@ def test_the_operators_pages(visit, assert_accessible, locale):
     for path in [
         "backupsettings/?q=acme&state=error",
         "backupsettings/1/change/",
+        "backupsettings/1/history/",
+        "backupsettings/1/contents/28/",
         "backup/",
         "backup/28/change/",
         "backup/28/delete/",
@@ -424,9 +426,45 @@ def test_the_operators_pages(visit, assert_accessible, locale):
         page.goto(f"{ADMIN}/{path}")
         assert page.url.endswith(path)
         assert_accessible(page)
+    page.set_viewport_size(WIDE)
+    for path in ["backup/?status__exact=failed", "backupsettings/"]:
+        page.goto(f"{ADMIN}/{path}")
+        # With all columns, reasons included.
+        results = "document.querySelector('#changelist .results')"
+        assert page.evaluate(f"{results}.scrollWidth <= {results}.clientWidth")
     page.goto(f"{ADMIN}/backup/")
     page.locator("tbody").get_by_role("checkbox").nth(1).check()
     page.locator("[name=action]").first.select_option("delete_selected")
     press(page.locator("#changelist-form .actions button").first)
     assert page.locator("[name=post]").count()
     assert_accessible(page)
+
+
+@pytest.mark.parametrize("locale", at_length(["de-DE"], ["en-US", "de-DE"]))
+def test_the_operator_gets_from_the_fleet_to_the_remedy(visit, assert_accessible, locale):
+    """No click to the reason, one to the remedy, by keyboard alone and without a script."""
+    page = visit("failed", f"{ADMIN}/backupsettings/", locale=locale, java_script_enabled=False)
+    first = page.locator("#result_list tbody tr").first
+    sync_api.expect(first).to_contain_text("db.sqlite3")
+    first.get_by_role("link").focus()
+    for _ in range(5):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.value") == "back_up":
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/change/")
+    sync_api.expect(page.locator(".messagelist li")).to_have_count(1)
+
+
+def test_switching_off_asks_and_is_undone(visit, assert_accessible):
+    page = visit("failed", f"{ADMIN}/backupsettings/")
+    page.locator("thead").get_by_role("checkbox").check()
+    page.locator("[name=action]").first.select_option("switch_off")
+    press(page.locator("#changelist-form .actions button").first)
+    assert_accessible(page)
+    press(page.locator("#content-main form button"))
+    off = page.locator("#result_list .field-schedule", has_text="off")
+    sync_api.expect(off).to_have_count(3)
+    assert_accessible(page)
+    press(page.locator(".backup-undo button"))
+    sync_api.expect(off).to_have_count(0)

@@ -195,7 +195,9 @@ class Surfaces:
                 if "state" not in cells:
                     continue
                 name = strip_tags(cells["tenant"]).split()[-1].lower()
-                shown[name] = self.labels[strip_tags(cells["state"]).strip()[2:]]
+                # The reason and a button may follow.
+                [light] = re.findall(r'<span class="backup-light .*?</span> .*?</span>', row)
+                shown[name] = self.labels[strip_tags(light)[2:]]
                 assert f"backup-light-{shown[name].tone}" in cells["state"]
         return shown
 

@@ -1,8 +1,9 @@
 """The operator's view of all tenants, in Django's admin.
 
-`settings` lists all tenants, each with its verdict (`verdicts`), and `actions` has what can be done
-with them; `backups` lists the catalog, `history` the events, and `automation` has the pause switch.
-`catalog` holds what they share: they are for operators only.
+`tenants` lists all tenants, each with its verdict (`verdicts`); a row leads to the tenant's `hub`.
+`actions` and `switching` have what can be done with many of them. `backups` lists the catalog,
+`history` the events, and `automation` has the pause switch. `base` holds what they share: they are
+for operators only.
 """
 
 from tenant_backup.admin.automation import AutomationAdmin

@@ -1,10 +1,13 @@
-"""What operators do with the tenants selected in the list: back up, verify, switch on, retire."""
+"""What operators do with the tenants selected in the list: back up, verify, retire.
+
+Many are work for the workers. Where none is there, a request does a few small ones itself, and says
+which command does the rest.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -14,18 +17,18 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from tenant_backup import automation, backups
-from tenant_backup.admin.base import CatalogAdmin, has_model_permission, user_name
+from tenant_backup.admin.base import AT_ONCE, FEW, has_model_permission, user_name
+from tenant_backup.admin.switching import SwitchingAdmin
 from tenant_backup.admin.verdicts import TenantsOfRequest
+from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, BackupSettings, Trigger
 from tenant_backup.monitoring import absence
-from tenant_backup.tenants import Tenant
-
-if TYPE_CHECKING:
-    from django_stubs_ext import StrOrPromise
+from tenant_backup.restore import manual
+from tenant_backup.tenants import Tenant, tenant_or_none
 
 
-class TenantActions(CatalogAdmin):
+class TenantActions(SwitchingAdmin):
     actions = ["back_up_now", "verify", "switch_on", "switch_off", "retire"]
 
     def has_back_up_permission(self, request: HttpRequest) -> bool:
@@ -61,22 +64,36 @@ class TenantActions(CatalogAdmin):
                 ),
                 not_done=_("No backup of %(tenant)s was queued: %(reason)s"),
             )
-        else:
-            self.for_each(
-                request,
-                rows,
-                create,
-                done=ngettext_lazy(
-                    "%(count)d backup was made.", "%(count)d backups were made.", "count"
-                ),
-                not_done=_("No backup of %(tenant)s was made: %(reason)s"),
+            return
+        now, left = _few_small_ones(rows, _database_bytes)
+        self.for_each(
+            request,
+            now,
+            create,
+            done=ngettext_lazy(
+                "%(count)d backup was made.", "%(count)d backups were made.", "count"
+            ),
+            not_done=_("No backup of %(tenant)s was made: %(reason)s"),
+        )
+        if left:
+            text = ngettext(
+                "%(count)d backup was not made: automation does not run, and a request makes only "
+                "a few small ones. Run on the server: %(command)s",
+                "%(count)d backups were not made: automation does not run, and a request makes "
+                "only a few small ones. Run on the server: %(command)s",
+                len(left),
             )
+            values = {"count": len(left), "command": _command("runbackup", left)}
+            self.message_user(request, text % values, messages.WARNING)
 
     @admin.action(permissions=["change"], description=gettext_lazy("Verify the newest backups"))
     def verify(self, request: HttpRequest, queryset: QuerySet[BackupSettings]) -> None:
         self.after_commit(partial(self._verify, request, list(queryset)))
 
-    def _verify(self, request: HttpRequest, rows: list[BackupSettings]) -> None:
+    def _verify(
+        self, request: HttpRequest, rows: list[BackupSettings], backup: Backup | None = None
+    ) -> None:
+        """Verify each tenant's newest good backup, or this one."""
         by_workers = automation.get_status().is_running
         done = ngettext_lazy(
             "%(count)d backup was verified and is good.",
@@ -89,55 +106,41 @@ class TenantActions(CatalogAdmin):
                 "Verifying %(count)d backups in the background. The state shows the result.",
                 "count",
             )
+        not_done = _("The newest backup of %(tenant)s was not verified: %(reason)s")
+        if backup:
+            not_done = _("The backup of %(tenant)s was not verified: %(reason)s")
+
+        def chosen(settings: BackupSettings) -> Backup | None:
+            good = Backup.objects.for_tenant(settings.tenant_id).good()
+            if backup:
+                return good.filter(pk=backup.pk).first()
+            return good.counted(timezone.now()).newest_first().first()
 
         def verify(tenant: Tenant, settings: BackupSettings) -> None:
-            good = Backup.objects.for_tenant(tenant.id).good().counted(timezone.now())
-            backup = good.newest_first().first()
-            if backup is None:
+            found = chosen(settings)
+            if found is None:
                 raise BackupError("There is no good backup.")
             if by_workers:
-                automation.enqueue_verify(backup)
-            elif problem := backups.verify(tenant, backup):
+                automation.enqueue_verify(found)
+            elif problem := backups.verify(tenant, found):
                 raise BackupError(problem)
 
-        not_done = _("The newest backup of %(tenant)s was not verified: %(reason)s")
-        self.for_each(request, rows, verify, done=done, not_done=not_done)
+        def size(settings: BackupSettings) -> int:
+            found = chosen(settings)
+            return (found.size or 0) if found else 0
 
-    @admin.action(permissions=["change"], description=gettext_lazy("Switch automatic backup on"))
-    def switch_on(self, request: HttpRequest, queryset: QuerySet[BackupSettings]) -> None:
-        done = ngettext_lazy(
-            "Automatic backup is on for %(count)d tenant.",
-            "Automatic backup is on for %(count)d tenants.",
-            "count",
-        )
-        self._switch(request, queryset, automatic=True, done=done)
-
-    @admin.action(permissions=["change"], description=gettext_lazy("Switch automatic backup off"))
-    def switch_off(self, request: HttpRequest, queryset: QuerySet[BackupSettings]) -> None:
-        done = ngettext_lazy(
-            "Automatic backup is off for %(count)d tenant.",
-            "Automatic backup is off for %(count)d tenants.",
-            "count",
-        )
-        self._switch(request, queryset, automatic=False, done=done)
-
-    def _switch(
-        self,
-        request: HttpRequest,
-        rows: Iterable[BackupSettings],
-        *,
-        automatic: bool,
-        done: StrOrPromise,
-    ) -> None:
-        def configure(tenant: Tenant, settings: BackupSettings) -> None:
-            # With many selected, somebody may have changed this one meanwhile.
-            settings.refresh_from_db()
-            if settings.automatic != automatic:
-                settings.automatic = automatic
-                backups.configure(tenant, settings, actor=user_name(request))
-
-        not_done = _("Automatic backup of %(tenant)s was not changed: %(reason)s")
-        self.for_each(request, rows, configure, done=done, not_done=not_done)
+        now, left = (rows, []) if by_workers else _few_small_ones(rows, size)
+        self.for_each(request, now, verify, done=done, not_done=not_done)
+        if left:
+            text = ngettext(
+                "%(count)d backup was not verified: automation does not run, and a request reads "
+                "only a few small ones. Run on the server: %(command)s",
+                "%(count)d backups were not verified: automation does not run, and a request "
+                "reads only a few small ones. Run on the server: %(command)s",
+                len(left),
+            )
+            values = {"count": len(left), "command": _command("verifybackups", left)}
+            self.message_user(request, text % values, messages.WARNING)
 
     @admin.action(
         permissions=["change"], description=gettext_lazy("Mark as retired (removed on purpose)")
@@ -159,3 +162,30 @@ class TenantActions(CatalogAdmin):
                 "%(count)d tenant is retired.", "%(count)d tenants are retired.", len(gone)
             )
             self.message_user(request, text % {"count": len(gone)}, messages.SUCCESS)
+
+
+def _few_small_ones(
+    rows: Sequence[BackupSettings], size_of: Callable[[BackupSettings], int]
+) -> tuple[list[BackupSettings], list[BackupSettings]]:
+    """What a request does without workers, and what it leaves. A single one is always done."""
+    if len(rows) == 1:
+        return list(rows), []
+    now: list[BackupSettings] = []
+    left: list[BackupSettings] = []
+    for row in rows:
+        is_for_now = len(now) < AT_ONCE and size_of(row) <= conf.INLINE_MAX_BYTES
+        (now if is_for_now else left).append(row)
+    return now, left
+
+
+def _database_bytes(settings: BackupSettings) -> int:
+    tenant = tenant_or_none(settings.tenant_id)
+    return (backups.database_bytes(tenant) or 0) if tenant else 0
+
+
+def _command(name: str, rows: Iterable[BackupSettings]) -> str:
+    """The command for these tenants; for all of them, where their names would fill the page."""
+    ids = [row.tenant_id for row in rows]
+    if len(ids) > FEW:
+        return f"python manage.py {name}"
+    return manual.command(name, *ids)

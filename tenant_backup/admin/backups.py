@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
@@ -12,14 +12,41 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.defaultfilters import truncatechars
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext_lazy, pgettext_lazy
+from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy, pgettext_lazy
 
 from tenant_backup import backups
-from tenant_backup.admin.base import SHORT, CatalogAdmin, light, user_name, with_detail
+from tenant_backup.admin.base import (
+    SHORT,
+    CatalogAdmin,
+    light,
+    may_see,
+    user_name,
+    with_detail,
+)
 from tenant_backup.exceptions import BackupInProgress
 from tenant_backup.files import size_in_words
-from tenant_backup.models import Backup, Status
+from tenant_backup.models import Backup, BackupSettings, Status
 from tenant_backup.tenants import Tenant
+
+MOST = 100
+"""Backups that are deleted at once at most: each removes files, and a request must end soon."""
+
+
+def condition_of(backup: Backup) -> str:
+    """The status, what has since been found out about the file, and the error."""
+    tone = "good" if backup.is_good else "error" if backup.status == Status.FAILED else "neutral"
+    words = [str(backup.get_status_display())]
+    if backup.future_at:
+        tone = "warning"
+        words.append(_("dated in the future"))
+    for found_at, found in (
+        (backup.missing_at, _("file missing")),
+        (backup.damaged_at, _("file damaged")),
+    ):
+        if found_at:
+            tone = "error"
+            words.append(found)
+    return with_detail(light(tone, ", ".join(words)), truncatechars(backup.reason, SHORT))
 
 
 class GoodFilter(admin.SimpleListFilter):
@@ -95,22 +122,7 @@ class BackupAdmin(CatalogAdmin):
 
     @admin.display(description=gettext_lazy("status"), ordering="status")
     def condition(self, backup: Backup) -> str:
-        """The status, what has since been found out about the file, and the error."""
-        tone = (
-            "good" if backup.is_good else "error" if backup.status == Status.FAILED else "neutral"
-        )
-        words = [str(backup.get_status_display())]
-        if backup.future_at:
-            tone = "warning"
-            words.append(_("dated in the future"))
-        for found_at, found in (
-            (backup.missing_at, _("file missing")),
-            (backup.damaged_at, _("file damaged")),
-        ):
-            if found_at:
-                tone = "error"
-                words.append(found)
-        return with_detail(light(tone, ", ".join(words)), truncatechars(backup.reason, SHORT))
+        return condition_of(backup)
 
     @admin.display(description=gettext_lazy("trigger"), ordering="trigger")
     def cause(self, backup: Backup) -> str:
@@ -129,7 +141,21 @@ class BackupAdmin(CatalogAdmin):
     def delete_selected(
         self, request: HttpRequest, queryset: QuerySet[Backup]
     ) -> HttpResponse | None:
-        """As Django's, but without its message, which always says that all were deleted."""
+        """As Django's, but without its message, which always says that all were deleted.
+
+        Each deletion removes files, so that one request is about so many at most, the first ones.
+        """
+        number = queryset.count()
+        queryset = queryset.filter(pk__in=list(queryset.values_list("pk", flat=True)[:MOST]))
+        if left := max(0, number - MOST):
+            text = ngettext(
+                "At most %(most)d backups are deleted at once. %(count)d more that you selected is "
+                "left: select it again afterwards.",
+                "At most %(most)d backups are deleted at once. %(count)d more that you selected "
+                "are left: select them again afterwards.",
+                left,
+            )
+            self.message_user(request, text % {"most": MOST, "count": left}, messages.WARNING)
         *_rest, perms_needed, protected = self.get_deleted_objects(queryset, request)
         if request.POST.get("post") and not perms_needed and not protected:
             self.delete_queryset(request, queryset)
@@ -149,13 +175,15 @@ class BackupAdmin(CatalogAdmin):
     def response_delete(
         self, request: HttpRequest, obj_display: str, obj_id: int
     ) -> HttpResponseRedirect:
-        """Back to the list, without Django's message: `_delete` reports what happened."""
+        """Back to where it was chosen, without a message: `_delete` says what happened."""
+        hub = request.GET.get("hub", "")
+        if hub.isdecimal() and may_see(request, BackupSettings):
+            return HttpResponseRedirect(self.address_of(BackupSettings, "change", int(hub)))
         if not self.has_view_permission(request):
             return HttpResponseRedirect(reverse("admin:index", current_app=self.admin_site.name))
-        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"
         url = add_preserved_filters(
             {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts},
-            reverse(name, current_app=self.admin_site.name),
+            self.address_of(Backup, "changelist"),
         )
         return HttpResponseRedirect(url)
 

@@ -9,21 +9,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_permission_codename
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress
-from tenant_backup.models import Backup, BackupSettings
+from tenant_backup.models import Automation, Backup, BackupSettings, Event
 from tenant_backup.tenants import Tenant, get_tenant, is_operator
 
 if TYPE_CHECKING:
@@ -36,6 +41,11 @@ Result = TypeVar("Result")
 
 SHORT = 100
 """Characters of an error or a detail that a list shows."""
+
+AT_ONCE = 5
+"""Backups that one request makes or reads at most where no worker does it, and only small ones."""
+
+LINES_OF_HISTORY = 50
 
 FEW = 10
 """Problems that get a message each; nobody reads more."""
@@ -64,6 +74,66 @@ class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return super().has_delete_permission(request, obj) and is_operator(request)
+
+    def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
+        """The index has one entry, the list of all tenants, which leads to all the others.
+
+        Who may not see that list finds there what they may see.
+        """
+        if self.model is not BackupSettings and may_see(request, BackupSettings):
+            return {}
+        return super().get_model_perms(request)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        lists = {"lists": self.lists(request)}
+        return super().changelist_view(request, {**lists, **(extra_context or {})})
+
+    def lists(self, request: HttpRequest) -> list[tuple[str, str, bool]]:
+        """Our lists that the user may see, as (name, address, whether it is this one)."""
+        names = {
+            BackupSettings: _("All tenants"),
+            Backup: _("All backups"),
+            Event: pgettext("of backups", "History"),
+            Automation: _("Automation"),
+        }
+        return [
+            (name, self.address_of(model, "changelist"), self.model is model)
+            for model, name in names.items()
+            if self.admin_site.is_registered(model) and may_see(request, model)
+        ]
+
+    def address_of(self, model: type[Model], page: str, *arguments: object) -> str:
+        """The address of a page of this site, such as the "changelist" of a model."""
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}"
+        return reverse(name, args=arguments, current_app=self.admin_site.name)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Our history: what happened to the tenant or the backup, whoever did it and by what."""
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404("There is no such row.")
+        if not self.has_view_or_change_permission(request, row):
+            raise PermissionDenied
+        lines = Event.objects.for_tenant(getattr(row, "tenant_id", "")).newest_first()
+        if isinstance(row, Backup):
+            lines = lines.filter(backup_id=row.pk)
+        page = Paginator(lines, LINES_OF_HISTORY).get_page(request.GET.get("page"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("History: %(object)s") % {"object": row},
+            "opts": self.opts,
+            "media": self.media,
+            "original": row,
+            "events": page,
+            "page": page,
+            **(extra_context or {}),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/tenant_backup/object_history.html", context)
 
     def after_commit(self, work: Callable[[], None]) -> None:
         """Do it after the request's transaction, if there is one.
@@ -122,6 +192,11 @@ def has_model_permission(request: HttpRequest, action: str, model: type[Model]) 
     codename = get_permission_codename(action, model._meta)
     permission = f"{model._meta.app_label}.{codename}"
     return request.user.has_perm(permission) and is_operator(request)
+
+
+def may_see(request: HttpRequest, model: type[Model]) -> bool:
+    """Whether the user may see the list of the model, as the admin decides it."""
+    return any(has_model_permission(request, action, model) for action in ("view", "change"))
 
 
 def light(tone: str, text: str) -> SafeString:

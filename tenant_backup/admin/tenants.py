@@ -7,22 +7,32 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Count, F, Model, QuerySet, Sum, TimeField
 from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import truncatechars
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from tenant_backup import backups
-from tenant_backup.admin.actions import TenantActions
 from tenant_backup.admin.automation import switch_context
 from tenant_backup.admin.base import FEW, light, user_name, with_detail
+from tenant_backup.admin.hub import HubAdmin
 from tenant_backup.admin.verdicts import TenantsOfRequest, VerdictFilter, totals
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import size_in_words
 from tenant_backup.models import Backup, BackupSettings, BackupSettingsQuerySet, Verdict
 from tenant_backup.tenants import Tenant, get_tenant
 from tenant_backup.words import ago, going_in_words, when
+
+WORST_FIRST = ["-verdict", "tenant_id"]
+
+REMEDIED = {Verdict.FAILED, Verdict.OVERDUE, Verdict.FUTURE, Verdict.MISSING, Verdict.NO_BACKUP}
+"""Where another backup is what helps, or what shows whether the trouble is over."""
+
+REASON = 140
+"""Characters of a reason in the list: a few lines of a narrow column. The hub has all of it."""
 
 
 class BackupSettingsForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -40,8 +50,11 @@ class BackupSettingsForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(BackupSettings)
-class BackupSettingsAdmin(TenantActions):
-    """The list of all tenants. A row is made for each tenant of the provider, and stays."""
+class BackupSettingsAdmin(HubAdmin):
+    """The list of all tenants. A row is made for each tenant of the provider, and stays.
+
+    A row leads to the tenant's hub, which is the change page with more on it.
+    """
 
     form = BackupSettingsForm
     list_display = [
@@ -53,7 +66,6 @@ class BackupSettingsAdmin(TenantActions):
     ]
     list_filter = [VerdictFilter, "automatic", "interval"]
     search_fields = ["tenant_id"]
-    ordering = ["tenant_id"]
     list_per_page = 100
     readonly_fields = ["tenant_id", "next_run_at"]
     # The admin's own widget offers "now" by the browser's clock, but the time of day is in the
@@ -88,8 +100,10 @@ class BackupSettingsAdmin(TenantActions):
         return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # By what no field holds, which Django's option `ordering` refuses.
         rows = cast("BackupSettingsQuerySet", super().get_queryset(request))
-        return rows.with_verdicts(timezone.now(), verdicts=TenantsOfRequest.of(request).verdicts)
+        verdicts = TenantsOfRequest.of(request).verdicts
+        return rows.with_verdicts(timezone.now(), verdicts=verdicts).order_by(*WORST_FIRST)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[BackupSettings], search_term: str
@@ -103,10 +117,13 @@ class BackupSettingsAdmin(TenantActions):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist = super().get_changelist_instance(request)
         tenants, now = TenantsOfRequest.of(request), timezone.now()
+        may_back_up = self.has_back_up_permission(request)
         for row in changelist.result_list:
             if tenant := tenants.tenants.get(row.tenant_id):
                 row.next_run_at = row.next_run(now, tenant.zone)
+                vars(row)["may_back_up"] = may_back_up and Verdict(row.verdict) in REMEDIED
             vars(row)["name"] = tenants.names.get(row.tenant_id)
+            vars(row)["why"] = tenants.why(row.tenant_id)
         return changelist
 
     def changelist_view(
@@ -123,7 +140,8 @@ class BackupSettingsAdmin(TenantActions):
                 **switch_context(request, tenants.automation_status),
                 "backups": Backup.objects.good().aggregate(number=Count("pk"), bytes=Sum("size")),
             }
-            for error in tenants.invalid[:FEW]:
+            # The others have a row, which says it.
+            for error in [error for error in tenants.invalid if not error.tenant_id][:FEW]:
                 self.message_user(request, str(error), messages.ERROR)
             if tenants.trouble:
                 text = _(
@@ -141,8 +159,23 @@ class BackupSettingsAdmin(TenantActions):
 
     @admin.display(description=gettext_lazy("state"), ordering="-verdict")
     def state(self, settings: BackupSettings) -> str:
+        """The verdict, why, and a button for what is likely to help."""
         verdict = Verdict(settings.verdict)
-        return light(verdict.tone, str(verdict.label))
+        shown = light(verdict.tone, str(verdict.label))
+        if why := vars(settings).get("why"):
+            shown = format_html("{} <p>{}</p>", shown, truncatechars(why, REASON))
+        if not vars(settings).get("may_back_up"):
+            return shown
+        # In the list's own form, which has the token against forgery.
+        return format_html(
+            '{} <button class="button" formaction="{}" name="do" value="back_up" '
+            'aria-label="{}: {}">{}</button>',
+            shown,
+            self.address_of(BackupSettings, "do", settings.pk),
+            _("Back up now"),
+            vars(settings).get("name") or settings.tenant_id,
+            _("Back up now"),
+        )
 
     @admin.display(
         description=gettext_lazy("automatic"), ordering=F("next_run_at").asc(nulls_last=True)

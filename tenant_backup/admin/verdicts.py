@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib import admin
@@ -38,6 +38,8 @@ class TenantsOfRequest:
     listed: Set[str]
     """The ids of all tenants that the provider lists, valid or not."""
     automation_status: automation.AutomationStatus
+    judgements: Mapping[str, monitoring.Judgement] = field(default_factory=dict)
+    """Why each stands so, by id; nothing if the provider failed."""
     invalid: Sequence[InvalidTenant] = ()
     """Why tenants that the provider lists are not valid."""
     trouble: str = ""
@@ -60,7 +62,8 @@ class TenantsOfRequest:
         try:
             listing = list_tenants()
             tenants = {tenant.id: tenant for tenant in listing.tenants}
-            if new := tenants.keys() - rows:
+            # Those that are not valid have a row, too: it says why, and they are counted.
+            if new := listing.ids - rows:
                 BackupSettings.objects.ensure(new)
                 rows |= new
             given = {tenant.id: str(tenant.name) for tenant in listing.tenants}
@@ -79,8 +82,18 @@ class TenantsOfRequest:
             verdicts={judgement.tenant_id: judgement.verdict for judgement in judgements},
             listed=listing.ids,
             automation_status=status,
+            judgements={judgement.tenant_id: judgement for judgement in judgements},
             invalid=listing.invalid,
         )
+
+    def why(self, tenant_id: str) -> str:
+        """The gravest thing that is wrong with this tenant; empty if nothing is.
+
+        What an error said is enough, since the verdict stands beside it.
+        """
+        judgement = self.judgements.get(tenant_id)
+        gravest = judgement.findings[0] if judgement and judgement.findings else None
+        return gravest.reason or gravest.text if gravest else ""
 
     def matching(self, words: str) -> list[str]:
         """The ids of the tenants that have all these words in their id or their name."""

@@ -499,7 +499,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "backup settings",
-                "verbose_name_plural": "backup settings",
+                "verbose_name_plural": "backups of all tenants",
                 "indexes": [models.Index(fields=["next_run_at"], name="tenant_backup_next_run")],
             },
         ),

@@ -181,7 +181,7 @@ class BackupSettings(models.Model):
 
     class Meta:
         verbose_name = _("backup settings")
-        verbose_name_plural = _("backup settings")
+        verbose_name_plural = _("backups of all tenants")
         indexes = [models.Index(fields=["next_run_at"], name="tenant_backup_next_run")]
 
     def __str__(self) -> str:

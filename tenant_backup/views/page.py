@@ -103,7 +103,7 @@ def show_page(
         "label_form": LabelForm(),
         "is_for_a_worker": automation.is_for_a_worker(tenant, automation_status),
         "quota": backups.quota_of(tenant) if may[CREATE] else None,
-        **_chart(tenant, now),
+        **chart_of(tenant, now),
         "space": backups.space(tenant),
         **_list(request, tenant, read, now, coming),
         "backup_settings": settings,
@@ -129,7 +129,8 @@ def _verdict(judgement: monitoring.Judgement, read: Reader) -> dict[str, Any]:
     }
 
 
-def _chart(tenant: Tenant, now: datetime) -> dict[str, Any]:
+def chart_of(tenant: Tenant, now: datetime) -> dict[str, Any]:
+    """What the template `_chart.html` shows, beside the `space`."""
     attempts = backups.attempts_since(tenant, chart.first_day(now, tenant.zone))
     days = chart.days(attempts, now, tenant.zone)
     return {

@@ -26,6 +26,7 @@ from django.views.decorators.http import require_safe
 from tenant_backup import backups
 from tenant_backup.exceptions import BackupError
 from tenant_backup.languages import messages
+from tenant_backup.models import Backup
 from tenant_backup.tenants import DOWNLOAD, Tenant
 from tenant_backup.views.access import backup_or_404, tenant_view, user_name
 from tenant_backup.views.redaction import error_text
@@ -58,20 +59,25 @@ class Part:
 @tenant_view(DOWNLOAD)
 def download(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpResponseBase:
     backup = backup_or_404(tenant, backup_id)
-    size, etag = backup.size or 0, etag_of(backup.sha256)
-    status, part = _wanted(request, size, etag)
-    is_sent = part is not None and request.method == "GET"
     try:
-        stream = backups.open_file(
-            tenant,
-            backup,
-            actor=user_name(request),
-            is_resumed=part is not None and part.start > 0,
-            is_sent=is_sent,
-        )
+        return file_answer(request, tenant, backup)
     except BackupError as error:
         messages.error(request, error_text(error, request, tenant))
         return back(request)
+
+
+def file_answer(request: HttpRequest, tenant: Tenant, backup: Backup) -> HttpResponseBase:
+    """The backup's file, or what the request wants of it. Raises `BackupError`."""
+    size, etag = backup.size or 0, etag_of(backup.sha256)
+    status, part = _wanted(request, size, etag)
+    is_sent = part is not None and request.method == "GET"
+    stream = backups.open_file(
+        tenant,
+        backup,
+        actor=user_name(request),
+        is_resumed=part is not None and part.start > 0,
+        is_sent=is_sent,
+    )
     answer: HttpResponseBase = HttpResponseNotModified() if status == 304 else HttpResponse()
     if part and is_sent:
         answer = _streamed(request, part, stream, size)
