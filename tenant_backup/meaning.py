@@ -211,6 +211,6 @@ def _kept_in_short(settings: BackupSettings) -> str:
         text = ngettext("the last one", "the last %(number)d", last)
         kept = text % {"number": last}
     else:
-        text = ngettext("the last %(number)d day", "the last %(number)d days", days or 0)
+        text = ngettext("the last day", "the last %(number)d days", days or 0)
         kept = text % {"number": days}
     return gettext("%(kept)s and some older ones") % {"kept": kept} if thins else kept
