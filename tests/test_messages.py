@@ -107,6 +107,7 @@ class TestGerman:
         assert same == {
             "%(error)s %(more)s",
             "%(shortage)s",
+            "%(when)s, %(kept)s",
             "%(when)s; %(kept)s.",
             "SHA-256",
             "Status",
