@@ -12,6 +12,7 @@ from tenant_backup.languages import messages
 from tenant_backup.models import Backup
 from tenant_backup.tenants import DELETE, Tenant
 from tenant_backup.views.access import all_or_404, backup_or_404, tenant_view, user_name
+from tenant_backup.views.place import Place
 from tenant_backup.views.redaction import error_text
 from tenant_backup.views.responses import back, page_number, render_page
 from tenant_backup.words import time_in_words, why_not_deletable
@@ -37,7 +38,7 @@ def delete(request: HttpRequest, tenant: Tenant) -> HttpResponse:
             "%(number)d backup was deleted.", "%(number)d backups were deleted.", number
         )
         messages.success(request, text % {"number": number})
-    return back(request)
+    return back(request, "" if number < len(deletable) else "list")
 
 
 @require_POST
@@ -58,7 +59,8 @@ def pin(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     else:
         text = gettext("The backup of %(time)s is no longer pinned.")
     messages.success(request, text % {"time": time_in_words(backup)})
-    return back(request)
+    is_left_out = not pinned and Place.of(request.POST).show == "pinned"
+    return back(request, "list" if is_left_out else f"backup-{backup.pk}")
 
 
 def _delete(request: HttpRequest, tenant: Tenant, deletable: list[Backup]) -> int:
@@ -84,5 +86,6 @@ def _confirmation(request: HttpRequest, tenant: Tenant, chosen: list[Backup]) ->
         "chosen": chosen,
         "is_last_good": any(row.is_good for row in chosen) and not others.exists(),
         "page_number": page_number(request),
+        "place": Place.of(request.POST),
     }
     return render_page(request, tenant, "tenant_backup/confirm_delete.html", context)
