@@ -32,7 +32,7 @@ class Place:
         # A database refuses some control characters, and no label has any.
         text = re.sub(r"[\x00-\x1f\x7f]", " ", given.get("q", "")).strip()
         return cls(
-            page if re.fullmatch("[0-9]{1,6}", page) else "",
+            page if re.fullmatch("[1-9][0-9]{0,5}", page) else "",
             text[:LABEL_LENGTH],
             show if show in SHOWN else "",
         )
