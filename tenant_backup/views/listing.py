@@ -1,5 +1,6 @@
 """The list of a tenant's backups: the part of it that is shown, and what each line says."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -11,8 +12,8 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext
 
-from tenant_backup import backups
 from tenant_backup.models import Backup, Status, Trigger
+from tenant_backup.retention import Decision
 from tenant_backup.tenants import Tenant
 from tenant_backup.views.place import Place
 from tenant_backup.views.redaction import Reader
@@ -39,16 +40,19 @@ class Line:
     """Why retention keeps it; empty if the rest of the line shows that anyway."""
 
 
-def list_of(request: HttpRequest, tenant: Tenant, read: Reader, now: datetime) -> dict[str, Any]:
-    """What the page's context says of the list."""
+def list_of(
+    request: HttpRequest,
+    tenant: Tenant,
+    read: Reader,
+    now: datetime,
+    removals: Iterable[Decision[Any]],
+) -> dict[str, Any]:
+    """What the page's context says of the list, with what retention will remove from it."""
     asked = Place.of(request.GET)
     rows = Backup.objects.for_tenant(tenant.id)
     shown = asked.filter(rows).newest_first()
     page = Paginator(shown, LINES_PER_PAGE).get_page(asked.page or 1)
-    going = {
-        decision.backup.pk: " ".join(decision.reasons)
-        for decision in backups.removals_after_next(tenant)
-    }
+    going = {decision.backup.pk: " ".join(decision.reasons) for decision in removals}
     lines = [_line(backup, read, going.get(backup.pk, ""), now) for backup in page]
     states = rows.good().counted(now).aggregate(number=Count("pk"), oldest=Min("created_at"))
     return {

@@ -101,7 +101,7 @@ def show_page(
         "quota": backups.quota_of(tenant) if may[CREATE] else None,
         **_chart(tenant, now),
         "space": backups.space(tenant),
-        **list_of(request, tenant, read, now),
+        **list_of(request, tenant, read, now, backups.removals_after_next(tenant)),
         "backup_settings": settings,
         "settings_in_words": settings_in_words(settings),
         "form": form or SettingsForm(instance=settings),
