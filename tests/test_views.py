@@ -811,7 +811,7 @@ class TestHeadline:
         make(tenant)
         directory.file(gone.file_name).unlink()
         assert self.answer(visit) == "Backups are missing or damaged."
-        assert "1 backup is affected. They are marked" in text_of(visit().get(PAGE))
+        assert "1 backup is affected. Each is marked" in text_of(visit().get(PAGE))
         assert Backup.objects.get(pk=gone.pk).missing_at
 
     def test_a_disk_that_is_not_mounted_marks_nothing_but_is_said(self, tenant, visit, directory):
