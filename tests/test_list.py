@@ -138,9 +138,9 @@ class TestSearch:
         assert "You can go back to one state" in text
 
     def test_where_there_is_nothing_to_search_no_search_is_offered(self, tenant, visit):
-        assert "Search and filter" not in text_of(visit().get(PAGE))
+        assert "Search by label, or filter" not in text_of(visit().get(PAGE))
         complete_row(1)
-        assert "Search and filter" in text_of(visit().get(PAGE))
+        assert "Search by label, or filter" in text_of(visit().get(PAGE))
 
     @pytest.mark.parametrize("key", ["page", "q", "show"])
     @pytest.mark.parametrize("text", NONSENSE)

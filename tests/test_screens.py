@@ -444,7 +444,7 @@ def test_one_box_selects_all_and_the_button_says_how_many(visit):
 
 def test_a_search_without_javascript_leads_to_what_is_found_and_back(visit):
     page = visit("well", java_script_enabled=False)
-    page.get_by_text("Search and filter").click()
+    page.get_by_text("Search by label, or filter").click()
     page.locator("[name=q]").fill("PRICE")
     page.locator("[name=show]").select_option("pinned")
     press(page.get_by_role("button", name="Search"))
