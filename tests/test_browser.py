@@ -95,6 +95,12 @@ def open_settings(page):
     page.locator("#settings > summary").click()
 
 
+def more(row):
+    """The row, with all open that one may do with the backup."""
+    row.locator(".menu summary").click()
+    return row
+
+
 def create(page, label=""):
     page.get_by_label("Label").fill(label)
     press(page.get_by_role("button", name="Create backup"))
@@ -115,7 +121,7 @@ def test_a_backup_is_made_seen_in_the_list_and_downloaded_byte_for_byte(
     sync_api.expect(first).to_contain_text("complete")
 
     with page.expect_download() as download:
-        first.get_by_role("link", name="Download").click()
+        more(first).get_by_role("link", name="Download").click()
     target = tmp_path / "downloaded.sqlite3"
     download.value.save_as(target)
     [made] = [
@@ -164,13 +170,13 @@ def test_a_backup_is_deleted_only_after_confirmation(visit, project):
     page = visit("anna")
     create(page, "to be deleted")
     before = rows(page).count()
-    press(rows(page).first.get_by_role("button", name="Delete"))
+    press(more(rows(page).first).get_by_role("button", name="Delete"))
     sync_api.expect(page.locator("ul.chosen")).to_contain_text("to be deleted")
     press(page.get_by_role("link", name="Cancel"))
-    page.wait_for_url(f"**{PAGE}")
+    assert page.url.endswith(f"{PAGE}#list")
     assert rows(page).count() == before
 
-    press(rows(page).first.get_by_role("button", name="Delete"))
+    press(more(rows(page).first).get_by_role("button", name="Delete"))
     press(page.get_by_role("button", name="Delete"))
     sync_api.expect(page.locator(".messagelist")).to_contain_text("1 backup was deleted")
     assert rows(page).count() == before - 1
@@ -182,7 +188,7 @@ def test_several_are_deleted_with_one_confirmation_but_no_pinned_one(visit):
     page = visit("anna")
     for number in range(3):
         create(page, f"of many {number}")
-    press(rows(page).nth(0).get_by_role("button", name="Pin"))
+    press(more(rows(page).nth(0)).get_by_role("button", name="Pin"))
     sync_api.expect(rows(page).nth(0)).to_contain_text("pinned")
     assert rows(page).nth(0).get_by_role("checkbox").count() == 0
     for number in (1, 2):
@@ -192,7 +198,7 @@ def test_several_are_deleted_with_one_confirmation_but_no_pinned_one(visit):
     press(page.get_by_role("button", name="Delete"))
     sync_api.expect(page.locator(".messagelist")).to_contain_text("2 backups were deleted")
     sync_api.expect(page.locator("table.backups")).to_contain_text("of many 2")
-    press(rows(page).nth(0).get_by_role("button", name="Unpin"))
+    press(more(rows(page).nth(0)).get_by_role("button", name="Unpin"))
     sync_api.expect(rows(page).nth(0)).not_to_contain_text("pinned")
 
 

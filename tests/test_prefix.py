@@ -117,7 +117,7 @@ def test_every_route_is_answered_and_leads_back_below_the_prefix(tenant, prefix,
         answer = getattr(client, route.method)(address, body)
         assert answer.status_code == route.status, name
         if answer.status_code == 302:
-            assert answer.url == prefix + PAGE, name
+            assert answer.url.partition("#")[0] == prefix + PAGE, name
         if answer.streaming:
             answer.close()
 

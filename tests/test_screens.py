@@ -6,6 +6,8 @@ into each situation while the server runs.
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from zlib import crc32
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from tests.example import Project, free_port, wait_until_served
 from tests.lengths import LONG, at_length
 from tests.situations import NAMES, Situations
-from tests.test_browser import CHROMIUM, PAGE, chromium, open_settings, press, sync_api  # noqa: F401
+from tests.test_browser import CHROMIUM, PAGE, chromium, more, open_settings, press, sync_api  # noqa: F401
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed.")
 pytestmark = pytest.mark.skipif(
@@ -155,7 +157,8 @@ def test_the_confirmation_and_the_form_with_errors(visit, assert_accessible, ten
 @pytest.mark.parametrize("tenant", at_length(["globex"], ["acme", "globex"]))
 def test_the_confirmation_that_warns(visit, assert_accessible, tenant):
     page = visit("well", tenant=tenant, locale="de-DE")
-    press(page.get_by_role("button", name="Lösen"))
+    row = page.locator("table.backups tr", has_text="angeheftet")
+    press(more(row).get_by_role("button", name="Lösen"))
     for box in page.locator("table.backups").get_by_role("checkbox").all():
         box.check()
     press(page.locator("#delete-selected button"))
@@ -336,9 +339,9 @@ def test_everything_works_without_javascript(visit):
     page = visit("well", java_script_enabled=False)
     rows = page.locator("table.backups tbody tr")
     count = rows.count()
-    press(rows.nth(0).get_by_role("button", name="Pin"))
+    press(more(rows.nth(0)).get_by_role("button", name="Pin"))
     sync_api.expect(rows.nth(0)).to_contain_text("pinned")
-    press(rows.nth(0).get_by_role("button", name="Unpin"))
+    press(more(rows.nth(0)).get_by_role("button", name="Unpin"))
     for number in (1, 2):
         rows.nth(number).get_by_role("checkbox").check()
     press(page.get_by_role("button", name="Delete selected"))
@@ -348,6 +351,7 @@ def test_everything_works_without_javascript(visit):
     page.get_by_label("Maximum number").fill("5")
     press(page.get_by_role("button", name="Save settings"))
     sync_api.expect(page.locator(".in-words")).to_contain_text("keep the last 5")
+    page = visit("stalled", java_script_enabled=False)
     press(page.get_by_role("link", name="Backup doesn't work?"))
     sync_api.expect(page.locator("h1")).to_have_text("Backup doesn't work?")
     page = visit("running", java_script_enabled=False)
@@ -397,6 +401,107 @@ def test_whatever_has_the_focus_is_seen_to_have_it(visit, tenant):
         *("a", "text", "button", "button in a row", "summary", "checkbox"),
         *("select", "time", "number"),
     }
+
+
+ACME_WITH_16 = """DELETE FROM tenant_backup_backup WHERE tenant_id = 'acme' AND status = 'failed'"""
+
+
+def test_on_a_phone_the_page_is_short(visit, site):
+    page = visit("well")
+    with closing(sqlite3.connect(site[0].catalog)) as catalog, catalog:
+        catalog.execute(ACME_WITH_16)
+    page.set_viewport_size(PHONE)
+    page.reload()
+    assert page.locator("table.backups tbody tr").count() == 16
+    assert page.evaluate("document.documentElement.scrollHeight") <= 2400
+    for row in page.locator("table.backups tbody tr").all():
+        is_plain = row.locator("td.label").inner_text() == ""
+        assert row.bounding_box()["height"] <= (60 if is_plain else 110)
+
+
+@pytest.mark.parametrize("tenant", ["acme", "globex"])
+def test_the_keyboard_reaches_settings_and_help_at_once(visit, tenant):
+    for name, opened in [("Settings", "#settings"), ("Help", "#help")]:
+        page = visit("failed", tenant=tenant, java_script_enabled=False)
+        # From the top of the page's own content.
+        page.locator("h1").click()
+        for _ in range(8):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.textContent.trim()") == name:
+                break
+        else:
+            pytest.fail(f"{name} was not reached")
+        page.keyboard.press("Enter")
+        sync_api.expect(page.locator(opened)).to_have_attribute("open", "")
+
+
+@pytest.mark.parametrize("tenant", ["acme", "globex"])
+def test_on_a_phone_a_finger_hits_what_it_means(visit, tenant):
+    page = visit("well", tenant=tenant)
+    page.set_viewport_size(PHONE)
+    for details in page.locator("#list details").all():
+        details.evaluate("element => element.open = true")
+    small = """parts => parts.filter(each => each.getClientRects().length
+            && !each.closest("p") && each.type != "hidden"
+            && each.getBoundingClientRect().height < 24)
+        .map(each => [each.outerHTML.slice(0, 80), each.getBoundingClientRect().height])"""
+    controls = (
+        "#list :is(a, button, input, select, summary), .headline nav a, .create :is(button, input)"
+    )
+    assert page.locator(f"{controls}, details.module > summary").evaluate_all(small) == []
+
+
+def test_whoever_pins_and_deletes_stays_where_they_are(visit):
+    page = visit("well")
+    page.set_viewport_size(PHONE)
+    row = page.locator("table.backups tbody tr").nth(10)
+    name = row.get_attribute("id")
+    press(more(row).get_by_role("button", name="Pin"))
+    assert page.url.endswith(f"{PAGE}#{name}")
+    row = page.locator(f"#{name}")
+    sync_api.expect(row).to_be_in_viewport()
+    sync_api.expect(page.locator(".messagelist")).to_be_in_viewport()
+    shown, said = row.bounding_box(), page.locator(".messagelist").bounding_box()
+    assert said["y"] + said["height"] <= shown["y"]
+    press(more(row).get_by_role("button", name="Unpin"))
+    row = page.locator(f"#{name}")
+    press(more(row).get_by_role("button", name="Delete"))
+    press(page.get_by_role("button", name="Delete"))
+    assert page.url.endswith(f"{PAGE}#list")
+    assert not page.locator(f"#{name}").count()
+    sync_api.expect(page.locator("#list-heading")).to_be_in_viewport()
+
+
+def test_one_box_selects_all_and_the_button_says_how_many(visit):
+    page = visit("well")
+    button = page.get_by_role("button", name="Delete selected")
+    sync_api.expect(button).to_have_text("Delete selected…")
+    boxes = page.locator("table.backups").get_by_role("checkbox")
+    number = boxes.count()
+    boxes.first.check()
+    sync_api.expect(button).to_have_text("Delete selected… (1)")
+    every = page.get_by_label("Select all")
+    assert every.evaluate("box => box.indeterminate")
+    every.check()
+    sync_api.expect(button).to_have_text(f"Delete selected… ({number})")
+    press(button)
+    assert page.locator("ul.chosen li").count() == number
+    page = visit("well", java_script_enabled=False)
+    assert not page.get_by_label("Select all").count()
+
+
+def test_a_search_without_javascript_leads_to_what_is_found_and_back(visit):
+    page = visit("well", java_script_enabled=False)
+    page.get_by_text("Search by label, or filter").click()
+    page.locator("[name=q]").fill("PRICE")
+    page.locator("[name=show]").select_option("pinned")
+    press(page.get_by_role("button", name="Search"))
+    row = page.locator("table.backups tbody tr")
+    sync_api.expect(row).to_have_count(1)
+    press(more(row).get_by_role("button", name="Unpin"))
+    sync_api.expect(page.locator("#list")).to_contain_text("No backup was found.")
+    press(page.get_by_role("link", name="Show all"))
+    assert row.count() > 10
 
 
 def test_a_failed_day_is_hatched(visit):

@@ -12,7 +12,8 @@ from tenant_backup.automation import AutomationStatus
 from tenant_backup.backups import quota
 from tenant_backup.models import Event, Status
 from tenant_backup.monitoring import Finding, Judgement, Verdict
-from tenant_backup.views import page, responses
+from tenant_backup.views import listing, responses
+from tenant_backup.views.place import Place
 from tests.conftest import REPOSITORY
 from tests.test_views import PAGE, make, note_tick, project, row, visit
 
@@ -23,8 +24,8 @@ TEMPLATES = REPOSITORY / "tenant_backup" / "templates" / "tenant_backup"
 PUBLIC = {file.name for file in TEMPLATES.glob("[!_]*.html")}
 OBJECTS = [
     *(Judgement, Finding, progress.Progress, AutomationStatus, quota.Quota, chart.Day),
-    *(backups.Space, page.Line, Event, backups.Table, troubleshooting.Answer, Verdict),
     *(meaning.Meaning, meaning.Offer),
+    *(backups.Space, listing.Line, Place, Event, backups.Table, troubleshooting.Answer, Verdict),
 ]
 
 

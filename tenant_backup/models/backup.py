@@ -55,6 +55,11 @@ class BackupQuerySet(models.QuerySet["Backup"]):
     def failed(self) -> BackupQuerySet:
         return self.filter(status=Status.FAILED)
 
+    def gone_wrong(self) -> BackupQuerySet:
+        """Failed, or found missing or damaged."""
+        lost = Q(missing_at__isnull=False) | Q(damaged_at__isnull=False)
+        return self.filter(Q(status=Status.FAILED) | Q(status=Status.COMPLETE) & lost)
+
     def good(self) -> BackupQuerySet:
         """Complete, neither missing nor damaged, and not being deleted."""
         return self.complete().filter(missing_at=None, damaged_at=None, deleting_at=None)

@@ -50,9 +50,16 @@ class Finding:
     text: str
     reason: str = ""
     """What an error said. It may name paths on the server."""
+    rest: str = ""
+    """What the text says more than the sentence of the verdict, for below that sentence."""
 
     def __str__(self) -> str:
         return f"{self.text} {self.reason}".rstrip()
+
+    @property
+    def below_headline(self) -> str:
+        """The same as text, below the sentence of its verdict: without saying that again."""
+        return f"{self.rest or self.text} {self.reason}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +160,10 @@ def _overdue(facts: Facts, tenant: Tenant) -> Iterator[Finding]:
     if not settings.automatic or facts.is_under_way or now <= overdue_since(settings, tenant, now):
         return
     slot_at = next_slot(settings.rule, tenant.id, tenant.zone, _waiting_since(settings, now))
-    text = gettext("A backup was due at %(time)s, and none has succeeded since.")
-    yield Finding(Verdict.OVERDUE, text % {"time": in_words(slot_at, tenant)})
+    time = {"time": in_words(slot_at, tenant)}
+    text = gettext("A backup was due at %(time)s, and none has succeeded since.") % time
+    rest = gettext("It was due at %(time)s, and none has succeeded since.") % time
+    yield Finding(Verdict.OVERDUE, text, rest=rest)
 
 
 def _waiting_since(settings: BackupSettings, now: datetime) -> datetime:
@@ -166,23 +175,32 @@ def _failed(facts: Facts, tenant: Tenant) -> Iterator[Finding]:
     settings = facts.settings
     last_good_at, last_failed_at = settings.last_good_at, settings.last_failed_at
     if facts.interrupted_at:
-        text = gettext("The last attempt, at %(time)s, seems to have been interrupted.")
-        yield Finding(Verdict.FAILED, text % {"time": in_words(facts.interrupted_at, tenant)})
+        time = {"time": in_words(facts.interrupted_at, tenant)}
+        text = gettext("The last attempt, at %(time)s, seems to have been interrupted.") % time
+        rest = gettext("It seems to have been interrupted.")
+        yield Finding(Verdict.FAILED, text, rest=rest)
     elif last_failed_at and (not last_good_at or last_failed_at > last_good_at):
-        text = gettext("The last attempt, at %(time)s, failed.")
+        time = {"time": in_words(last_failed_at, tenant)}
+        text = gettext("The last attempt, at %(time)s, failed.") % time
+        rest = gettext("That was at %(time)s.") % time
         reason = in_active_language(settings.last_error, settings.last_error_data)
-        yield Finding(Verdict.FAILED, text % {"time": in_words(last_failed_at, tenant)}, reason)
+        yield Finding(Verdict.FAILED, text, reason, rest)
 
 
 def _future(facts: Facts, tenant: Tenant) -> Iterator[Finding]:
     settings = facts.settings
     if settings.last_good_at or not settings.last_future_at:
         return
+    time = {"time": in_words(settings.last_future_at, tenant)}
     text = gettext(
         "All good backups are dated in the future, the newest %(time)s. The clock was wrong when "
         "they were made, so none of them counts."
     )
-    yield Finding(Verdict.FUTURE, text % {"time": in_words(settings.last_future_at, tenant)})
+    rest = gettext(
+        "The newest has the date %(time)s. The clock was wrong when they were made, so none of "
+        "them counts."
+    )
+    yield Finding(Verdict.FUTURE, text % time, rest=rest % time)
 
 
 def _missing(facts: Facts) -> Iterator[Finding]:
@@ -192,7 +210,11 @@ def _missing(facts: Facts) -> Iterator[Finding]:
             "The files of %(number)d backups are missing or damaged.",
             number,
         )
-        yield Finding(Verdict.MISSING, text % {"number": number})
+        rest = ngettext(
+            "%(number)d backup is affected.", "%(number)d backups are affected.", number
+        )
+        values = {"number": number}
+        yield Finding(Verdict.MISSING, text % values, rest=rest % values)
     if facts.unreachable_directory and facts.settings.last_good_at:
         text = gettext("The backup directory is not there, or out of reach:")
         yield Finding(Verdict.MISSING, text, facts.unreachable_directory)
@@ -206,4 +228,5 @@ def _no_room(facts: Facts) -> Iterator[Finding]:
         "The disk has no room for another backup: it needs %(needed)s, and %(free)s are free."
     )
     sizes = {"needed": size_in_words(state.needed_bytes), "free": size_in_words(state.free_bytes)}
-    yield Finding(Verdict.NO_ROOM, text % sizes)
+    rest = gettext("It needs %(needed)s, and %(free)s are free.")
+    yield Finding(Verdict.NO_ROOM, text % sizes, rest=rest % sizes)

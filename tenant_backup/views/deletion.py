@@ -11,6 +11,7 @@ from tenant_backup.languages import messages
 from tenant_backup.models import Backup
 from tenant_backup.tenants import DELETE, Tenant
 from tenant_backup.views.access import all_or_404, backup_or_404, tenant_view, user_name
+from tenant_backup.views.place import Place
 from tenant_backup.views.redaction import error_text
 from tenant_backup.views.responses import back, page_number, render_page
 from tenant_backup.words import left_in_words, time_in_words, why_not_deletable
@@ -31,8 +32,8 @@ def delete(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         return back(request)
     if request.POST.get("confirm") != "yes":
         return _confirmation(request, tenant, deletable)
-    _delete(request, tenant, deletable)
-    return back(request)
+    are_gone = _delete(request, tenant, deletable)
+    return back(request, "list" if are_gone else "")
 
 
 @require_POST
@@ -53,11 +54,12 @@ def pin(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     else:
         text = gettext("The backup of %(time)s is no longer pinned.")
     messages.success(request, text % {"time": time_in_words(backup)})
-    return back(request)
+    is_left_out = not pinned and Place.of(request.POST).show == "pinned"
+    return back(request, "list" if is_left_out else f"backup-{backup.pk}")
 
 
-def _delete(request: HttpRequest, tenant: Tenant, deletable: list[Backup]) -> None:
-    """Delete what can be deleted, and say what was, what was not and why, and what remains."""
+def _delete(request: HttpRequest, tenant: Tenant, deletable: list[Backup]) -> bool:
+    """Delete what can be deleted, say what was and what remains, and whether all of them were."""
     try:
         done = backups.delete_all(tenant, deletable, actor=user_name(request))
     except BackupError as error:  # None of them can be deleted here.
@@ -65,11 +67,12 @@ def _delete(request: HttpRequest, tenant: Tenant, deletable: list[Backup]) -> No
     for text in dict.fromkeys(error_text(error, request, tenant) for error in done.errors):
         messages.error(request, text)
     if not (number := len(done.backups)):
-        return
+        return False
     text = ngettext("%(number)d backup was deleted.", "%(number)d backups were deleted.", number)
     left = backups.remaining(tenant)
     say = messages.success if left.newest else messages.warning
     say(request, f"{text % {'number': number}} {left_in_words(left.number, left.newest)}")
+    return not done.errors
 
 
 def _confirmation(request: HttpRequest, tenant: Tenant, chosen: list[Backup]) -> HttpResponse:
@@ -80,5 +83,6 @@ def _confirmation(request: HttpRequest, tenant: Tenant, chosen: list[Backup]) ->
         "is_last_good": any(row.is_good for row in chosen) and left.newest is None,
         "remaining": left_in_words(left.number, left.newest, is_future=True),
         "page_number": page_number(request),
+        "place": Place.of(request.POST),
     }
     return render_page(request, tenant, "tenant_backup/confirm_delete.html", context)

@@ -1,11 +1,10 @@
 """The page: what each of its parts shows, and what its progress bar asks every two seconds."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -18,16 +17,16 @@ from tenant_backup.backups.attempts import Outcome
 from tenant_backup.conf import conf
 from tenant_backup.forms import LabelForm, SettingsForm
 from tenant_backup.languages import messages
-from tenant_backup.models import Backup, Event, EventKind, Status, Trigger, Verdict
+from tenant_backup.models import Backup, Event, EventKind, Status, Verdict
 from tenant_backup.progress import progress_of
 from tenant_backup.tenants import ACTIONS, CREATE, VIEW, Tenant, has_permission, is_operator
 from tenant_backup.views.access import backup_or_none, tenant_view
 from tenant_backup.views.choices import settings_part
-from tenant_backup.views.redaction import Reader, readable_events, readable_reason, reader_of
+from tenant_backup.views.listing import list_of
+from tenant_backup.views.redaction import Reader, readable_events, reader_of
 from tenant_backup.views.responses import back, render_page
-from tenant_backup.words import end_in_words, settings_in_words, why_it_stays
+from tenant_backup.words import end_in_words, settings_in_words
 
-LINES_PER_PAGE = 25
 LINES_OF_HISTORY = 6
 
 
@@ -105,7 +104,7 @@ def show_page(
         "quota": backups.quota_of(tenant) if may[CREATE] else None,
         **chart_of(tenant, now),
         "space": backups.space(tenant),
-        **_list(request, tenant, read, now, coming),
+        **list_of(request, tenant, read, now, coming.removals),
         "backup_settings": settings,
         "settings_in_words": settings_in_words(settings),
         **settings_part(request, tenant, settings, coming, form),
@@ -144,55 +143,6 @@ def chart_of(tenant: Tenant, now: datetime) -> dict[str, Any]:
         "largest": max((day.size or 0 for day in days), default=0),
         "outcomes": list(Outcome),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the list."""
-
-    backup: Backup
-    status: str
-    tone: str
-    """`good`, `error`, or empty."""
-    trigger: str
-    reason: str
-    has_file: bool
-    is_deletable: bool
-    goes_because: str
-    """Why retention will remove it after the next backup; empty if it will not."""
-    stays_because: str
-    """Why retention keeps it; empty if the rest of the line shows that anyway."""
-
-
-def _list(
-    request: HttpRequest, tenant: Tenant, read: Reader, now: datetime, coming: backups.Prospect
-) -> dict[str, Any]:
-    rows = Backup.objects.for_tenant(tenant.id).newest_first()
-    page = Paginator(rows, LINES_PER_PAGE).get_page(request.GET.get("page"))
-    going = {decision.backup.pk: " ".join(decision.reasons) for decision in coming.removals}
-    lines = [_line(backup, read, going.get(backup.pk, ""), now) for backup in page]
-    return {
-        "page": page,
-        "page_range": list(page.paginator.get_elided_page_range(page.number)),
-        "lines": lines,
-        "has_deletable": any(line.is_deletable for line in lines),
-    }
-
-
-def _line(backup: Backup, read: Reader, goes_because: str, now: datetime) -> Line:
-    tone = "good" if backup.is_good else "error" if backup.status == Status.FAILED else ""
-    return Line(
-        backup,
-        # Not by `get_status_display`, which puts all choices into words to choose one of them.
-        str(Status(backup.status).label),
-        tone,
-        str(Trigger(backup.trigger).label),
-        readable_reason(backup, read),
-        has_file=backup.status == Status.COMPLETE and not backup.missing_at,
-        is_deletable=backup.is_deletable,
-        goes_because=goes_because,
-        stays_because=why_it_stays(backup, now),
-    )
 
 
 def _last_events(tenant: Tenant, read: Reader) -> list[Event]:

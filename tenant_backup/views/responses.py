@@ -1,6 +1,5 @@
 """What a view answers with: a page in its frame, or the way back to the page."""
 
-import re
 from typing import Any
 
 from django.apps import apps
@@ -13,6 +12,7 @@ from django.views.decorators.http import require_safe
 from tenant_backup import languages
 from tenant_backup.addresses import address_of
 from tenant_backup.tenants import Tenant
+from tenant_backup.views.place import Place
 
 
 def render_page(
@@ -48,17 +48,17 @@ def _frame(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def back(request: HttpRequest) -> HttpResponse:
-    """Back to the page, and to the part of the list that the request came from."""
-    number = page_number(request)
-    page = address_of(request, "overview")
-    return redirect(f"{page}?page={number}" if number else page)
+def back(request: HttpRequest, fragment: str = "") -> HttpResponse:
+    """Back to the page, to the place that the request came from, and there to this element."""
+    place = Place.of(request.POST)
+    return redirect(
+        address_of(request, "overview") + place.query + (f"#{fragment}" if fragment else "")
+    )
 
 
 def page_number(request: HttpRequest) -> str:
     """The part of the list that a form was sent from; empty for the first part."""
-    number = request.POST.get("page", "")
-    return number if re.fullmatch("[0-9]{1,6}", number) else ""
+    return Place.of(request.POST).page
 
 
 @require_safe
