@@ -117,7 +117,7 @@ def test_every_route_is_answered_and_leads_back_below_the_prefix(tenant, prefix,
         answer = getattr(client, route.method)(address, body)
         assert answer.status_code == route.status, name
         if answer.status_code == 302:
-            assert answer.url == prefix + PAGE, name
+            assert answer.url.partition("#")[0] == prefix + PAGE, name
         if answer.streaming:
             answer.close()
 
@@ -180,7 +180,7 @@ def test_the_tenant_of_the_address_is_the_one_that_is_backed_up(add_tenant, slug
     for name in ("acme", "globex"):
         add_tenant(name)
     answer = visit().post(f"/t/globex/{PAGE}/create", {"label": "x"})
-    assert answer.url == f"/t/globex/{PAGE}"
+    assert answer.url == f"/t/globex/{PAGE}#backup-{Backup.objects.get().pk}"
     assert Backup.objects.get().tenant_id == "globex"
     other = Backup.objects.get()
     assert visit().get(f"/t/acme/{PAGE}/contents/{other.pk}").status_code == 404

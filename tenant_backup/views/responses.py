@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from tenant_backup import languages
 from tenant_backup.addresses import address_of
+from tenant_backup.models import Backup
 from tenant_backup.tenants import Tenant
 
 
@@ -53,6 +54,11 @@ def back(request: HttpRequest) -> HttpResponse:
     number = page_number(request)
     page = address_of(request, "overview")
     return redirect(f"{page}?page={number}" if number else page)
+
+
+def to_line(request: HttpRequest, backup: Backup) -> HttpResponse:
+    """To the page, and to the line of a backup that was just made: the newest come first."""
+    return redirect(f"{address_of(request, 'overview')}#backup-{backup.pk}")
 
 
 def page_number(request: HttpRequest) -> str:

@@ -9,8 +9,11 @@
     return;
   }
   let touched = document.querySelector(".errorlist") !== null;
-  document.addEventListener("input", function () {
-    touched = true;
+  // What is being typed must not be lost, nor what is being sent.
+  ["input", "submit"].forEach(function (what) {
+    document.addEventListener(what, function () {
+      touched = true;
+    });
   });
 
   function reload() {
