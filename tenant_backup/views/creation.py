@@ -12,7 +12,7 @@ from tenant_backup.models import Backup, Trigger
 from tenant_backup.tenants import CREATE, DELETE, Tenant
 from tenant_backup.views.access import id_or_404, id_or_none, require, tenant_view, user_name
 from tenant_backup.views.redaction import error_text, reader_of
-from tenant_backup.views.responses import back, to_line
+from tenant_backup.views.responses import back
 from tenant_backup.words import end_in_words, time_in_words
 
 
@@ -56,7 +56,7 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         reason = error_text(error, request, tenant)
         messages.error(request, gettext("The backup failed. %(reason)s") % {"reason": reason})
         made = error.backup
-    return to_line(request, made) if made else back(request)
+    return back(request, f"backup-{made.pk}" if made else "")
 
 
 def _make(request: HttpRequest, tenant: Tenant, wanted: backups.BackupRequest) -> Backup:

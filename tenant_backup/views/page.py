@@ -23,7 +23,7 @@ from tenant_backup.progress import progress_of
 from tenant_backup.tenants import ACTIONS, CREATE, VIEW, Tenant, has_permission, is_operator
 from tenant_backup.views.access import backup_or_none, tenant_view
 from tenant_backup.views.redaction import Reader, readable_events, reader_of
-from tenant_backup.views.responses import render_page, to_line
+from tenant_backup.views.responses import back, render_page
 from tenant_backup.words import end_in_words, settings_in_words, why_it_stays
 
 LINES_PER_PAGE = 25
@@ -39,7 +39,7 @@ def overview(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     if watched and not watched.is_active:
         say = messages.error if watched.status == Status.FAILED else messages.success
         say(request, end_in_words(watched, reader_of(request, tenant)))
-        return to_line(request, watched)
+        return back(request, f"backup-{watched.pk}")
     return show_page(request, tenant)
 
 

@@ -12,7 +12,6 @@ from django.views.decorators.http import require_safe
 
 from tenant_backup import languages
 from tenant_backup.addresses import address_of
-from tenant_backup.models import Backup
 from tenant_backup.tenants import Tenant
 
 
@@ -49,16 +48,11 @@ def _frame(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def back(request: HttpRequest) -> HttpResponse:
-    """Back to the page, and to the part of the list that the request came from."""
+def back(request: HttpRequest, fragment: str = "") -> HttpResponse:
+    """Back to the page, to the part of the list that the request came from, and to this element."""
     number = page_number(request)
-    page = address_of(request, "overview")
-    return redirect(f"{page}?page={number}" if number else page)
-
-
-def to_line(request: HttpRequest, backup: Backup) -> HttpResponse:
-    """To the page, and to the line of a backup that was just made: the newest come first."""
-    return redirect(f"{address_of(request, 'overview')}#backup-{backup.pk}")
+    query = f"?page={number}" if number else ""
+    return redirect(address_of(request, "overview") + query + (f"#{fragment}" if fragment else ""))
 
 
 def page_number(request: HttpRequest) -> str:

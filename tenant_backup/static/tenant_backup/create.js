@@ -1,5 +1,4 @@
-// "Create backup" answers at once, and can be pressed only once.
-// Without this script the server recognizes a form that is sent twice.
+// "Create backup" answers at once, and only once. Without this script the server sees to that.
 "use strict";
 
 (function () {
