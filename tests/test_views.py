@@ -1266,7 +1266,7 @@ class TestCreate:
         self, tenant, visit, running_automation, at_once
     ):
         client = visit()
-        assert "so a worker makes the backup in the background" in text_of(client.get(PAGE))
+        assert "so the backup is made in the background" in text_of(client.get(PAGE))
         answer = client.post(f"{PAGE}/create", {"label": "big"})
         assert is_page(answer)
         backup = Backup.objects.get()
@@ -1275,7 +1275,7 @@ class TestCreate:
         assert task.task["args"] == (backup.pk,)
         text = text_of(client.get(PAGE))
         assert "The backup is queued" in text
-        assert "A backup is queued. A worker makes it" in text
+        assert "A backup is queued. It will be made in the background." in text
         automation.make(backup.pk)
         assert Backup.objects.get().status == Status.COMPLETE
 
@@ -1469,9 +1469,9 @@ class TestLimits:
     ):
         settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "INLINE_MAX_BYTES": 1}
         client = visit()
-        assert "so a worker makes the backup" in text_of(client.get(PAGE))
+        assert "so the backup is made in the background" in text_of(client.get(PAGE))
         monkeypatch.setattr(BackupDirectory, "free_bytes", lambda self: 1000)
-        assert "so a worker makes the backup" not in text_of(client.get(PAGE))
+        assert "so the backup is made in the background" not in text_of(client.get(PAGE))
 
     def test_from_four_fifths_the_page_warns(self, tenant, visit, at_most):
         client = visit()

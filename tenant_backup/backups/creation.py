@@ -197,7 +197,7 @@ def _finish(work: TenantWork, backup: Backup) -> BackupResult:
     except Exception as error:
         # The backup is complete nevertheless, so nobody may be told that it failed.
         logger.exception("Pruning the backups of tenant %r failed.", work.tenant.id)
-        text = gettext("The backup is complete, but pruning failed: %(reason)s")
+        text = gettext("The backup is complete, but older ones could not be removed: %(reason)s")
         reason = text % {"reason": as_backup_error(error)}
         return BackupResult(backup, prune_error=reason, replaced=replaced)
 

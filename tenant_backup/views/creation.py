@@ -81,7 +81,7 @@ def _queue(request: HttpRequest, tenant: Tenant, wanted: backups.BackupRequest) 
     """Not to its line then: its progress is at the top."""
     automation.enqueue(backups.request(tenant, wanted))
     text = gettext(
-        "The backup is queued. A worker makes it in the background. You can leave this page: the "
+        "The backup is queued and will be made in the background. You can leave this page: the "
         "list shows when the backup is complete."
     )
     messages.info(request, text)

@@ -9,12 +9,7 @@
     return;
   }
   let touched = document.querySelector(".errorlist") !== null;
-  // What is being typed must not be lost, nor what is being sent.
-  ["input", "submit"].forEach(function (what) {
-    document.addEventListener(what, function () {
-      touched = true;
-    });
-  });
+  ["input", "submit"].forEach((what) => document.addEventListener(what, () => (touched = true)));
 
   function reload() {
     window.location.assign(active.querySelector(".reload").href);
@@ -29,7 +24,7 @@
       // Not before a screen reader has begun to read it out.
       window.setTimeout(reload, EVERY_MS / 2);
     }
-    // Otherwise not at all, so that nobody loses what they are typing.
+    // Otherwise not at all, so that nobody loses what they are typing or sending.
   }
 
   function hasBegun(status) {
