@@ -74,6 +74,10 @@ class BackupInProgress(BackupError):
     """Another process is working on this tenant's backups; try again later."""
 
 
+class AlreadyAskedFor(BackupError):
+    """The same form was sent before: `backup` is what it asked for, not a failed row."""
+
+
 class RowChanged(BackupError):
     """Another process changed or removed a backup's row since it was read."""
 

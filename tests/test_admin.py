@@ -690,7 +690,8 @@ class TestBackingUpNow:
         monkeypatch.setattr(backups.creation, "prune_under_lock", fail)
         response = act(operator, "backupsettings", "back_up_now", settings_of(tenant))
         assert texts(response, messages.WARNING) == [
-            "Tenant acme: The backup is complete, but pruning failed: The disk is gone."
+            "Tenant acme: The backup is complete, but older ones could not be removed: "
+            "The disk is gone."
         ]
         assert texts(response, messages.SUCCESS) == ["1 backup was made."]
 

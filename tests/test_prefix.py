@@ -180,7 +180,7 @@ def test_the_tenant_of_the_address_is_the_one_that_is_backed_up(add_tenant, slug
     for name in ("acme", "globex"):
         add_tenant(name)
     answer = visit().post(f"/t/globex/{PAGE}/create", {"label": "x"})
-    assert answer.url == f"/t/globex/{PAGE}"
+    assert answer.url == f"/t/globex/{PAGE}#backup-{Backup.objects.get().pk}"
     assert Backup.objects.get().tenant_id == "globex"
     other = Backup.objects.get()
     assert visit().get(f"/t/acme/{PAGE}/contents/{other.pk}").status_code == 404

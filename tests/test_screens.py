@@ -242,7 +242,8 @@ def test_a_running_backup_moves_its_bar_and_shows_the_page_anew(visit, site):
     sync_api.expect(page.locator("table.backups tbody tr").first).to_contain_text("complete")
     assert not page.get_by_role("progressbar").count()
     sync_api.expect(page.locator(".messagelist")).to_contain_text("The backup failed. Interrupted")
-    assert page.url.endswith(PAGE)
+    # It leads to the line of the backup that the page was waiting for, and marks it.
+    sync_api.expect(page.locator("tr:target")).to_contain_text("failed")
 
 
 def test_a_queued_backup_that_is_made_ends_with_a_message(visit, site):
@@ -252,7 +253,62 @@ def test_a_queued_backup_that_is_made_ends_with_a_message(visit, site):
         site[0].project.manage("runbackup", "acme")
     sync_api.expect(page.locator(".messagelist")).to_contain_text("The backup is complete: acme-")
     assert not page.locator(".active").count()
-    assert page.url.endswith(PAGE)
+    marked = page.locator("tr:target")
+    sync_api.expect(marked).to_contain_text("complete")
+    assert marked.evaluate("row => getComputedStyle(row).outlineStyle") == "solid"
+
+
+@pytest.fixture
+def held_up():
+    """Let a page's requests for a backup get no answer, as on a slow network; return their list."""
+
+    def held_up(page):
+        sent = []
+
+        def hold(route):
+            sent.append(route.request.method)
+            route.fulfill(status=204)  # with this the browser stays where it is
+
+        page.route("**/create", hold)
+        return sent
+
+    return held_up
+
+
+def test_create_answers_at_once_and_however_often_it_is_pressed_only_once(visit, held_up):
+    page = visit("well")
+    sent = held_up(page)
+    button, asked = page.locator(".create button"), page.locator(".create [role=status]")
+    sync_api.expect(button).to_be_enabled()
+    sync_api.expect(asked).to_have_text("")
+    button.dblclick()
+    sync_api.expect(button).to_be_disabled()
+    sync_api.expect(asked).to_have_text("Asked for. Please wait a moment…")
+    page.locator("#id_label").press("Enter")
+    assert sent == ["POST"]
+    # As if a browser brought the page back as it was left. Playwright's keeps no such pages.
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    sync_api.expect(button).to_be_enabled()
+    sync_api.expect(asked).to_have_text("")
+    page.unroute("**/create")
+    press(button)
+    sync_api.expect(page.locator(".messagelist")).to_contain_text("The backup is complete: acme-")
+    sync_api.expect(page.locator("tr:target")).to_contain_text("by operator")
+    sync_api.expect(page.locator("tr:target")).to_be_in_viewport()
+    assert page.locator("table.backups tbody tr", has_text="by operator").count() == 1
+
+
+def test_what_is_being_sent_is_not_given_up_for_the_end_of_another(visit, site, held_up):
+    page = visit("queued", locale="de-DE")
+    sent = held_up(page)
+    page.locator(".create button").click()
+    site[0].project.manage("runbackup", "acme")
+    status = page.locator(".active").get_by_role("status")
+    sync_api.expect(status).to_contain_text("acme-")
+    opened = page.evaluate("performance.timeOrigin")
+    page.wait_for_timeout(1500)  # the page would be loaded anew after one second
+    assert page.evaluate("performance.timeOrigin") == opened
+    assert sent == ["POST"]
 
 
 def test_what_came_of_it_is_said_without_a_word_lost_that_somebody_types(visit, site):

@@ -34,6 +34,7 @@ from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
 from tenant_backup import automation, backups, lock, urls
+from tenant_backup.backups import creation
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import BackupDirectory, size_in_words
 from tenant_backup.forms import SettingsForm
@@ -166,6 +167,11 @@ def text_of(answer):
 def is_page(answer):
     """Whether it leads back to the page, wherever there."""
     return answer.status_code == 302 and answer.url.partition("#")[0] == PAGE
+
+
+def is_line(answer, backup):
+    """The page, at the line of a backup."""
+    return answer.status_code == 302 and answer.url == f"{PAGE}#backup-{backup.pk}"
 
 
 # Who is let in
@@ -1196,8 +1202,8 @@ class TestCreate:
         Schedule.objects.all().delete()
         client = visit()
         answer = client.post(f"{PAGE}/create", {"label": "before the import"})
-        assert is_page(answer)
         backup = Backup.objects.get()
+        assert is_line(answer, backup)
         assert (backup.status, backup.trigger) == (Status.COMPLETE, Trigger.MANUAL)
         assert (backup.label, backup.requested_by) == ("before the import", "ada")
         assert_true_copy(directory.file(backup.file_name))
@@ -1269,7 +1275,7 @@ class TestCreate:
     def test_a_failure_is_a_message_and_a_row(self, add_tenant, visit):
         tenant = add_tenant(database=False)
         answer = visit("operator").post(f"{PAGE}/create")
-        assert is_page(answer)
+        assert is_line(answer, Backup.objects.get())
         assert f"The backup failed. The database {tenant.database} does not exist" in said(answer)
         assert Backup.objects.get().status == Status.FAILED
 
@@ -1292,7 +1298,7 @@ class TestCreate:
         self, tenant, visit, running_automation, at_once
     ):
         client = visit()
-        assert "so a worker makes the backup in the background" in text_of(client.get(PAGE))
+        assert "so the backup is made in the background" in text_of(client.get(PAGE))
         answer = client.post(f"{PAGE}/create", {"label": "big"})
         assert is_page(answer)
         backup = Backup.objects.get()
@@ -1301,7 +1307,7 @@ class TestCreate:
         assert task.task["args"] == (backup.pk,)
         text = text_of(client.get(PAGE))
         assert "The backup is queued" in text
-        assert "A backup is queued. A worker makes it" in text
+        assert "A backup is queued. It will be made in the background." in text
         automation.make(backup.pk)
         assert Backup.objects.get().status == Status.COMPLETE
 
@@ -1339,6 +1345,120 @@ class TestCreate:
             answer = visit().post(f"{PAGE}/create")
         assert "is being made right now" in said(answer)
         assert Backup.objects.count() == 1
+
+
+class TestSentTwice:
+    """The form with its number, as a browser sends it after a double click, or after Back."""
+
+    @pytest.fixture
+    def form(self, visit):
+        """Open the page, and return what sends its form."""
+
+        def form(name="ada"):
+            client = visit(name)
+            [shown] = re.findall(
+                r'name="newest" value="([0-9]+)"', client.get(PAGE).content.decode()
+            )
+
+            def send(label=""):
+                return client.post(f"{PAGE}/create", {"label": label, "newest": shown})
+
+            return send
+
+        return form
+
+    def test_makes_one_and_says_so(self, tenant, form):
+        make(tenant, trigger=Trigger.MANUAL, requested_by="ada")
+        send = form()
+        first, second = send(), send()
+        [made, _older] = Backup.objects.newest_first()
+        assert is_line(first, made)
+        assert is_line(second, made)
+        assert "already" not in said(first)
+        assert said(second).endswith(
+            "44.0\xa0KB. You had already asked for it, so no second one was made. To make another "
+            "one, press the button again."
+        )
+        assert f"The backup is complete: {made.file_name}" in said(second)
+        # The page that it leads to has a form of its own.
+        form()()
+        assert Backup.objects.count() == 3
+
+    def test_is_no_matter_of_the_limit(self, tenant, form, project):
+        project.TENANT_BACKUP = project.TENANT_BACKUP | {"MAX_MANUAL": 1}
+        send = form()
+        send()
+        assert "You had already asked for it" in said(send())
+        assert not Event.objects.filter(kind=EventKind.REFUSED).exists()
+
+    def test_queues_one(self, tenant, form, running_automation, at_once):
+        send = form()
+        send("big")
+        queued = Backup.objects.get()
+        again = send("big")
+        assert is_page(again)
+        assert "You have already asked for this backup" in said(again)
+        assert OrmQ.objects.count() == 1
+        automation.make(queued.pk)
+        assert is_line(send("big"), Backup.objects.get())
+
+    def test_also_beside_what_somebody_else_had_queued(
+        self, tenant, form, running_automation, at_once
+    ):
+        send = form()
+        theirs = backups.BackupRequest(trigger=Trigger.MANUAL, label="a", requested_by="grace")
+        queued = backups.request(tenant, theirs)
+        send("b")
+        automation.make(queued.pk)
+        assert "You had already asked for it" in said(send("b"))
+        assert Backup.objects.get().label == "a; b"
+
+    def test_at_the_same_moment(self, tenant, form, monkeypatch):
+        """The first is made while the second waits for the lock."""
+        send = form()
+        work = creation.tenant_work
+
+        @contextmanager
+        def late(*args, **kwargs):
+            monkeypatch.setattr(creation, "tenant_work", work)
+            send()
+            with work(*args, **kwargs) as found:
+                yield found
+
+        monkeypatch.setattr(creation, "tenant_work", late)
+        assert "You had already asked for it" in said(send())
+        assert Backup.objects.get().status == Status.COMPLETE
+
+    @pytest.mark.parametrize("what", ["another label", "another person", "later", "no number"])
+    def test_what_is_another_request(self, tenant, form, visit, what):
+        send, theirs = form(), form("operator")
+        send("a")
+        if what == "another label":
+            send("b")
+        if what == "another person":
+            theirs("a")
+        if what == "later":
+            Backup.objects.update(created_at=timezone.now() - timedelta(minutes=11))
+            send("a")
+        if what == "no number":
+            for number in ({}, {"newest": "x"}):
+                visit().post(f"{PAGE}/create", {"label": "a", **number})
+        assert Backup.objects.count() == (3 if what == "no number" else 2)
+
+    def test_after_a_failure_one_may_try_again(self, tenant, form):
+        send = form()
+        away = tenant.database.rename(tenant.database.with_name("away"))
+        send()
+        away.rename(tenant.database)
+        send()
+        statuses = Backup.objects.newest_first().values_list("status", flat=True)
+        assert list(statuses) == [Status.COMPLETE, Status.FAILED]
+
+    def test_another_tenants_are_none_of_its_business(self, tenant, add_tenant, form):
+        send = form()
+        make(add_tenant("globex"), trigger=Trigger.MANUAL, requested_by="ada")
+        assert "already" not in said(send())
+        assert Backup.objects.for_tenant("acme").count() == 1
 
 
 class TestLimits:
@@ -1381,9 +1501,9 @@ class TestLimits:
     ):
         settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "INLINE_MAX_BYTES": 1}
         client = visit()
-        assert "so a worker makes the backup" in text_of(client.get(PAGE))
+        assert "so the backup is made in the background" in text_of(client.get(PAGE))
         monkeypatch.setattr(BackupDirectory, "free_bytes", lambda self: 1000)
-        assert "so a worker makes the backup" not in text_of(client.get(PAGE))
+        assert "so the backup is made in the background" not in text_of(client.get(PAGE))
 
     def test_from_four_fifths_the_page_warns(self, tenant, visit, at_most):
         client = visit()
@@ -2085,7 +2205,7 @@ class TestStatus:
         text = json.loads(client.get(f"{PAGE}/status", {"backup": backup.pk}).content)["ended"]
         answer = client.get(PAGE, {"after": backup.pk})
         if text:
-            assert is_page(answer)
+            assert is_line(answer, backup)
             assert said(answer).endswith(text)
         else:
             assert answer.status_code == 200

@@ -23,7 +23,7 @@ from tenant_backup.backups.pruning import prune_under_lock, removals
 from tenant_backup.backups.requests import NO_LIMITS, BackupRequest, Limits, admitted, claim
 from tenant_backup.catalog import renew_connection, require_no_transaction
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError, BackupInProgress, RowChanged
+from tenant_backup.exceptions import AlreadyAskedFor, BackupError, BackupInProgress, RowChanged
 from tenant_backup.files import SPACE_MARGIN
 from tenant_backup.models import Backup, EventKind, Status, Trigger
 from tenant_backup.retention import Decision
@@ -61,8 +61,8 @@ def request(tenant: Tenant, request: BackupRequest) -> Backup:
     """Queue a backup, for `perform` to make later.
 
     One that is queued already answers this request, too. A row that a crash left `running` is
-    recovered first. Raises `BackupInProgress` if a backup is being made, and `LimitReached` if
-    there is no room for one made by hand.
+    recovered first. Raises `BackupInProgress` if a backup is being made, `LimitReached` if there is
+    no room for one made by hand, and `AlreadyAskedFor` if the same form was sent before.
     """
     require_no_transaction()
     recover(tenant)
@@ -79,8 +79,9 @@ def create(
     """Make a backup now, in this process, then prune. A queued one is taken over.
 
     Raises `BackupInProgress` if another process is at work on this tenant for longer than
-    `limits.lock_wait`, and `LimitReached` if there is no room for one made by hand; then there is
-    no row. Any other `BackupError` is the reason that the failed row has, too.
+    `limits.lock_wait`, `LimitReached` if there is no room for one made by hand, and
+    `AlreadyAskedFor` if the same form was sent before; then there is no row. Any other
+    `BackupError` is the reason that the failed row has, too.
     """
     find_row = partial(claim, tenant, admitted(tenant, request))
     is_click = request.trigger == Trigger.MANUAL
@@ -167,7 +168,7 @@ def _make_now(
             work.ended.append(backup)
             make(tenant, backup, copy)
             return _finish(work, backup)
-    except (BackupInProgress, _NothingToDo):
+    except (AlreadyAskedFor, BackupInProgress, _NothingToDo):
         raise
     except BackupError as error:
         error.backup = backup or _record_failure(tenant, find_row, error)
@@ -196,7 +197,7 @@ def _finish(work: TenantWork, backup: Backup) -> BackupResult:
     except Exception as error:
         # The backup is complete nevertheless, so nobody may be told that it failed.
         logger.exception("Pruning the backups of tenant %r failed.", work.tenant.id)
-        text = gettext("The backup is complete, but pruning failed: %(reason)s")
+        text = gettext("The backup is complete, but older ones could not be removed: %(reason)s")
         reason = text % {"reason": as_backup_error(error)}
         return BackupResult(backup, prune_error=reason, replaced=replaced)
 

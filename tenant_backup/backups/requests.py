@@ -2,19 +2,24 @@
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError
+from django.utils import timezone
 
 from tenant_backup.backups import quota
 from tenant_backup.catalog import catalog_transaction
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupInProgress, RowChanged
+from tenant_backup.exceptions import AlreadyAskedFor, BackupInProgress, RowChanged
 from tenant_backup.models import Backup, Status, Trigger
 from tenant_backup.tenants import Tenant
 
 REQUEST_BUSY_TIMEOUT = 5
 """Seconds that a web request waits at most for a locked database, or for the tenant's lock."""
+
+SENT_TWICE_WITHIN = timedelta(minutes=10)
+"""A form that is sent again within this time asks for the same backup."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +33,13 @@ class BackupRequest:
     slot_at: datetime | None = None
     replaces: int | None = None
     """The backup made by hand that may go when this one is complete, if a limit demands it."""
+    newest_seen: int | None = None
+    """The newest backup made by hand when the form was shown, 0 without one; None: no form."""
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What the row stores of it."""
+        return {name: value for name, value in asdict(self).items() if name != "newest_seen"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +76,10 @@ def request_limits() -> Limits:
 def admitted(tenant: Tenant, request: BackupRequest) -> BackupRequest:
     """The request, which replaces something only if it has to.
 
-    Raises `LimitReached` if there is no room for a backup made by hand.
+    Raises `LimitReached` if there is no room for a backup made by hand, and `AlreadyAskedFor` if
+    its form was sent before.
     """
+    _require_first(tenant, request)
     if request.trigger != Trigger.MANUAL:
         return request
     replaces = quota.admit(tenant, replaces=request.replaces, actor=request.requested_by)
@@ -75,13 +89,16 @@ def admitted(tenant: Tenant, request: BackupRequest) -> BackupRequest:
 def claim(tenant: Tenant, request: BackupRequest) -> Backup:
     """The queued row that answers this request: the one that is there, or a new one.
 
-    Raises `BackupInProgress` if a backup of this tenant is running.
+    Raises `BackupInProgress` if a backup of this tenant is running, and `AlreadyAskedFor` if the
+    request's form was sent before: who makes it now holds the tenant's lock, and so sees what a
+    request beside this one has made.
     """
+    _require_first(tenant, request)
     rows = Backup.objects.for_tenant(tenant.id)
     active = rows.active().first()
     if active is None:
         with suppress(IntegrityError), catalog_transaction():
-            return rows.create(tenant_id=tenant.id, **asdict(request))
+            return rows.create(tenant_id=tenant.id, **request.fields)
         # Another process was faster.
         active = rows.active().first()
     if active and active.status == Status.QUEUED:
@@ -97,3 +114,32 @@ def claim(tenant: Tenant, request: BackupRequest) -> Backup:
     raise BackupInProgress(
         "A backup of %(tenant)s is being made at this moment.", tenant=tenant.name
     )
+
+
+def _require_first(tenant: Tenant, request: BackupRequest) -> None:
+    """Raise `AlreadyAskedFor` if the form of this request was sent before.
+
+    That is so if, since the form was shown, the same person has asked for a backup with the same
+    label, shortly before. After a failure people may try again.
+    """
+    if request.newest_seen is None:
+        return
+    since = Backup.objects.for_tenant(tenant.id).filter(
+        pk__gt=request.newest_seen,
+        trigger=request.trigger,
+        created_at__gte=timezone.now() - SENT_TWICE_WITHIN,
+    )
+    for backup in since.exclude(status=Status.FAILED).newest_first():
+        if _answers(backup, request):
+            error = AlreadyAskedFor(
+                "This backup of %(tenant)s was already asked for.", tenant=tenant.name
+            )
+            error.backup = backup
+            raise error
+
+
+def _answers(backup: Backup, request: BackupRequest) -> bool:
+    """Whether this person asked for it with this label, alone or beside others: `take_over`."""
+    labels, people = backup.label.split("; "), backup.requested_by.split(", ")
+    is_label = request.label in (backup.label, *labels)
+    return is_label and request.requested_by in (backup.requested_by, *people)

@@ -116,15 +116,21 @@ def all_or_404(request: HttpRequest, tenant: Tenant) -> list[Backup]:
 
 def backup_or_none(tenant: Tenant, text: str) -> Backup | None:
     """The backup that a page was waiting for, which may be gone by now."""
-    if not re.fullmatch(ID, text):
+    number = id_or_none(text)
+    if number is None:
         return None
-    return Backup.objects.for_tenant(tenant.id).filter(pk=int(text)).first()
+    return Backup.objects.for_tenant(tenant.id).filter(pk=number).first()
+
+
+def id_or_none(text: str) -> int | None:
+    return int(text) if re.fullmatch(ID, text) else None
 
 
 def id_or_404(text: str) -> int:
-    if not re.fullmatch(ID, text):
+    number = id_or_none(text)
+    if number is None:
         raise Http404("There is no such backup.")
-    return int(text)
+    return number
 
 
 def _catalog_trouble(error: OperationalError) -> str:

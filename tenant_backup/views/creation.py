@@ -5,12 +5,12 @@ from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST
 
 from tenant_backup import automation, backups
-from tenant_backup.exceptions import BackupError, BackupInProgress, LimitReached
+from tenant_backup.exceptions import AlreadyAskedFor, BackupError, BackupInProgress, LimitReached
 from tenant_backup.forms import LabelForm
 from tenant_backup.languages import messages
-from tenant_backup.models import Trigger
+from tenant_backup.models import Backup, Trigger
 from tenant_backup.tenants import CREATE, DELETE, Tenant
-from tenant_backup.views.access import id_or_404, require, tenant_view, user_name
+from tenant_backup.views.access import id_or_404, id_or_none, require, tenant_view, user_name
 from tenant_backup.views.redaction import error_text, reader_of
 from tenant_backup.views.responses import back
 from tenant_backup.words import end_in_words, time_in_words
@@ -35,11 +35,15 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         label=form.cleaned_data["label"],
         requested_by=user_name(request),
         replaces=id_or_404(replaces) if replaces else None,
+        newest_seen=id_or_none(request.POST.get("newest", "")),
     )
     in_background = automation.is_for_a_worker(tenant, automation.get_status())
     make = _queue if in_background else _make
+    made: Backup | None = None
     try:
-        make(request, tenant, wanted)
+        made = make(request, tenant, wanted)
+    except AlreadyAskedFor as error:
+        made = _say_again(request, tenant, error.backup)
     except BackupInProgress:
         text = gettext(
             "A backup of %(tenant)s is being made right now, so no second one was started. "
@@ -51,10 +55,11 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     except BackupError as error:
         reason = error_text(error, request, tenant)
         messages.error(request, gettext("The backup failed. %(reason)s") % {"reason": reason})
-    return back(request)
+        made = error.backup
+    return back(request, f"backup-{made.pk}" if made else "")
 
 
-def _make(request: HttpRequest, tenant: Tenant, wanted: backups.BackupRequest) -> None:
+def _make(request: HttpRequest, tenant: Tenant, wanted: backups.BackupRequest) -> Backup:
     result = backups.create(tenant, wanted, limits=backups.request_limits())
     messages.success(request, end_in_words(result.backup, reader_of(request, tenant)))
     if result.replaced:
@@ -69,12 +74,31 @@ def _make(request: HttpRequest, tenant: Tenant, wanted: backups.BackupRequest) -
             number,
         )
         messages.info(request, text % {"number": number})
+    return result.backup
 
 
 def _queue(request: HttpRequest, tenant: Tenant, wanted: backups.BackupRequest) -> None:
+    """Not to its line then: its progress is at the top."""
     automation.enqueue(backups.request(tenant, wanted))
     text = gettext(
-        "The backup is queued. A worker makes it in the background. You can leave this page: the "
+        "The backup is queued and will be made in the background. You can leave this page: the "
         "list shows when the backup is complete."
     )
     messages.info(request, text)
+
+
+def _say_again(request: HttpRequest, tenant: Tenant, backup: Backup) -> Backup | None:
+    """What became of a form that was sent twice; the browser shows the last answer only."""
+    if backup.is_active:
+        text = gettext(
+            "You have already asked for this backup, so no second one was started. It is not "
+            "complete yet."
+        )
+        messages.info(request, text)
+        return None
+    text = gettext(
+        "You had already asked for it, so no second one was made. To make another one, press the "
+        "button again."
+    )
+    messages.success(request, f"{end_in_words(backup, reader_of(request, tenant))} {text}")
+    return backup

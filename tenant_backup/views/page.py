@@ -39,7 +39,7 @@ def overview(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     if watched and not watched.is_active:
         say = messages.error if watched.status == Status.FAILED else messages.success
         say(request, end_in_words(watched, reader_of(request, tenant)))
-        return back(request)
+        return back(request, f"backup-{watched.pk}")
     return show_page(request, tenant)
 
 

@@ -9,9 +9,7 @@
     return;
   }
   let touched = document.querySelector(".errorlist") !== null;
-  document.addEventListener("input", function () {
-    touched = true;
-  });
+  ["input", "submit"].forEach((what) => document.addEventListener(what, () => (touched = true)));
 
   function reload() {
     window.location.assign(active.querySelector(".reload").href);
@@ -26,7 +24,7 @@
       // Not before a screen reader has begun to read it out.
       window.setTimeout(reload, EVERY_MS / 2);
     }
-    // Otherwise not at all, so that nobody loses what they are typing.
+    // Otherwise not at all, so that nobody loses what they are typing or sending.
   }
 
   function hasBegun(status) {
