@@ -462,8 +462,9 @@ def test_whatever_has_the_focus_is_seen_to_have_it(visit, tenant):
 ACME_WITH_16 = """DELETE FROM tenant_backup_backup WHERE tenant_id = 'acme' AND status = 'failed'"""
 
 
-def test_on_a_phone_the_page_is_short(visit, site):
-    page = visit("well")
+@pytest.mark.parametrize("locale", ["en-US", "de-DE"])
+def test_on_a_phone_the_page_is_short(visit, site, locale):
+    page = visit("well", locale=locale)
     with closing(sqlite3.connect(site[0].catalog)) as catalog, catalog:
         catalog.execute(ACME_WITH_16)
     page.set_viewport_size(PHONE)

@@ -19,7 +19,7 @@ from tenant_backup.views.place import Place
 from tenant_backup.views.redaction import Reader, readable_reason
 from tenant_backup.words import why_it_stays
 
-LINES_PER_PAGE = 25
+LINES_PER_PAGE = 20
 
 
 @dataclass(frozen=True, slots=True)
