@@ -3,15 +3,15 @@
 for (const active of document.querySelectorAll("[data-status-url]")) {
   const EVERY_MS = 2000;
   const find = (selector) => active.querySelector(selector);
-  const reload = () => location.assign(find(".reload").href);
+  const finished = find(".finished");
+  const link = find(".reload");
+  const reload = () => location.assign(link.href);
   // Then the page is not reloaded: nobody must lose what they are typing or sending.
   let touched = document.querySelector(".errorlist");
   for (const what of ["input", "submit"]) document.addEventListener(what, () => (touched = true));
 
   const end = (words) => {
-    const finished = find(".finished");
-    const kept = [finished, find(".reload")];
-    [...active.childNodes].forEach((each) => kept.includes(each) || each.remove());
+    [...active.childNodes].forEach((each) => [finished, link].includes(each) || each.remove());
     finished.textContent = words || finished.dataset.otherwise;
     // Not before a screen reader has begun to read it out.
     if (!touched) setTimeout(reload, EVERY_MS / 2);
@@ -19,8 +19,7 @@ for (const active of document.querySelectorAll("[data-status-url]")) {
 
   const ask = async () => {
     try {
-      const headers = { Accept: "application/json" };
-      const response = await fetch(active.dataset.statusUrl, { headers });
+      const response = await fetch(active.dataset.statusUrl);
       if (!response.ok || response.redirected) throw response;
       const status = await response.json();
       const bar = find("progress");

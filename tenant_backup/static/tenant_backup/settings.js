@@ -6,14 +6,17 @@ for (const form of document.querySelectorAll("form[data-summary-url]")) {
   let asked = 0;
   let timer;
 
-  const ask = async () => {
-    const choices = new URLSearchParams(new FormData(form));
+  const choicesIn = (some) => {
+    const choices = new URLSearchParams(new FormData(some));
     // These are not needed, and must not appear in the server's log.
     choices.delete("csrfmiddlewaretoken");
     choices.delete("notify_email");
+    return `${choices}`;
+  };
+
+  const ask = async () => {
     const number = ++asked;
-    const headers = { Accept: "application/json" };
-    const answer = await fetch(`${form.dataset.summaryUrl}?${choices}`, { headers })
+    const answer = await fetch(`${form.dataset.summaryUrl}?${choicesIn(form)}`)
       .then((response) => response.ok && !response.redirected && response.json())
       // Better no sentence than a wrong one.
       .catch(() => false);
@@ -47,14 +50,10 @@ for (const form of document.querySelectorAll("form[data-summary-url]")) {
     form.querySelector(".submit button").focus();
   });
 
-  const isChanged = (field) => {
-    if (field.options) return [...field.options].some((one) => one.selected !== one.defaultSelected);
-    if (field.type === "checkbox") return field.checked !== field.defaultChecked;
-    return field.value !== field.defaultValue;
-  };
-
   // A browser may restore what was typed before, without an input event.
   addEventListener("pageshow", () => {
-    if ([...form.elements].some((field) => field.name && isChanged(field))) ask();
+    const untouched = form.cloneNode(true);
+    untouched.reset();
+    if (choicesIn(form) !== choicesIn(untouched)) ask();
   });
 }
