@@ -1,19 +1,11 @@
 // "Create backup" answers at once, and only once. Without this script the server sees to that.
-"use strict";
-
-(function () {
-  const form = document.querySelector("form.create");
-  if (!form) {
-    return;
-  }
+for (const form of document.querySelectorAll("form.create")) {
   const asked = form.querySelector(".asked");
-
-  function show(isAsked) {
+  const show = (isAsked) => {
     form.querySelector("button").disabled = isAsked;
     asked.textContent = isAsked ? asked.dataset.words : "";
-  }
-
+  };
   form.addEventListener("submit", () => show(true));
   // Back here by the browser's button.
-  window.addEventListener("pageshow", () => show(false));
-})();
+  addEventListener("pageshow", () => show(false));
+}

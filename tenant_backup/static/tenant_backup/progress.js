@@ -1,71 +1,41 @@
 // While a backup is queued or running: move the progress bar. At the end say how it ended and reload
 // the page. Without this script the page works, too, with its link "Reload the page".
-"use strict";
-
-(function () {
+for (const active of document.querySelectorAll("[data-status-url]")) {
   const EVERY_MS = 2000;
-  const active = document.querySelector("[data-status-url]");
-  if (!active) {
-    return;
-  }
-  let touched = document.querySelector(".errorlist") !== null;
-  ["input", "submit"].forEach((what) => document.addEventListener(what, () => (touched = true)));
+  const find = (selector) => active.querySelector(selector);
+  const finished = find(".finished");
+  const link = find(".reload");
+  const reload = () => location.assign(link.href);
+  // Then the page is not reloaded: nobody must lose what they are typing or sending.
+  let touched = document.querySelector(".errorlist");
+  for (const what of ["input", "submit"]) document.addEventListener(what, () => (touched = true));
 
-  function reload() {
-    window.location.assign(active.querySelector(".reload").href);
-  }
+  const end = (words) => {
+    [...active.childNodes].forEach((each) => [finished, link].includes(each) || each.remove());
+    finished.textContent = words || finished.dataset.otherwise;
+    // Not before a screen reader has begun to read it out.
+    if (!touched) setTimeout(reload, EVERY_MS / 2);
+  };
 
-  function end(status) {
-    const finished = active.querySelector(".finished");
-    const kept = [finished, active.querySelector(".reload")];
-    Array.from(active.childNodes).forEach((each) => kept.includes(each) || each.remove());
-    finished.textContent = status.ended || finished.dataset.otherwise;
-    if (!touched) {
-      // Not before a screen reader has begun to read it out.
-      window.setTimeout(reload, EVERY_MS / 2);
+  const ask = async () => {
+    try {
+      const response = await fetch(active.dataset.statusUrl);
+      if (!response.ok || response.redirected) throw response;
+      const status = await response.json();
+      const bar = find("progress");
+      if (bar && status.bytes_total) {
+        bar.max = status.bytes_total;
+        bar.value = status.bytes_done;
+      }
+      if (status.so_far) find(".so-far")?.replaceChildren(status.so_far);
+      if (status.ended || !(status.queued || status.running)) end(status.ended);
+      else if (status.running && !bar && !touched) reload();
+      else setTimeout(ask, EVERY_MS);
+    } catch {
+      // The server is out of reach, or the session has ended: ask less often.
+      setTimeout(ask, 10 * EVERY_MS);
     }
-    // Otherwise not at all, so that nobody loses what they are typing or sending.
-  }
+  };
 
-  function hasBegun(status) {
-    return status.running && !active.querySelector("progress");
-  }
-
-  function show(status) {
-    const bar = active.querySelector("progress");
-    const soFar = active.querySelector(".so-far");
-    if (soFar && status.so_far) {
-      soFar.textContent = status.so_far;
-    }
-    if (bar && status.bytes_total) {
-      bar.max = status.bytes_total;
-      bar.value = status.bytes_done;
-    }
-  }
-
-  function ask() {
-    fetch(active.dataset.statusUrl, { headers: { Accept: "application/json" } })
-      .then(function (response) {
-        if (!response.ok || response.redirected) {
-          throw new Error("no status");
-        }
-        return response.json();
-      })
-      .then(function (status) {
-        show(status);
-        if (status.ended || (!status.queued && !status.running)) {
-          end(status);
-        } else if (hasBegun(status) && !touched) {
-          reload();
-        } else {
-          window.setTimeout(ask, EVERY_MS);
-        }
-      })
-      .catch(function () {
-        // The server is out of reach, or the session has ended: ask less often.
-        window.setTimeout(ask, 10 * EVERY_MS);
-      });
-  }
-
-  window.setTimeout(ask, EVERY_MS);
-})();
+  setTimeout(ask, EVERY_MS);
+}
