@@ -60,7 +60,7 @@ def visit(site, chromium, problems):  # noqa: F811
     def visit(situation, path=PAGE, *, tenant=None, user="operator", **options):
         about = situations.enter(situation)
         context = chromium.new_context(
-            base_url=f"http://{tenant or about}.localhost:{port}", viewport=WIDE, **options
+            base_url=f"http://{tenant or about}.localhost:{port}", **{"viewport": WIDE, **options}
         )
         contexts.append(context)
         page = context.new_page()
