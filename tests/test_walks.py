@@ -1,4 +1,4 @@
-"""Whole walks in a real browser: by keyboard alone, on a phone with a finger, without JavaScript."""
+"""Whole walks in a real browser: by keyboard alone, by finger on a phone, without JavaScript."""
 
 import re
 
