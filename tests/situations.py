@@ -99,9 +99,6 @@ def enter(name: str) -> None:
         backups.prune(acme)
         settings.update(keep_last=13)
         shutil.copytree(directory.path, kept)
-        # A hole of the database's size.
-        kept.with_name("size").touch()
-        os.truncate(kept.with_name("size"), acme.database.stat().st_size)
         one_of_each(two)
 
     def one_of_each(at):
@@ -128,11 +125,19 @@ def enter(name: str) -> None:
         automation.set_up()
         Automation.load()
         Automation.objects.update(last_tick_at=now, paused_at=None)
-        os.truncate(acme.database, kept.with_name("size").stat().st_size)
+        fill_hole()
         for row in BackupSettings.objects.all():
             row.automatic = True
             row.reschedule(get_provider().get_tenant(row.tenant_id).zone, now)
             row.save()
+
+    def fill_hole():
+        """Undo `no_room`: cut off what SQLite ignores, and nothing else."""
+        with closing(sqlite3.connect(acme.database)) as connection:
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            (bytes_each,) = connection.execute("PRAGMA page_size").fetchone()
+        # The file alone would not tell: its newest pages may be in the write-ahead log.
+        os.truncate(acme.database, pages * bytes_each)
 
     def running(minutes):
         partial = directory.partial("acme-now.sqlite3")

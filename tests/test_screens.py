@@ -60,7 +60,7 @@ def visit(site, chromium, problems):  # noqa: F811
     def visit(situation, path=PAGE, *, tenant=None, user="operator", **options):
         about = situations.enter(situation)
         context = chromium.new_context(
-            base_url=f"http://{tenant or about}.localhost:{port}", viewport=WIDE, **options
+            base_url=f"http://{tenant or about}.localhost:{port}", **{"viewport": WIDE, **options}
         )
         contexts.append(context)
         page = context.new_page()
@@ -117,8 +117,9 @@ def assert_accessible(problems):
 
 
 @pytest.mark.parametrize("situation", at_length(["well", "failed", "running", "stalled"], NAMES))
-def test_the_page_in_each_situation(visit, assert_accessible, situation):
-    assert_accessible(visit(situation), ALL if situation == "failed" else USUAL)
+@pytest.mark.parametrize("locale", at_length(["en-US"], ["en-US", "de-DE"]))
+def test_the_page_in_each_situation(visit, assert_accessible, situation, locale):
+    assert_accessible(visit(situation, locale=locale), ALL if situation == "failed" else USUAL)
 
 
 @pytest.mark.parametrize(
@@ -600,6 +601,19 @@ def test_the_operators_pages(visit, assert_accessible, locale):
     press(page.locator("#changelist-form .actions button").first)
     assert page.locator("[name=post]").count()
     assert_accessible(page)
+
+
+@pytest.mark.parametrize("locale", at_length([], ["en-US", "de-DE"]))
+def test_the_operators_pages_of_two_hundred_tenants(visit, assert_accessible, locale):
+    page = visit("fleet", f"{ADMIN}/backupsettings/", locale=locale)
+    sync_api.expect(page.locator("#result_list tbody tr").first).to_contain_text("db.sqlite3")
+    assert_accessible(page)
+    for situation in ("no_room", "many"):
+        page = visit(situation, f"{ADMIN}/backupsettings/", locale=locale)
+        assert_accessible(page)
+        page.locator("#result_list").get_by_role("link", name="Acme").click()
+        page.wait_for_url("**/change/")
+        assert_accessible(page)
 
 
 @pytest.mark.parametrize("locale", at_length(["de-DE"], ["en-US", "de-DE"]))

@@ -33,7 +33,7 @@ from django.utils.formats import date_format
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
-from tenant_backup import automation, backups, lock, urls
+from tenant_backup import automation, backups, lock, monitoring, urls
 from tenant_backup.backups import creation
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import BackupDirectory, size_in_words
@@ -2225,6 +2225,23 @@ class TestStatus:
         assert self.ended(client, queued) == text
         assert text in text_of(client.get(PAGE))
         assert text not in text_of(client.get(PAGE))
+
+    def test_one_that_ends_while_the_page_is_put_together_is_still_waited_for(
+        self, tenant, visit, monkeypatch
+    ):
+        running = row(status=Status.RUNNING, file_name="a.sqlite3", started_at=timezone.now())
+        judge_tenant = monitoring.judge_tenant
+
+        def judge_at_its_end(*args, **options):
+            Backup.objects.filter(pk=running.pk).update(
+                status=Status.COMPLETE, finished_at=timezone.now(), size=1
+            )
+            return judge_tenant(*args, **options)
+
+        monkeypatch.setattr(monitoring, "judge_tenant", judge_at_its_end)
+        page = visit().get(PAGE, {"after": running.pk}).content.decode()
+        assert f"/status?backup={running.pk}" in page
+        assert "progress.js" in page
 
     def test_one_that_fails_ends_with_the_reason(self, tenant, visit, monkeypatch):
         queued = backups.request(tenant, COMMAND)

@@ -40,7 +40,7 @@ def overview(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         say = messages.error if watched.status == Status.FAILED else messages.success
         say(request, end_in_words(watched, reader_of(request, tenant)))
         return back(request, f"backup-{watched.pk}")
-    return show_page(request, tenant)
+    return show_page(request, tenant, watched=watched)
 
 
 @require_safe
@@ -70,9 +70,15 @@ def status(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 
 
 def show_page(
-    request: HttpRequest, tenant: Tenant, form: SettingsForm | None = None
+    request: HttpRequest,
+    tenant: Tenant,
+    form: SettingsForm | None = None,
+    watched: Backup | None = None,
 ) -> HttpResponse:
     """The page, with the settings form as it was sent if that could not be saved.
+
+    A `watched` backup was active a moment ago. If it has ended since, the page still waits for it,
+    so that its end is told.
 
     Every key of the context is documented in docs/page.md.
     """
@@ -87,7 +93,7 @@ def show_page(
     coming = backups.prospect(tenant, settings)
     next_run_at = settings.next_run(now, tenant.zone)
     rows = Backup.objects.for_tenant(tenant.id)
-    active = rows.active().first()
+    active = rows.active().first() or watched
     context = {
         "title": gettext("Backups"),
         "may": may,
