@@ -29,7 +29,7 @@ DIFFERS = {
     r"\d{8}T\d{6}Z(-\d)?": "MOMENT",
     r"\d+(\.\d+)? ?[KMG]B": "SIZE",
     r"\d+ (second|minute|hour|day)s?": "AGE",
-    r"\d+ \([^)]+\)": "PROCESS",
+    r"\d+ \(.+?\)+(?=[.,;\s]|$)": "PROCESS",
     r" {2,}": "  ",  # a wider or narrower column
 }
 

@@ -63,6 +63,7 @@ ROUTES = {
     "pin": Route(POST, DELETE, 302, {"pinned": "yes"}, backup="body"),
     "download": Route(LOOK, DOWNLOAD, backup="path"),
     "contents": Route(LOOK, backup="path"),
+    "test_mail": Route(POST, CONFIGURE, 302),
     "summary": Route(ONLY_GET, CONFIGURE, body=SETTINGS),
     "diagnosis": Route(LOOK),
     "history": Route(LOOK),
