@@ -2070,7 +2070,7 @@ class TestPresets:
         preset = preset_named("nightly")
         BackupSettings.objects.create(tenant_id="acme", **preset.fields)
         text = text_of(client.get(PAGE))
-        assert text.count("at today's size, saved now") == 1
+        assert text.count("at today's size, your current settings") == 1
         assert "Not saved yet" not in text
         answer = self.choose(client, **UNCHANGED, automatic="on")
         assert "Not saved yet" not in text_of(answer)
@@ -2115,8 +2115,9 @@ class TestNotices:
         assert sent.to == ["boss@example.com"]
         assert sent.subject == "Backups of Acme: a test"
         assert "notices about the backups of Acme can reach this address" in sent.body
-        assert f"The page of backups: http://acme.example.com{PAGE}" in sent.body
-        assert "ada asked for this mail" in sent.body
+        assert f"Backup page: http://acme.example.com{PAGE}" in sent.body
+        assert "You get a notice when a backup fails or is late" in sent.body
+        assert "ada asked for this mail there. You do not have to reply." in sent.body
 
     def test_to_the_saved_address_it_goes_back_to_the_page(self, tenant, visit):
         client = visit()
@@ -2149,13 +2150,29 @@ class TestNotices:
 
     def test_an_error_is_said_without_what_is_the_operators(self, tenant, visit, project):
         send_mail_by(project, "tests.test_views.Refusing")
+        project.TENANT_BACKUP = project.TENANT_BACKUP | {"OPERATOR": {"PHONE": "+49 30 1"}}
         text = text_of(self.send(visit()))
+        assert (
+            "The test mail to boss@example.com could not be sent. The mail server refused it. Tell "
+            "the operator (+49 30 1)."
+        ) in text
+        assert "550" not in text
+        text = text_of(self.send(visit("operator")))
         assert "The test mail to boss@example.com could not be sent: (550, b'no')" in text
-        cache.clear()
         send_mail_by(project, "tests.test_views.Broken")
         assert "/srv/mail" not in self.send(visit()).content.decode()
-        cache.clear()
         assert "/srv/mail" in self.send(visit("operator")).content.decode()
+
+    def test_what_was_not_sent_may_be_sent_at_once(self, tenant, add_tenant, visit, project):
+        send_mail_by(project, "tests.test_views.Refusing")
+        self.send(visit())
+        send_mail_by(project, "django.core.mail.backends.locmem.EmailBackend")
+        assert "is on its way" in text_of(self.send(visit()))
+        # Nor does an address that another tenant has just mailed use up the minute of this one.
+        add_tenant("globex")
+        theirs = visit("george", tenant="globex")
+        assert "less than a minute ago" in text_of(self.send(theirs))
+        assert "is on its way" in text_of(self.send(theirs, "other@example.com"))
 
     def test_a_name_is_not_escaped(self, tenant, visit, monkeypatch):
         monkeypatch.setattr(Tenants, "tenants", [replace(tenant, name="Acme & Co")])
