@@ -49,7 +49,8 @@ def settings(request: HttpRequest, tenant: Tenant) -> HttpResponse:
             going,
         )
         messages.warning(request, f"{going_in_words(going)} {marked}")
-    return back(request)
+    # The fragment opens the settings, which say what is kept now.
+    return back(request, "settings-form")
 
 
 @require_POST
