@@ -110,5 +110,9 @@ class NotWritable(BackupError):
     """A backup's file or directory cannot be created, changed or removed."""
 
 
+class MailNotSent(BackupError):
+    """A test mail could not be sent. The reason names what is the operators' alone."""
+
+
 class DeadlineExceeded(BackupError):
     """The work took longer than it was allowed to."""

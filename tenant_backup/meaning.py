@@ -122,13 +122,15 @@ def _staying(coming: backups.Prospect) -> str:
     }
     if coming.staying < coming.number:
         text = gettext(
-            "Of the %(number)d backups that there are, this keeps %(staying)d, the oldest of "
-            "%(date)s."
+            "Of the %(number)d backups that there are, this keeps %(staying)d, the oldest "
+            "from %(date)s."
         )
     elif coming.number > 1:
-        text = gettext("This keeps all %(number)d backups that there are, the oldest of %(date)s.")
+        text = gettext(
+            "This keeps all %(number)d backups that there are, the oldest from %(date)s."
+        )
     else:
-        text = gettext("This keeps the one backup that there is, of %(date)s.")
+        text = gettext("This keeps the one backup that there is, from %(date)s.")
     return text % values
 
 
@@ -207,6 +209,14 @@ def _kept_in_short(settings: BackupSettings) -> str:
     last, days, thins = settings.keep_last, settings.keep_days, settings.policy.thins
     if not settings.policy.has_limits:
         return gettext("older ones thinned out") if thins else gettext("all are kept")
+    if last is not None and days is not None:
+        text = ngettext(
+            "at most %(last)d, of the last day",
+            "at most %(last)d, of the last %(number)d days",
+            days,
+        )
+        kept = text % {"last": last, "number": days}
+        return gettext("%(kept)s, and some older ones") % {"kept": kept} if thins else kept
     if last is not None:
         text = ngettext("the last one", "the last %(number)d", last)
         kept = text % {"number": last}

@@ -150,7 +150,8 @@ def test_settings_are_changed_and_the_next_run_is_read(visit):
     # 03:15 and at most half an hour, so that not all tenants start at once.
     assert re.search(r"T03:(1[5-9]|[23]\d|4[0-4])", next_run)
     sync_api.expect(page.locator("#settings > summary")).to_contain_text("the last 5")
-    open_settings(page)
+    # They are open, and say what is kept now.
+    sync_api.expect(page.locator(".in-words")).to_be_visible()
     sync_api.expect(page.get_by_label("Maximum number")).to_have_value("5")
 
 

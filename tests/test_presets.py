@@ -169,7 +169,18 @@ class TestWords:
             ({"automatic": False, "keep_last": 7}, "only by hand"),
             ({"keep_last": 14}, "every day at 2 a.m., the last 14"),
             ({"keep_last": 1}, "every day at 2 a.m., the last one"),
-            ({"keep_last": 9, "keep_days": 30}, "every day at 2 a.m., the last 9"),
+            (
+                {"keep_last": 100, "keep_days": 7},
+                "every day at 2 a.m., at most 100, of the last 7 days",
+            ),
+            (
+                {"keep_last": 1, "keep_days": 1},
+                "every day at 2 a.m., at most 1, of the last day",
+            ),
+            (
+                {"keep_last": 9, "keep_days": 30, "keep_weekly": 4},
+                "every day at 2 a.m., at most 9, of the last 30 days, and some older ones",
+            ),
             ({"keep_days": 14}, "every day at 2 a.m., the last 14 days"),
             (
                 {"keep_days": 14, "keep_monthly": 13},
@@ -197,21 +208,21 @@ class TestWords:
             (
                 Prospect([], 16, 13, datetime(2026, 11, 3, 2, tzinfo=UTC)),
                 {"keep_days": 14, "keep_monthly": 13},
-                "Of the 16 backups that there are, this keeps 13, the oldest of Nov. 3, 2026. "
+                "Of the 16 backups that there are, this keeps 13, the oldest from Nov. 3, 2026. "
                 "Later it keeps up to about 27 automatic ones, back to about a year ago. They "
                 "take up about 27.0 MB at today's size of the database.",
             ),
             (
                 Prospect([], 2, 2, datetime(2026, 11, 3, 2, tzinfo=UTC)),
                 {},
-                "This keeps all 2 backups that there are, the oldest of Nov. 3, 2026. Nothing is "
+                "This keeps all 2 backups that there are, the oldest from Nov. 3, 2026. Nothing is "
                 "ever removed: each year adds about 365 backups. They take up about 365.0 MB at "
                 "today's size of the database.",
             ),
             (
                 Prospect([], 1, 1, datetime(2026, 11, 3, 2, tzinfo=UTC)),
                 {"automatic": False},
-                "This keeps the one backup that there is, of Nov. 3, 2026.",
+                "This keeps the one backup that there is, from Nov. 3, 2026.",
             ),
             (
                 Prospect([], 3, 0, None),

@@ -34,8 +34,8 @@ from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
 from tenant_backup import automation, backups, lock, monitoring, urls
-from tenant_backup.backups import creation
-from tenant_backup.exceptions import BackupError
+from tenant_backup.backups import creation, requests
+from tenant_backup.exceptions import AlreadyAskedFor, BackupError
 from tenant_backup.files import BackupDirectory, size_in_words
 from tenant_backup.forms import SettingsForm
 from tenant_backup.models import (
@@ -1348,7 +1348,9 @@ class TestCreate:
 
 
 class TestSentTwice:
-    """The form with its number, as a browser sends it after a double click, or after Back."""
+    """The form with its token, as a browser sends it after a double click, or after Back."""
+
+    SAID = "No new backup was made: this form was already sent."
 
     @pytest.fixture
     def form(self, visit):
@@ -1356,39 +1358,51 @@ class TestSentTwice:
 
         def form(name="ada"):
             client = visit(name)
-            [shown] = re.findall(
-                r'name="newest" value="([0-9]+)"', client.get(PAGE).content.decode()
-            )
+            page = client.get(PAGE).content.decode()
+            [token] = re.findall(r'name="token" value="([A-Za-z0-9_-]{22})"', page)
 
             def send(label=""):
-                return client.post(f"{PAGE}/create", {"label": label, "newest": shown})
+                return client.post(f"{PAGE}/create", {"label": label, "token": token})
 
             return send
 
         return form
 
-    def test_makes_one_and_says_so(self, tenant, form):
-        make(tenant, trigger=Trigger.MANUAL, requested_by="ada")
+    def test_makes_one_and_warns(self, tenant, form):
         send = form()
         first, second = send(), send()
-        [made, _older] = Backup.objects.newest_first()
+        made = Backup.objects.get()
         assert is_line(first, made)
         assert is_line(second, made)
-        assert "already" not in said(first)
-        assert said(second).endswith(
-            "44.0\xa0KB. You had already asked for it, so no second one was made. To make another "
+        [*_, message] = get_messages(second.wsgi_request)
+        assert message.level_tag == "warning"
+        assert message.message == (
+            f"{self.SAID} The backup is complete: {made.file_name}, 44.0\xa0KB. To make another "
             "one, press the button again."
         )
-        assert f"The backup is complete: {made.file_name}" in said(second)
         # The page that it leads to has a form of its own.
         form()()
-        assert Backup.objects.count() == 3
+        assert Backup.objects.count() == 2
+
+    def test_two_forms_of_one_person_make_two(self, tenant, form):
+        """Two tabs, or two colleagues with one login: each wants a backup."""
+        first, second = form(), form()
+        first()
+        assert "No new backup" not in said(second())
+        assert Backup.objects.complete().count() == 2
+
+    def test_is_no_matter_of_time_or_label(self, tenant, form):
+        send = form()
+        send("a")
+        Backup.objects.update(created_at=timezone.now() - timedelta(days=3))
+        assert self.SAID in said(send("b"))
+        assert Backup.objects.count() == 1
 
     def test_is_no_matter_of_the_limit(self, tenant, form, project):
         project.TENANT_BACKUP = project.TENANT_BACKUP | {"MAX_MANUAL": 1}
         send = form()
         send()
-        assert "You had already asked for it" in said(send())
+        assert self.SAID in said(send())
         assert not Event.objects.filter(kind=EventKind.REFUSED).exists()
 
     def test_queues_one(self, tenant, form, running_automation, at_once):
@@ -1397,7 +1411,10 @@ class TestSentTwice:
         queued = Backup.objects.get()
         again = send("big")
         assert is_page(again)
-        assert "You have already asked for this backup" in said(again)
+        assert said(again).endswith(
+            f"{self.SAID} Its backup is not complete yet. To make another one, press the button "
+            "again when it is."
+        )
         assert OrmQ.objects.count() == 1
         automation.make(queued.pk)
         assert is_line(send("big"), Backup.objects.get())
@@ -1405,12 +1422,15 @@ class TestSentTwice:
     def test_also_beside_what_somebody_else_had_queued(
         self, tenant, form, running_automation, at_once
     ):
-        send = form()
-        theirs = backups.BackupRequest(trigger=Trigger.MANUAL, label="a", requested_by="grace")
-        queued = backups.request(tenant, theirs)
+        """The queued row remembers the last form that it answers."""
+        send, theirs = form(), form("operator")
+        theirs("a")
         send("b")
+        queued = Backup.objects.get()
+        # What no form asks for leaves the token as it is.
+        backups.request(tenant, backups.BackupRequest(trigger=Trigger.COMMAND))
         automation.make(queued.pk)
-        assert "You had already asked for it" in said(send("b"))
+        assert self.SAID in said(send("b"))
         assert Backup.objects.get().label == "a; b"
 
     def test_at_the_same_moment(self, tenant, form, monkeypatch):
@@ -1426,24 +1446,31 @@ class TestSentTwice:
                 yield found
 
         monkeypatch.setattr(creation, "tenant_work", late)
-        assert "You had already asked for it" in said(send())
+        assert self.SAID in said(send())
         assert Backup.objects.get().status == Status.COMPLETE
 
-    @pytest.mark.parametrize("what", ["another label", "another person", "later", "no number"])
-    def test_what_is_another_request(self, tenant, form, visit, what):
-        send, theirs = form(), form("operator")
-        send("a")
-        if what == "another label":
-            send("b")
-        if what == "another person":
-            theirs("a")
-        if what == "later":
-            Backup.objects.update(created_at=timezone.now() - timedelta(minutes=11))
-            send("a")
-        if what == "no number":
-            for number in ({}, {"newest": "x"}):
-                visit().post(f"{PAGE}/create", {"label": "a", **number})
-        assert Backup.objects.count() == (3 if what == "no number" else 2)
+    def test_queued_at_the_same_moment(self, tenant, monkeypatch):
+        """No lock is held to queue one: the row of the first is there when the second adds its."""
+        wanted = backups.BackupRequest(trigger=Trigger.MANUAL, label="a", form_token="t")
+        begin = requests.catalog_transaction
+
+        def late():
+            monkeypatch.setattr(requests, "catalog_transaction", begin)
+            requests.claim(tenant, wanted)
+            return begin()
+
+        monkeypatch.setattr(requests, "catalog_transaction", late)
+        with pytest.raises(AlreadyAskedFor) as caught:
+            requests.claim(tenant, wanted)
+        assert caught.value.backup == Backup.objects.get()
+
+    @pytest.mark.parametrize(
+        "fields", [{}, {"token": ""}, {"token": "x y"}, {"token": "x" * 33}, {"token": "x\n"}]
+    )
+    def test_without_a_valid_token_each_makes_one(self, tenant, visit, fields):
+        for _ in range(2):
+            visit().post(f"{PAGE}/create", fields)
+        assert list(Backup.objects.values_list("form_token", flat=True)) == ["", ""]
 
     def test_after_a_failure_one_may_try_again(self, tenant, form):
         send = form()
@@ -1456,8 +1483,9 @@ class TestSentTwice:
 
     def test_another_tenants_are_none_of_its_business(self, tenant, add_tenant, form):
         send = form()
-        make(add_tenant("globex"), trigger=Trigger.MANUAL, requested_by="ada")
-        assert "already" not in said(send())
+        send()
+        Backup.objects.update(tenant_id=add_tenant("globex").id)
+        assert "No new backup" not in said(send())
         assert Backup.objects.for_tenant("acme").count() == 1
 
 
@@ -1890,7 +1918,9 @@ class TestSettings:
     def test_are_saved_and_the_next_run_is_shown(self, tenant, visit, running_automation):
         client = visit()
         answer = client.post(f"{PAGE}/settings", SETTINGS)
-        assert is_page(answer)
+        # There they are open, and say what they mean.
+        assert answer.status_code == 302
+        assert answer.url == f"{PAGE}#settings-form"
         saved = BackupSettings.objects.get()
         assert saved.automatic
         assert (saved.time_of_day, saved.keep_last, saved.keep_days) == (time(4), 3, None)
@@ -2042,7 +2072,7 @@ class TestPresets:
         preset = preset_named("nightly")
         BackupSettings.objects.create(tenant_id="acme", **preset.fields)
         text = text_of(client.get(PAGE))
-        assert text.count("at today's size, saved now") == 1
+        assert text.count("at today's size, your current settings") == 1
         assert "Not saved yet" not in text
         answer = self.choose(client, **UNCHANGED, automatic="on")
         assert "Not saved yet" not in text_of(answer)
@@ -2087,8 +2117,9 @@ class TestNotices:
         assert sent.to == ["boss@example.com"]
         assert sent.subject == "Backups of Acme: a test"
         assert "notices about the backups of Acme can reach this address" in sent.body
-        assert f"The page of backups: http://acme.example.com{PAGE}" in sent.body
-        assert "ada asked for this mail" in sent.body
+        assert f"Backup page: http://acme.example.com{PAGE}" in sent.body
+        assert "You get a notice when a backup fails or is late" in sent.body
+        assert "ada asked for this mail there. You do not have to reply." in sent.body
 
     def test_to_the_saved_address_it_goes_back_to_the_page(self, tenant, visit):
         client = visit()
@@ -2121,13 +2152,29 @@ class TestNotices:
 
     def test_an_error_is_said_without_what_is_the_operators(self, tenant, visit, project):
         send_mail_by(project, "tests.test_views.Refusing")
+        project.TENANT_BACKUP = project.TENANT_BACKUP | {"OPERATOR": {"PHONE": "+49 30 1"}}
         text = text_of(self.send(visit()))
+        assert (
+            "The test mail to boss@example.com could not be sent. The mail server refused it. Tell "
+            "the operator (+49 30 1)."
+        ) in text
+        assert "550" not in text
+        text = text_of(self.send(visit("operator")))
         assert "The test mail to boss@example.com could not be sent: (550, b'no')" in text
-        cache.clear()
         send_mail_by(project, "tests.test_views.Broken")
         assert "/srv/mail" not in self.send(visit()).content.decode()
-        cache.clear()
         assert "/srv/mail" in self.send(visit("operator")).content.decode()
+
+    def test_what_was_not_sent_may_be_sent_at_once(self, tenant, add_tenant, visit, project):
+        send_mail_by(project, "tests.test_views.Refusing")
+        self.send(visit())
+        send_mail_by(project, "django.core.mail.backends.locmem.EmailBackend")
+        assert "is on its way" in text_of(self.send(visit()))
+        # Nor does an address that another tenant has just mailed use up the minute of this one.
+        add_tenant("globex")
+        theirs = visit("george", tenant="globex")
+        assert "less than a minute ago" in text_of(self.send(theirs))
+        assert "is on its way" in text_of(self.send(theirs, "other@example.com"))
 
     def test_a_name_is_not_escaped(self, tenant, visit, monkeypatch):
         monkeypatch.setattr(Tenants, "tenants", [replace(tenant, name="Acme & Co")])

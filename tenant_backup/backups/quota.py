@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import timedelta
 
-from django.db.models import Count, Max, Q, Sum
+from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from tenant_backup.backups.folder import directory_of
@@ -53,8 +53,6 @@ class Quota:
     """Why a click makes none, or none without replacing the oldest."""
     oldest: Backup | None
     """What a click may replace, if that makes enough room."""
-    newest: int
-    """The newest backup made by hand, whatever became of it; 0 without one."""
 
     @property
     def is_nearly_used_up(self) -> bool:
@@ -95,19 +93,12 @@ def quota_of(tenant: Tenant) -> Quota:
     numbers = by_hand.aggregate(
         made=Count("pk", filter=HAS_FILE),
         waiting=Count("pk", filter=Backup.ACTIVE),
-        newest=Max("pk"),
     )
     refusal = _refusal(tenant, numbers["made"])
     oldest = _replaceable(tenant).order_by("created_at", "pk").first() if refusal else None
     if oldest and _refusal(tenant, numbers["made"], without=oldest):
         oldest = None
-    return Quota(
-        numbers["made"] + numbers["waiting"],
-        conf.MAX_MANUAL,
-        refusal,
-        oldest,
-        numbers["newest"] or 0,
-    )
+    return Quota(numbers["made"] + numbers["waiting"], conf.MAX_MANUAL, refusal, oldest)
 
 
 def admit(tenant: Tenant, *, replaces: int | None, actor: str) -> int | None:

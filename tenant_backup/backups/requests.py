@@ -2,11 +2,10 @@
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError
-from django.utils import timezone
 
 from tenant_backup.backups import quota
 from tenant_backup.catalog import catalog_transaction
@@ -17,9 +16,6 @@ from tenant_backup.tenants import Tenant
 
 REQUEST_BUSY_TIMEOUT = 5
 """Seconds that a web request waits at most for a locked database, or for the tenant's lock."""
-
-SENT_TWICE_WITHIN = timedelta(minutes=10)
-"""A form that is sent again within this time asks for the same backup."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +29,13 @@ class BackupRequest:
     slot_at: datetime | None = None
     replaces: int | None = None
     """The backup made by hand that may go when this one is complete, if a limit demands it."""
-    newest_seen: int | None = None
-    """The newest backup made by hand when the form was shown, 0 without one; None: no form."""
+    form_token: str = ""
+    """What the form that asks for it is known by; empty without one."""
 
     @property
     def fields(self) -> dict[str, Any]:
         """What the row stores of it."""
-        return {name: value for name, value in asdict(self).items() if name != "newest_seen"}
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +95,8 @@ def claim(tenant: Tenant, request: BackupRequest) -> Backup:
     if active is None:
         with suppress(IntegrityError), catalog_transaction():
             return rows.create(tenant_id=tenant.id, **request.fields)
-        # Another process was faster.
+        # Another process was faster, maybe with the same form.
+        _require_first(tenant, request)
         active = rows.active().first()
     if active and active.status == Status.QUEUED:
         with suppress(RowChanged):
@@ -109,6 +106,7 @@ def claim(tenant: Tenant, request: BackupRequest) -> Backup:
                 pinned=request.pinned,
                 requested_by=request.requested_by,
                 replaces=request.replaces,
+                form_token=request.form_token,
             )
             return active
     raise BackupInProgress(
@@ -119,27 +117,14 @@ def claim(tenant: Tenant, request: BackupRequest) -> Backup:
 def _require_first(tenant: Tenant, request: BackupRequest) -> None:
     """Raise `AlreadyAskedFor` if the form of this request was sent before.
 
-    That is so if, since the form was shown, the same person has asked for a backup with the same
-    label, shortly before. After a failure people may try again.
+    After a failure people may send it again.
     """
-    if request.newest_seen is None:
+    if not request.form_token:
         return
-    since = Backup.objects.for_tenant(tenant.id).filter(
-        pk__gt=request.newest_seen,
-        trigger=request.trigger,
-        created_at__gte=timezone.now() - SENT_TWICE_WITHIN,
-    )
-    for backup in since.exclude(status=Status.FAILED).newest_first():
-        if _answers(backup, request):
-            error = AlreadyAskedFor(
-                "This backup of %(tenant)s was already asked for.", tenant=tenant.name
-            )
-            error.backup = backup
-            raise error
-
-
-def _answers(backup: Backup, request: BackupRequest) -> bool:
-    """Whether this person asked for it with this label, alone or beside others: `take_over`."""
-    labels, people = backup.label.split("; "), backup.requested_by.split(", ")
-    is_label = request.label in (backup.label, *labels)
-    return is_label and request.requested_by in (backup.requested_by, *people)
+    rows = Backup.objects.for_tenant(tenant.id).filter(form_token=request.form_token)
+    if backup := rows.exclude(status=Status.FAILED).newest_first().first():
+        error = AlreadyAskedFor(
+            "This backup of %(tenant)s was already asked for.", tenant=tenant.name
+        )
+        error.backup = backup
+        raise error

@@ -282,6 +282,10 @@ class Migration(migrations.Migration):
                 ("slot_at", models.DateTimeField(blank=True, null=True, verbose_name="slot")),
                 ("replaces", models.BigIntegerField(blank=True, editable=False, null=True)),
                 (
+                    "form_token",
+                    models.CharField(blank=True, default="", editable=False, max_length=32),
+                ),
+                (
                     "enqueued_at",
                     models.DateTimeField(blank=True, null=True, verbose_name="enqueued"),
                 ),

@@ -5,7 +5,14 @@ set back its catalog. A tenant is known by its id alone, since only the host kno
 """
 
 from tenant_backup.models.automation import Automation
-from tenant_backup.models.backup import LABEL_LENGTH, Backup, BackupQuerySet, Status, Trigger
+from tenant_backup.models.backup import (
+    FORM_TOKEN_LENGTH,
+    LABEL_LENGTH,
+    Backup,
+    BackupQuerySet,
+    Status,
+    Trigger,
+)
 from tenant_backup.models.events import ALARMING, Event, EventKind, EventQuerySet
 from tenant_backup.models.settings import (
     BackupSettings,
@@ -17,6 +24,7 @@ from tenant_backup.models.state import Recipient, TenantState, TenantStateQueryS
 
 __all__ = [
     "ALARMING",
+    "FORM_TOKEN_LENGTH",
     "LABEL_LENGTH",
     "Automation",
     "Backup",

@@ -17,6 +17,7 @@ from tenant_backup.tenants import ID_LENGTH
 from tenant_backup.texts import Text, data_of, in_active_language
 
 LABEL_LENGTH = 200
+FORM_TOKEN_LENGTH = 32
 
 
 class Status(models.TextChoices):
@@ -168,6 +169,10 @@ class Backup(models.Model):
     slot_at = models.DateTimeField(_("slot"), null=True, blank=True)
     # The backup made by hand that is deleted when this one is complete, as was chosen at the limit.
     replaces = models.BigIntegerField(null=True, blank=True, editable=False)
+    # Of the last form that asked for it, so that one that is sent twice makes one backup.
+    form_token = models.CharField(
+        max_length=FORM_TOKEN_LENGTH, blank=True, default="", editable=False
+    )
     enqueued_at = models.DateTimeField(_("enqueued"), null=True, blank=True)
     # Found to be dated in the future, by a clock that was wrong. That stays true for good.
     future_at = models.DateTimeField(_("found dated in the future"), null=True, blank=True)
@@ -288,6 +293,7 @@ class Backup(models.Model):
         pinned: bool,
         requested_by: str,
         replaces: int | None = None,
+        form_token: str = "",
     ) -> None:
         """Let a queued backup answer another request, too."""
         names = ("trigger", "label", "pinned", "requested_by")
@@ -302,6 +308,7 @@ class Backup(models.Model):
             pinned=self.pinned or pinned,
             requested_by=", ".join(people)[:255],
             replaces=replaces or self.replaces,
+            form_token=form_token or self.form_token,
         )
 
     def trigger_with(self, other: Trigger) -> str:

@@ -5,13 +5,14 @@ The templates are `tenant_backup/mail/test.txt` and `test_subject.txt`.
 
 import hashlib
 import logging
+from contextlib import suppress
 
 from django.conf import settings as project_settings
 from django.core.cache import cache
 from django.core.mail import EmailMessage
 from django.template.loader import render_to_string
 
-from tenant_backup.exceptions import BackupError
+from tenant_backup.exceptions import BackupError, MailNotSent
 from tenant_backup.tenants import Tenant
 
 logger = logging.getLogger("tenant_backup")
@@ -28,18 +29,28 @@ def operators_addresses() -> list[str]:
 def send_test_mail(tenant: Tenant, address: str, *, page: str, actor: str) -> None:
     """Mail this address that notices reach it; `page` is the address of the tenant's page.
 
-    Raises `BackupError` if that is not possible, or too soon after the last one.
+    Raises `MailNotSent` if that is not possible, and `BackupError` if it is too soon after the last
+    one. Only what was sent counts.
     """
     context = {"tenant": tenant, "page": page, "actor": actor}
     subject = render_to_string("tenant_backup/mail/test_subject.txt", context)
     body = render_to_string("tenant_backup/mail/test.txt", context)
+    noted: list[str] = []
     try:
-        is_too_soon = not (_is_first("tenant", tenant.id) and _is_first("address", address.lower()))
-        if not is_too_soon:
+        is_too_soon = not all(
+            _is_first(key, noted)
+            for key in (_key("tenant", tenant.id), _key("address", address.lower()))
+        )
+        if is_too_soon:
+            cache.delete_many(noted)
+        else:
             EmailMessage(" ".join(subject.split()), body.strip(), to=[address]).send()
     except Exception as error:
         logger.exception("The test mail to %s for tenant %r could not be sent.", address, tenant.id)
-        raise BackupError(
+        # It may be the cache that fails.
+        with suppress(Exception):
+            cache.delete_many(noted)
+        raise MailNotSent(
             "The test mail to %(address)s could not be sent: %(reason)s",
             address=address,
             reason=str(error) or type(error).__name__,
@@ -51,8 +62,15 @@ def send_test_mail(tenant: Tenant, address: str, *, page: str, actor: str) -> No
         )
 
 
-def _is_first(what: str, value: str) -> bool:
-    """Whether nothing was sent for this tenant, or to this address, for a while."""
+def _key(what: str, value: str) -> str:
     # A hash, because a key must be short and without spaces.
     digest = hashlib.sha256(value.encode(errors="surrogatepass")).hexdigest()
-    return cache.add(f"tenant_backup.test_mail.{what}.{digest}", True, SECONDS_APART)
+    return f"tenant_backup.test_mail.{what}.{digest}"
+
+
+def _is_first(key: str, noted: list[str]) -> bool:
+    """Whether nothing was sent for this key for a while. Then that is noted from now on."""
+    is_first = cache.add(key, True, SECONDS_APART)
+    if is_first:
+        noted.append(key)
+    return is_first

@@ -7,13 +7,14 @@ from django.views.decorators.http import require_GET, require_POST
 
 from tenant_backup import backups, monitoring
 from tenant_backup.addresses import address_of
-from tenant_backup.exceptions import BackupError
+from tenant_backup.contact import after_the_operator
+from tenant_backup.exceptions import BackupError, MailNotSent
 from tenant_backup.forms import SettingsForm
 from tenant_backup.languages import messages
 from tenant_backup.meaning import Meaning, meaning_unsaved
 from tenant_backup.models import BackupSettings
 from tenant_backup.presets import preset_named
-from tenant_backup.tenants import CONFIGURE, Tenant
+from tenant_backup.tenants import CONFIGURE, Tenant, is_operator
 from tenant_backup.views.access import tenant_view, user_name
 from tenant_backup.views.page import show_page
 from tenant_backup.views.redaction import error_text
@@ -48,7 +49,8 @@ def settings(request: HttpRequest, tenant: Tenant) -> HttpResponse:
             going,
         )
         messages.warning(request, f"{going_in_words(going)} {marked}")
-    return back(request)
+    # The fragment opens the settings, which say what is kept now.
+    return back(request, "settings-form")
 
 
 @require_POST
@@ -66,6 +68,8 @@ def test_mail(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         page = request.build_absolute_uri(address_of(request, "overview"))
         try:
             monitoring.send_test_mail(tenant, address, page=page, actor=user_name(request))
+        except MailNotSent as error:
+            messages.error(request, str(error) if is_operator(request) else _not_sent(address))
         except BackupError as error:
             messages.error(request, error_text(error, request, tenant))
         else:
@@ -87,6 +91,15 @@ def summary(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     return JsonResponse(
         {"summary": meaning.summary, "going": meaning.going, "outlook": meaning.outlook}
     )
+
+
+def _not_sent(address: str) -> str:
+    """What others than operators read: the reason may name the mail server, and much else."""
+    text = gettext(
+        "The test mail to %(address)s could not be sent. The mail server refused it. Tell the "
+        "operator%(contact)s."
+    )
+    return text % {"address": address, "contact": after_the_operator()}
 
 
 def _settings_of(tenant: Tenant) -> BackupSettings:

@@ -1,5 +1,7 @@
 """The button "Create backup": the request makes one, or a worker if the database is large."""
 
+import re
+
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST
@@ -8,12 +10,15 @@ from tenant_backup import automation, backups
 from tenant_backup.exceptions import AlreadyAskedFor, BackupError, BackupInProgress, LimitReached
 from tenant_backup.forms import LabelForm
 from tenant_backup.languages import messages
-from tenant_backup.models import Backup, Trigger
+from tenant_backup.models import FORM_TOKEN_LENGTH, Backup, Trigger
 from tenant_backup.tenants import CREATE, DELETE, Tenant
-from tenant_backup.views.access import id_or_404, id_or_none, require, tenant_view, user_name
+from tenant_backup.views.access import id_or_404, require, tenant_view, user_name
 from tenant_backup.views.redaction import error_text, reader_of
 from tenant_backup.views.responses import back
 from tenant_backup.words import end_in_words, time_in_words
+
+FORM_TOKEN = f"[A-Za-z0-9_-]{{1,{FORM_TOKEN_LENGTH}}}"
+"""Anything else in the form's field is as good as none."""
 
 
 @require_POST
@@ -30,12 +35,13 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     if replaces:
         # This deletes another backup, too.
         require(request, tenant, DELETE)
+    token = request.POST.get("token", "")
     wanted = backups.BackupRequest(
         trigger=Trigger.MANUAL,
         label=form.cleaned_data["label"],
         requested_by=user_name(request),
         replaces=id_or_404(replaces) if replaces else None,
-        newest_seen=id_or_none(request.POST.get("newest", "")),
+        form_token=token if re.fullmatch(FORM_TOKEN, token) else "",
     )
     in_background = automation.is_for_a_worker(tenant, automation.get_status())
     make = _queue if in_background else _make
@@ -91,14 +97,14 @@ def _say_again(request: HttpRequest, tenant: Tenant, backup: Backup) -> Backup |
     """What became of a form that was sent twice; the browser shows the last answer only."""
     if backup.is_active:
         text = gettext(
-            "You have already asked for this backup, so no second one was started. It is not "
-            "complete yet."
+            "No new backup was made: this form was already sent. Its backup is not complete yet. "
+            "To make another one, press the button again when it is."
         )
-        messages.info(request, text)
+        messages.warning(request, text)
         return None
     text = gettext(
-        "You had already asked for it, so no second one was made. To make another one, press the "
-        "button again."
+        "No new backup was made: this form was already sent. %(end)s To make another one, press "
+        "the button again."
     )
-    messages.success(request, f"{end_in_words(backup, reader_of(request, tenant))} {text}")
+    messages.warning(request, text % {"end": end_in_words(backup, reader_of(request, tenant))})
     return backup

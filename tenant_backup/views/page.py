@@ -1,5 +1,6 @@
 """The page: what each of its parts shows, and what its progress bar asks every two seconds."""
 
+import secrets
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -106,6 +107,7 @@ def show_page(
         "active": active,
         "progress": progress_of(tenant, active),
         "label_form": LabelForm(),
+        "form_token": secrets.token_urlsafe(16),
         "is_for_a_worker": automation.is_for_a_worker(tenant, automation_status),
         "quota": backups.quota_of(tenant) if may[CREATE] else None,
         **chart_of(tenant, now),
