@@ -35,6 +35,7 @@ from django_q.tasks import async_task
 
 from tenant_backup import automation, backups, lock, monitoring, urls
 from tenant_backup.backups import creation
+from tenant_backup.contact import after_the_operator
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import BackupDirectory, size_in_words
 from tenant_backup.forms import SettingsForm
@@ -1188,6 +1189,23 @@ class TestPaths:
             assert "Users" not in shown
         else:
             assert shown == expected
+
+    @pytest.mark.parametrize(
+        "contact", [{"PHONE": "030/1234"}, {"NAME": "Acme A/S", "EMAIL": "a@example.com"}]
+    )
+    def test_a_slash_in_the_contact_or_in_the_tenants_name_is_no_path(
+        self, tmp_path, settings, contact
+    ):
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "OPERATOR": contact}
+        tenant = Tenant("acme", "Acme I/O", tmp_path / "acme", tmp_path / "acme" / "db.sqlite3")
+        said = f"The backups of Acme I/O may take up 1 MB. Ask the operator{after_the_operator()}."
+        assert contact[list(contact)[0]] in said
+        assert backups.without_paths(said, tenant) == said
+        for path in ("/etc/x", "x/030/1234", "/Acme I/O", "Acme I/O/x"):
+            assert path not in backups.without_paths(f"{said} {path}", tenant)
+        for name in ("/", "\\"):
+            shown = backups.without_paths("OSError: '/etc/shadow'", replace(tenant, name=name))
+            assert "etc" not in shown
 
     def test_a_root_at_the_top_of_the_disk_hides_no_less(self, tmp_path):
         tenant = Tenant("acme", "Acme", Path("/acme"), Path("/acme.sqlite3"))
