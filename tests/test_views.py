@@ -1199,10 +1199,10 @@ class TestPaths:
         settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "OPERATOR": contact}
         tenant = Tenant("acme", "Acme I/O", tmp_path / "acme", tmp_path / "acme" / "db.sqlite3")
         said = f"The backups of Acme I/O may take up 1 MB. Ask the operator{after_the_operator()}."
-        assert contact[list(contact)[0]] in said
+        assert next(iter(contact.values())) in said
         assert backups.without_paths(said, tenant) == said
-        for path in ("/etc/x", "x/030/1234", "/Acme I/O", "Acme I/O/x"):
-            assert path not in backups.without_paths(f"{said} {path}", tenant)
+        for other in ("/etc/x", "x/030/1234", "/Acme I/O", "Acme I/O/x"):
+            assert other not in backups.without_paths(f"{said} {other}", tenant)
         for name in ("/", "\\"):
             shown = backups.without_paths("OSError: '/etc/shadow'", replace(tenant, name=name))
             assert "etc" not in shown
