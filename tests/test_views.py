@@ -1667,7 +1667,7 @@ class TestDelete:
         assert is_page(answer)
         today = date_format(timezone.localtime(kept.created_at), "MONTH_DAY_FORMAT")
         assert said(answer) == (
-            f"1 backup was deleted. 1 good backup remains, of {today}, made just now."
+            f"1 backup was deleted. 1 good backup remains, from {today} (made just now)."
         )
         assert names_in(directory.path) == [kept.file_name, f"{kept.file_name}.sha256"]
         assert Backup.objects.get() == kept
@@ -1751,16 +1751,16 @@ class TestDelete:
 
         day, age = words(made[3])
         assert age in ("8 days", "9 days")
-        assert f"3 good backups will remain. Your newest will be of {day}, {age} old." in asked(
+        assert f"3 good backups will remain. Your newest will be from {day} ({age} old)." in asked(
             made[4]
         )
         assert deleted(made[4]).endswith(
-            f"3 good backups remain. Your newest is of {day}, {age} old."
+            f"3 good backups remain. Your newest is from {day} ({age} old)."
         )
         day, age = words(made[0])
         assert str(year - 1) in day or str(year - 2) in day
-        assert f"1 good backup will remain, of {day}, {age} old." in asked(*made[2:4])
-        assert deleted(*made[2:4]).endswith(f"1 good backup remains, of {day}, {age} old.")
+        assert f"1 good backup will remain, from {day} ({age} old)." in asked(*made[2:4])
+        assert deleted(*made[2:4]).endswith(f"1 good backup remains, from {day} ({age} old).")
         assert "No good backup would be left." in asked(made[0])
         assert deleted(made[0]).endswith("No good backup remains. Make a new one.")
         assert "No good backup will remain." in asked(made[1])
@@ -2060,7 +2060,7 @@ class TestPresets:
         preset = preset_named("nightly")
         BackupSettings.objects.create(tenant_id="acme", **preset.fields)
         text = text_of(client.get(PAGE))
-        assert text.count("at today's size, saved now") == 1
+        assert text.count("at today's size, your current settings") == 1
         assert "Not saved yet" not in text
         answer = self.choose(client, **UNCHANGED, automatic="on")
         assert "Not saved yet" not in text_of(answer)
@@ -2081,7 +2081,7 @@ class TestNotices:
         )
 
     def test_who_is_told_already_is_said_by_name_to_operators_only(self, tenant, visit, project):
-        assert "The operator gets no mails from here." in text_of(visit().get(PAGE))
+        assert "The operator is not notified, so enter an address" in text_of(visit().get(PAGE))
         self.admins(project, "olga@example.com", "otto@example.com")
         text = text_of(visit("operator").get(PAGE))
         assert "told in any case: olga@example.com, otto@example.com." in text
