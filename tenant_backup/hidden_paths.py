@@ -6,7 +6,7 @@ import re
 from django.utils.translation import gettext
 
 from tenant_backup.conf import conf
-from tenant_backup.contact import after_the_operator
+from tenant_backup.contact import after_the_operator, operator_in_words
 from tenant_backup.tenants import Tenant
 
 
@@ -26,11 +26,20 @@ def without_paths(text: str, tenant: Tenant) -> str:
         # First what lies in the folder, then the folder itself, but not one that begins alike.
         text = text.replace(f"{path}{os.sep}", "")
         text = path.name.join(re.split(rf"{re.escape(str(path))}(?![\w-])", text))
-    # The name of a time zone has a slash, too, and reveals nothing.
-    left = text.replace(tenant.zone.key, "")
+    left = _without_harmless(text, tenant)
     if "/" in left or "\\" in left:
         sentence = gettext(
             "There was a technical problem. Ask the operator%(contact)s, who can see the details."
         )
         return sentence % {"contact": after_the_operator()}
+    return text
+
+
+def _without_harmless(text: str, tenant: Tenant) -> str:
+    """The text without words that may have a slash and reveal nothing: "A/S", "030/1234".
+
+    Only where they stand by themselves, so that none of them hides a part of a path.
+    """
+    for words in filter(None, (tenant.zone.key, tenant.name, operator_in_words())):
+        text = re.sub(rf"(?<![\w/\\.-]){re.escape(words)}(?![\w/\\-])", "", text)
     return text

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 from typing import Generic, Protocol, TypeVar
 
+from tenant_backup.contact import after_the_operator
 from tenant_backup.files import size_in_words
 from tenant_backup.texts import Counted, Text
 
@@ -252,8 +253,9 @@ def _within_bytes(
     """Remove the oldest, too, until what stays takes up no more than so many bytes."""
     total = sum(decision.backup.stored_bytes for decision in decisions if decision.keep)
     goes = Text(
-        "All backups together would take up more than %(limit)s, the most that the operator "
-        "allows.",
+        "All backups together would take up more than %(limit)s, the most that the "
+        "operator%(contact)s allows.",
+        contact=after_the_operator(),
         limit=size_in_words(limit),
     )
     oldest_first = []

@@ -179,9 +179,9 @@ def _automation(tenant: Tenant, status: AutomationStatus) -> Answer:
             "who": status.paused_by or gettext("the operator"),
             "time": when(status.paused_at),
         }
-        advice = gettext("Ask the operator%(contact)s until when.")
+        advice = gettext("Ask the operator%(contact)s how long it will be paused.")
     elif status.waiting_since:
-        text = gettext("It makes no backups. The oldest has been waiting since %(time)s")
+        text = gettext("Queued backups are not made. The oldest has been waiting since %(time)s")
         text %= {"time": when(status.waiting_since)}
         advice = gettext("Tell the operator%(contact)s that queued backups are not made.")
     elif status.is_stalled:

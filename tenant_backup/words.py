@@ -91,30 +91,30 @@ def left_in_words(number: int, newest: Backup | None, *, is_future: bool = False
         return gettext("No good backup remains. Make a new one.")
     if is_future:
         text = ngettext(
-            "%(number)d good backup will remain, of %(day)s.",
-            "%(number)d good backups will remain. Your newest will be of %(day)s.",
+            "%(number)d good backup will remain, from %(day)s.",
+            "%(number)d good backups will remain. Your newest will be from %(day)s.",
             number,
         )
     else:
         text = ngettext(
-            "%(number)d good backup remains, of %(day)s.",
-            "%(number)d good backups remain. Your newest is of %(day)s.",
+            "%(number)d good backup remains, from %(day)s.",
+            "%(number)d good backups remain. Your newest is from %(day)s.",
             number,
         )
     return text % {"number": number, "day": _day_and_age(newest.created_at)}
 
 
 def _day_and_age(at: datetime) -> str:
-    """ "November 17, 9 days old", with the year if it is another one."""
+    """ "November 17 (9 days old)", with the year if it is another one."""
     local, now = timezone.localtime(at), timezone.now()
     is_this_year = local.year == timezone.localtime(now).year
     day = date_format(local, "MONTH_DAY_FORMAT" if is_this_year else "DATE_FORMAT")
     if now - at < timedelta(minutes=1):
-        return gettext("%(day)s, made just now") % {"day": day}
+        return gettext("%(day)s (made just now)") % {"day": day}
     age, days = timesince(at, now, depth=1), (now - at).days
     if 1 <= days < DAYS_COUNTED:  # Two weeks may be thirteen days or twenty.
         age = ngettext("%(days)d day", "%(days)d days", days) % {"days": days}
-    return gettext("%(day)s, %(age)s old") % {"day": day, "age": age}
+    return gettext("%(day)s (%(age)s old)") % {"day": day, "age": age}
 
 
 def why_it_stays(backup: Backup, now: datetime) -> str:

@@ -90,7 +90,14 @@ LONGEST_SENTENCE = 35
 """Words."""
 
 FOR_TENANTS = (
+    "tenant_backup/backups/",
     "tenant_backup/forms.py",
+    "tenant_backup/meaning.py",
+    "tenant_backup/monitoring/",
+    "tenant_backup/outlook.py",
+    "tenant_backup/presets.py",
+    "tenant_backup/restore/carried_over.py",
+    "tenant_backup/retention.py",
     "tenant_backup/templates/tenant_backup/",
     "tenant_backup/troubleshooting.py",
     "tenant_backup/views/",

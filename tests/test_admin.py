@@ -1186,6 +1186,35 @@ class TestAllTenants:
             self.names(operator, "state=attention")
         )
 
+    def test_the_first_line_of_checkbackups_has_the_numbers_of_the_header(
+        self, operator, all_tenants, capsys
+    ):
+        """Each tenant is counted once, by the verdict that the admin's filter finds it by."""
+        Backup.objects.update(missing_at=None)
+        for tenant in Tenants.tenants:
+            backups.directory_of(tenant).make()
+        Backup.objects.update(file_name="")
+
+        def first_line():
+            with pytest.raises(CommandError):
+                call_command("checkbackups")
+            return capsys.readouterr().err.split(" (times in ")[0]
+
+        counts = self.counts(operator)
+        assert (counts["All well"], counts["Retired"]) == ("1", "1")
+        assert first_line() == (
+            f"{counts['All well']} of {counts['Tenants']} well; "
+            f"{counts['Need attention']} need you; "
+            f"{counts['No backup yet']} has no backup yet; "
+            f"{len(self.names(operator, 'state=off'))} are backed up by hand only"
+        )
+        Automation.objects.update(last_tick_at=timezone.now() - timedelta(days=1))
+        counts = self.counts(operator)
+        waiting = self.names(operator, "state=stopped")
+        assert (counts["All well"], waiting) == ("0", ["well"])
+        assert first_line().startswith(f"{counts['All well']} of {counts['Tenants']} well; ")
+        assert f"; {len(waiting)} waits for automation" in first_line()
+
     def test_where_nobody_has_anything_yet(self, operator, add_tenant):
         """Nobody wants backups: that is said, and no alarm, here as in `checkbackups`."""
         for name in "abc":

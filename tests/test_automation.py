@@ -913,7 +913,7 @@ class TestNoBackupReachesAWorker:
 
     def test_in_the_diagnosis(self, waiting, tenant):
         answers = troubleshooting.examine(tenant, automation.get_status())
-        [answer] = [answer for answer in answers if "It makes no backups." in answer.found]
+        [answer] = [answer for answer in answers if "Queued backups are not made." in answer.found]
         assert answer.is_well is False
         assert "automatebackups status" in answer.detail
         assert "No route to <redis>." in answer.detail

@@ -92,10 +92,13 @@ def test_begins_with_how_many_are_well_and_shows_only_those_who_are_not(add_tena
     fail(Tenants.tenants[2])
     answer = Answer()
     first, *others = answer.errors.splitlines()
-    assert first == "2 of 4 well; 2 need you (times in UTC):"
+    assert first == "1 of 4 well; 2 need you; 1 is backed up by hand only (times in UTC):"
     assert [line.split(":")[0] for line in others] == ["globex", "initech"]
-    assert answer.output == "Of those who are well: automatic off (1). All tenants: -v 2\n"
-    assert (answer.status, answer.end) == (1, "2 of 4 well; 2 need you.")
+    assert answer.output == "All tenants: -v 2\n"
+    assert (answer.status, answer.end) == (
+        1,
+        "1 of 4 well; 2 need you; 1 is backed up by hand only.",
+    )
     every = Answer("-v", "2")
     assert every.errors.splitlines()[0] == first
     assert [line.split(":")[0] for line in every.output.splitlines()] == ["acme", "umbrella"]
@@ -107,7 +110,7 @@ def test_without_tenants_there_is_nothing_to_complain_of():
     assert answer.errors == ""
 
 
-NO_BACKUP_YET = "1 tenant is well.\nOf those who are well: no backup yet (1). All tenants: -v 2\n"
+NO_BACKUP_YET = "0 of 1 well; 1 has no backup yet.\nAll tenants: -v 2\n"
 
 
 def test_a_tenant_that_nobody_wants_backed_up_is_no_alarm_but_is_said(tenant):
@@ -360,11 +363,11 @@ def test_one_that_is_not_valid_hides_no_other(add_tenant):
     fail(Tenants.tenants[2])
     answer = Answer()
     assert answer.status == 1
-    assert answer.output == "Of those who are well: no backup yet (1). All tenants: -v 2\n"
+    assert answer.output == "All tenants: -v 2\n"
     _, first, second = answer.errors.splitlines()
     assert first == ("acme: not valid. The time zone 'Mars/Base' of tenant 'acme' is not known.")
     assert second.startswith("initech: failed. The last attempt")
-    assert answer.end == "1 of 3 well; 2 need you."
+    assert answer.end == "0 of 3 well; 2 need you; 1 has no backup yet."
 
 
 def test_one_that_cannot_be_looked_at_hides_no_other(add_tenant, monkeypatch):
@@ -381,7 +384,8 @@ def test_one_that_cannot_be_looked_at_hides_no_other(add_tenant, monkeypatch):
     answer = Answer("-v", "2")
     assert answer.status == 1
     assert answer.errors == (
-        "1 of 2 well; 1 needs you (times in UTC):\nacme: failed. OSError: Stale file handle\n"
+        "0 of 2 well; 1 needs you; 1 has no backup yet (times in UTC):\n"
+        "acme: failed. OSError: Stale file handle\n"
     )
     assert answer.output == "globex: no backup yet. There is no good backup.\n"
 
@@ -466,14 +470,15 @@ class TestAutomation:
         at = self.stall()
         answer = Answer()
         assert answer.status == 1
-        assert "automation does not run (1)" in answer.output
         outcome, why = answer.errors.splitlines()
-        assert outcome == "1 of 1 well; automation needs you (times in UTC):"
+        assert (
+            outcome == "0 of 1 well; automation needs you; 1 waits for automation (times in UTC):"
+        )
         at = date_format(timezone.localtime(at), "DATETIME_FORMAT")
         assert why.startswith(
             f"Automation is stalled: last seen at {at} (4\xa0minutes ago). Start a cluster ("
         )
-        assert answer.end == "1 of 1 well; automation needs you."
+        assert answer.end == "0 of 1 well; automation needs you; 1 waits for automation."
 
     def test_stalled_to_programs(self, wanting):
         self.stall()
@@ -569,7 +574,7 @@ class TestAsARealProcess:
         assert host.run("runbackup").returncode == 0
         well = host.run("checkbackups")
         assert (well.returncode, well.stderr) == (0, "")
-        assert well.stdout.startswith("1 tenant is well.\nOf those who are well: automatic off")
+        assert well.stdout.startswith("0 of 1 well; 1 is backed up by hand only.\n")
         next((root / "backups").glob("*.sqlite3")).unlink()
         ill = host.run("checkbackups", "--json")
         assert ill.returncode == 1

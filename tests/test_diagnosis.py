@@ -202,7 +202,7 @@ class TestAutomation:
         answer = diagnose(tenant, "Automation")
         assert answer.is_well is False
         assert "paused by the operator" in answer.found
-        assert answer.advice == "Ask the operator until when."
+        assert answer.advice == "Ask the operator how long it will be paused."
         assert "automatebackups resume" in answer.detail
 
 

@@ -300,7 +300,7 @@ class TestThePage:
         monkeypatch.setattr("tenant_backup.files.BackupDirectory.free_bytes", lambda self: 1000)
         text = text_of(visit().get(PAGE))
         assert text.count("has no room for another backup") == 1
-        assert re.search(r"another backup\. It needs 16\.\d MB, and 1000 bytes are free\.", text)
+        assert re.search(r" It needs 16\.\d MB, and 1000 bytes are free\.", text)
         row(error="The disk is full.")
         text = text_of(visit().get(PAGE))
         assert text.count("The last attempt") == 1

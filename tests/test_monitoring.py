@@ -1144,7 +1144,7 @@ class TestTexts:
             "The database db.sqlite3 does not exist.\n"
             "The last good backup is from May 4, 2026, noon (Europe/Berlin).\n"
             "The next attempt is at May 4, 2026, 2:15 p.m. (Europe/Berlin).\n"
-            "Open the page of backups, or ask the operator."
+            "Open the backup page, or ask the operator."
         )
 
     def test_the_operator_and_the_links_where_the_settings_say_so(self, acme, settings):
@@ -1154,9 +1154,9 @@ class TestTexts:
         notify()
         assert told(to=ADDRESS)[0].body.endswith(
             "\n"
-            "Open the page of backups, or ask the operator (Anna Ops, +49 30 1).\n"
+            "Open the backup page, or ask the operator (Anna Ops, +49 30 1).\n"
             "\n"
-            "The page of backups: https://example.com/settings/admin/backup"
+            "Backup page: https://example.com/settings/admin/backup"
         )
         assert told(to=OPERATOR)[0].body.endswith(
             "For the state of all tenants: python manage.py checkbackups\n"
@@ -1178,7 +1178,7 @@ class TestTexts:
             f"A backup was due at March 31, 2025, 2:{slot.minute:02} a.m. (UTC), "
             "and none has succeeded since.\n"
             "There is no good backup.\n"
-            "Open the page of backups, or ask the operator."
+            "Open the backup page, or ask the operator."
         )
 
     def test_a_recovery(self, acme):

@@ -210,6 +210,20 @@ def test_the_headline_names_the_operator(tenant, visit, project, monkeypatch):
     assert f"ask {CONTACT} for a larger disk." in headline(visit)
 
 
+def test_so_do_the_settings_the_help_and_that_automation_is_not_running(tenant, visit, project):
+    project.TENANT_BACKUP = project.TENANT_BACKUP | {"OPERATOR": ANNA}
+    Situations.well(tenant)
+    Automation.objects.update(last_tick_at=timezone.now() - timedelta(days=1))
+    assert f"automation is not running. Tell {CONTACT}." in headline(visit)
+    contact = CONTACT.replace("the", "The", 1)
+    page = " ".join(visit().get(PAGE).content.decode().split())
+    assert f"{contact} is not notified, so enter an address" in page
+    assert f"{contact} can use it to bring everything back" in page
+    project.ADMINS = [("Anna", "ops@example.com")]
+    page = " ".join(visit().get(PAGE).content.decode().split())
+    assert f"{CONTACT} is told in any case." in page
+
+
 class TestHelp:
     @pytest.fixture
     def help_text(self, tenant, visit, project):

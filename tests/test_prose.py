@@ -38,6 +38,21 @@ def test_a_plain_one_is_not(text):
     assert not found(text)
 
 
+@pytest.mark.parametrize(
+    "module",
+    [
+        "backups/folder.py",
+        "meaning.py",
+        "monitoring/words.py",
+        "presets.py",
+        "restore/carried_over.py",
+        "retention.py",
+    ],
+)
+def test_reasons_and_mails_are_read_by_tenants_too(module):
+    assert "laymen.words" in found("The catalog was set back.", f"tenant_backup/{module}")
+
+
 @pytest.mark.parametrize("word", ["journal mode", "write-ahead log", "pruned", "Pruning"])
 def test_words_that_no_layman_says_are_found_where_tenants_read(word):
     text = f"It is about the {word} of this."

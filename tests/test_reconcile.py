@@ -340,7 +340,7 @@ class TestSetBack:
         assert set(Backup.objects.all()) == set(made[1:])
         event = Event.objects.get(kind="deleted")
         assert event.file_name == made[0].file_name
-        assert "before the catalog was set back" in event.detail
+        assert "before the list of backups was set back" in event.detail
         assert_in_line(tenant)
 
     def test_what_disappeared_since_is_missing(self, tenant, directory, made):

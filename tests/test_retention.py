@@ -337,6 +337,13 @@ def test_beyond_the_bytes_the_oldest_go_but_never_the_floor():
     assert reasons(daily(9), max_bytes=500)[3] == (WITHIN,)
 
 
+def test_who_allows_no_more_bytes_can_be_reached(settings):
+    operator = {"NAME": "Anna Ops", "PHONE": "030/1234"}
+    settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "OPERATOR": operator}
+    [gone] = reasons(daily(9), max_bytes=500)[6]
+    assert gone.endswith("the most that the operator (Anna Ops, 030/1234) allows.")
+
+
 def test_all_bytes_count_and_nobody_elses_go():
     theirs = [
         Candidate(101, NOON - timedelta(days=50), pinned=True),

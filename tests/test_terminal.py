@@ -275,6 +275,10 @@ class TestFilters:
         with pytest.raises(CommandError, match="a whole number from 1"):
             call_command("listbackups", f"--last={text}")
 
+    @pytest.mark.parametrize("digits", [19, 21, 5000])
+    def test_any_number_is_small_enough(self, catalog, digits):
+        assert listed("acme", "--last", "9" * digits) == listed("acme")
+
     def test_ids_for_scripts(self, catalog):
         add_backup("retired")
         assert listed("--ids").split() == ["acme", "globex", "retired"]
@@ -411,6 +415,23 @@ class TestCompletion:
         assert "".join(done).count("\\$") == 1
         assert not list(tmp_path.rglob("oops"))
         assert not (REPOSITORY / "oops").exists()
+
+    def test_the_completion_that_somebody_has_of_python_stays(self):
+        script = (
+            "complete -F _mine python; complete -F _mine python3\n"
+            f"source {shlex.quote(str(COMPLETION))}\n"
+            "complete -p python python3 ./manage.py manage.py"
+        )
+        done = subprocess.run(
+            ["bash", "-euc", script], capture_output=True, text=True, timeout=60, check=True
+        )
+        ours = "complete -o default -F _tenant_backup_complete"
+        assert done.stdout.splitlines() == [
+            "complete -F _mine python",
+            "complete -F _mine python3",
+            f"{ours} ./manage.py",
+            f"{ours} manage.py",
+        ]
 
     def test_other_programs_of_python_are_left_alone(self, complete):
         assert complete("anything.py") == []

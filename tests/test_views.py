@@ -35,6 +35,7 @@ from django_q.tasks import async_task
 
 from tenant_backup import automation, backups, lock, monitoring, urls
 from tenant_backup.backups import creation, requests
+from tenant_backup.contact import after_the_operator
 from tenant_backup.exceptions import AlreadyAskedFor, BackupError
 from tenant_backup.files import BackupDirectory, size_in_words
 from tenant_backup.forms import SettingsForm
@@ -1189,6 +1190,23 @@ class TestPaths:
         else:
             assert shown == expected
 
+    @pytest.mark.parametrize(
+        "contact", [{"PHONE": "030/1234"}, {"NAME": "Acme A/S", "EMAIL": "a@example.com"}]
+    )
+    def test_a_slash_in_the_contact_or_in_the_tenants_name_is_no_path(
+        self, tmp_path, settings, contact
+    ):
+        settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "OPERATOR": contact}
+        tenant = Tenant("acme", "Acme I/O", tmp_path / "acme", tmp_path / "acme" / "db.sqlite3")
+        said = f"The backups of Acme I/O may take up 1 MB. Ask the operator{after_the_operator()}."
+        assert next(iter(contact.values())) in said
+        assert backups.without_paths(said, tenant) == said
+        for other in ("/etc/x", "x/030/1234", "/Acme I/O", "Acme I/O/x"):
+            assert other not in backups.without_paths(f"{said} {other}", tenant)
+        for name in ("/", "\\"):
+            shown = backups.without_paths("OSError: '/etc/shadow'", replace(tenant, name=name))
+            assert "etc" not in shown
+
     def test_a_root_at_the_top_of_the_disk_hides_no_less(self, tmp_path):
         tenant = Tenant("acme", "Acme", Path("/acme"), Path("/acme.sqlite3"))
         assert backups.without_paths("/acme.sqlite3 is at /etc/x", tenant).startswith("There was")
@@ -1677,7 +1695,7 @@ class TestDelete:
         assert is_page(answer)
         today = date_format(timezone.localtime(kept.created_at), "MONTH_DAY_FORMAT")
         assert said(answer) == (
-            f"1 backup was deleted. 1 good backup remains, of {today}, made just now."
+            f"1 backup was deleted. 1 good backup remains, from {today} (made just now)."
         )
         assert names_in(directory.path) == [kept.file_name, f"{kept.file_name}.sha256"]
         assert Backup.objects.get() == kept
@@ -1761,16 +1779,16 @@ class TestDelete:
 
         day, age = words(made[3])
         assert age in ("8 days", "9 days")
-        assert f"3 good backups will remain. Your newest will be of {day}, {age} old." in asked(
+        assert f"3 good backups will remain. Your newest will be from {day} ({age} old)." in asked(
             made[4]
         )
         assert deleted(made[4]).endswith(
-            f"3 good backups remain. Your newest is of {day}, {age} old."
+            f"3 good backups remain. Your newest is from {day} ({age} old)."
         )
         day, age = words(made[0])
         assert str(year - 1) in day or str(year - 2) in day
-        assert f"1 good backup will remain, of {day}, {age} old." in asked(*made[2:4])
-        assert deleted(*made[2:4]).endswith(f"1 good backup remains, of {day}, {age} old.")
+        assert f"1 good backup will remain, from {day} ({age} old)." in asked(*made[2:4])
+        assert deleted(*made[2:4]).endswith(f"1 good backup remains, from {day} ({age} old).")
         assert "No good backup would be left." in asked(made[0])
         assert deleted(made[0]).endswith("No good backup remains. Make a new one.")
         assert "No good backup will remain." in asked(made[1])
@@ -2093,7 +2111,7 @@ class TestNotices:
         )
 
     def test_who_is_told_already_is_said_by_name_to_operators_only(self, tenant, visit, project):
-        assert "The operator gets no mails from here." in text_of(visit().get(PAGE))
+        assert "The operator is not notified, so enter an address" in text_of(visit().get(PAGE))
         self.admins(project, "olga@example.com", "otto@example.com")
         text = text_of(visit("operator").get(PAGE))
         assert "told in any case: olga@example.com, otto@example.com." in text

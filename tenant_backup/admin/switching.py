@@ -133,7 +133,7 @@ class SwitchingAdmin(CatalogAdmin):
             reverse("admin:tenant_backup_switch_on_again", current_app=self.admin_site.name),
             get_token(request),
             signing.dumps([row.pk for row in rows], salt=SALT, compress=True),
-            _("No automatic backup of theirs will start now."),
+            _("They get no automatic backups from now on."),
             _("Undo: switch on again"),
         )
 

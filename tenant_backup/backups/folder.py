@@ -177,7 +177,7 @@ def _protect(row: Backup, entry: Entry) -> bool:
         vars(row).update(changes)
         if "pinned" in changes:
             detail = Text(
-                "The index of the backup folder, which is newer than the catalog, has it pinned."
+                "The list in the backup folder, which is newer than the one here, has it pinned."
             )
             Event.record(EventKind.PINNED, row, detail=detail)
     return True
@@ -196,8 +196,8 @@ def _holds_longer(entry: Entry, row: Backup) -> bool:
 def _forget(row: Backup) -> None:
     """Remove the row of a backup that had been deleted before the catalog was set back."""
     detail = Text(
-        "It was deleted before the catalog was set back: neither the folder nor its index has it "
-        "any more."
+        "It was deleted before the list of backups was set back to an earlier time: it is neither "
+        "in the backup folder nor in the list there any more."
     )
     with catalog_transaction():
         Backup.objects.complete().filter(pk=row.pk).delete()

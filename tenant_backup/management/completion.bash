@@ -1,6 +1,6 @@
 # Completion of tenants and backups for bash, and for zsh after its bashcompinit.
 #
-# Source this file in ~/.bashrc, see docs/commands.md. The commands' names and their options come from Django itself, the
+# Source this file in ~/.bashrc, see docs/commands.md, also for `python manage.py ...`. The commands' names and their options come from Django itself, the
 # ids from `manage.py listbackups --ids`: so each Tab starts Django once, which takes a moment.
 
 _tenant_backup_offer() {
@@ -55,4 +55,4 @@ _tenant_backup_complete() {
     _tenant_backup_offer "$current" < <("${run[@]}" listbackups --ids --skip-checks 2>/dev/null)
 }
 
-complete -o default -F _tenant_backup_complete manage.py ./manage.py python python3
+complete -o default -F _tenant_backup_complete manage.py ./manage.py

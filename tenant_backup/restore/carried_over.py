@@ -24,8 +24,7 @@ from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text
 
 RESTORED_AWAY = gettext_noop(
-    "The database with the catalog was restored to a time before this backup was made. Create it "
-    "again."
+    "The database was restored to a time before this backup was made. Create it again."
 )
 
 
@@ -146,8 +145,8 @@ def bring_in_line(job: Job, memory: Memory | None, copy: SafetyCopy | None) -> B
     except DatabaseError as error:
         job.note(
             Text(
-                "The catalog was restored with the database and cannot be used now: %(reason)s. "
-                "Run manage.py migrate, then manage.py syncbackups.",
+                "The list of backups was restored with the database and cannot be used now: "
+                "%(reason)s. Run manage.py migrate, then manage.py syncbackups.",
                 reason=error,
             )
         )
@@ -165,9 +164,9 @@ def _learn(job: Job, memory: Memory | None, name: str) -> None:
     else:
         job.note(
             Text(
-                "The catalog and the backup settings are as old as the restored backup. Before the "
-                "next backup is made, check what retention would remove: manage.py prunebackups "
-                "--dry-run"
+                "The list of backups and the settings are as old as the restored backup. Before "
+                "the next backup is made, check what retention would remove: manage.py "
+                "prunebackups --dry-run"
             )
         )
     backups.check_files(tenant)

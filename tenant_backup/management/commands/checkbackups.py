@@ -14,7 +14,6 @@ from django.utils.translation import gettext, ngettext
 from tenant_backup import automation, monitoring
 from tenant_backup.management.automation_status import status_as_dict, status_in_words
 from tenant_backup.management.base import FAILED, AlreadySaid, TenantCommand, zone_of
-from tenant_backup.management.terminal import paragraph, width_of
 from tenant_backup.models import Verdict
 from tenant_backup.monitoring import Judgement, absence
 from tenant_backup.tenants import Listing
@@ -55,11 +54,17 @@ class Command(TenantCommand):
             status = automation.get_status()
             self.report.more["automation"] = status_as_dict(status)
             total, ill = self._look_at(listing, status.is_running, is_about_all=not tenants)
+            others = Counter(each.verdict for each in self.calm if each.tenant)
+            well = others.pop(Verdict.WELL, 0)
             keeps_waiting = status.keeps_waiting(listing.tenants)
             if keeps_waiting:
                 self.report_failure("", status_in_words(status))
-            outcome = _outcome(total, ill, automation_fails=keeps_waiting)
-            self._say(outcome, shows_all=verbosity > 1)
+            parts = _parts(ill, others, automation_fails=keeps_waiting)
+            outcome = _outcome(well, total, parts)
+            gravest = max(others, default=Verdict.WELL)
+            self._say(outcome, ROLES[gravest.tone], shows_all=verbosity > 1)
+            if others and verbosity <= 1:
+                self.tell(gettext("All tenants: -v 2"))
         if notify:
             automation.notify()
         if self.as_json:
@@ -118,23 +123,18 @@ class Command(TenantCommand):
             self.report_failure(finding.tenant_id, str(finding), label=label)
         return disappeared
 
-    def _say(self, outcome: str, *, shows_all: bool) -> None:
+    def _say(self, outcome: str, role: str, *, shows_all: bool) -> None:
         """Print the outcome, then what is wrong, and what else there is to see."""
         if self.failures:
             more = "" if self.as_json else _zone()
             self.say_led(outcome.removesuffix("."), f"{more}:", loud=True, role="ERROR")
         elif not self.quiet:
             more = _zone() if shows_all else ""
-            self.say_led(outcome, more, role="SUCCESS")
+            self.say_led(outcome, more, role=role)
         for tenant_id, message, label in self.failures:
             super().say_failure(tenant_id, message, label)
         if self.quiet:
             return
-        others = Counter(
-            judgement.verdict
-            for judgement in self.calm
-            if judgement.tenant and judgement.verdict is not Verdict.WELL
-        )
         for judgement in self.calm:
             # Somebody who has just disappeared is no failure yet, and no secret either.
             if shows_all or judgement.verdict is Verdict.UNLISTED:
@@ -142,27 +142,47 @@ class Command(TenantCommand):
                 more = judgement.last_good if judgement.tenant else judgement.headline
                 role = ROLES[verdict.tone]
                 self.say_of(judgement.tenant_id, str(verdict.label), more, role=role)
-        if others and not shows_all:
-            counts = ", ".join(f"{key.label} ({others[key]})" for key in sorted(others))
-            text = gettext("Of those who are well: %(counts)s. All tenants: -v 2")
-            self.tell(paragraph(text % {"counts": counts}, width_of(self.stdout)))
 
 
-def _outcome(total: int, ill: int, *, automation_fails: bool) -> str:
-    """How many tenants are well, and whether anything needs somebody, in a sentence."""
-    well = total - ill
-    if not ill and not automation_fails:
-        if not total:
-            return gettext("There is no tenant to check.")
-        text = ngettext("%(number)d tenant is well.", "All %(number)d tenants are well.", total)
-        return text % {"number": total}
-    parts = [gettext("%(well)d of %(total)d well") % {"well": well, "total": total}]
-    if ill:
-        text = ngettext("%(number)d needs you", "%(number)d need you", ill)
-        parts.append(text % {"number": ill})
-    if automation_fails:
-        parts.append(gettext("automation needs you"))
-    return "; ".join(parts) + "."
+def _outcome(well: int, total: int, parts: list[str]) -> str:
+    """How many tenants are well, and what is to be said of the others, in a sentence."""
+    if parts:
+        first = gettext("%(well)d of %(total)d well") % {"well": well, "total": total}
+        return "; ".join([first, *parts]) + "."
+    if not total:
+        return gettext("There is no tenant to check.")
+    text = ngettext("%(number)d tenant is well.", "All %(number)d tenants are well.", total)
+    return text % {"number": total}
+
+
+def _parts(ill: int, others: Counter[Verdict], *, automation_fails: bool) -> list[str]:
+    """What is to be said of those that are not well, the gravest first; each is counted once."""
+
+    def counted(text: str, number: int) -> list[str]:
+        return [text % {"number": number}] if number else []
+
+    without, waiting = others[Verdict.NO_BACKUP], others[Verdict.STOPPED]
+    by_hand = others[Verdict.OFF]
+    return [
+        *counted(ngettext("%(number)d needs you", "%(number)d need you", ill), ill),
+        *([gettext("automation needs you")] if automation_fails else ()),
+        *counted(
+            ngettext("%(number)d has no backup yet", "%(number)d have no backup yet", without),
+            without,
+        ),
+        *counted(
+            ngettext("%(number)d waits for automation", "%(number)d wait for automation", waiting),
+            waiting,
+        ),
+        *counted(
+            ngettext(
+                "%(number)d is backed up by hand only",
+                "%(number)d are backed up by hand only",
+                by_hand,
+            ),
+            by_hand,
+        ),
+    ]
 
 
 def _zone() -> str:

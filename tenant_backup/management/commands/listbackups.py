@@ -21,12 +21,15 @@ from tenant_backup.tenants import get_tenant, list_tenants, tenant_or_none
 from tenant_backup.words import ago
 
 TITLES = ["ID", "TENANT", "TIME", "AGE", "SIZE", "STATUS", "TRIGGER", "FILE", "LABEL"]
+DIGITS = 18
 
 
 def number(text: str) -> int:
-    if not text.isdecimal() or not int(text):
+    """A whole number from 1. Its first digits are enough: nobody has that many backups."""
+    start = text[:DIGITS]
+    if not text.isdecimal() or not int(start):
         raise ArgumentTypeError("must be a whole number from 1")
-    return int(text)
+    return int(start)
 
 
 class Command(TenantCommand):
