@@ -28,6 +28,7 @@ from django.utils.html import strip_tags
 from django_q.models import OrmQ, Schedule
 
 from tenant_backup import automation, backups, lock
+from tenant_backup.admin import actions
 from tenant_backup.admin.backups import BackupAdmin
 from tenant_backup.admin.history import CappedPaginator
 from tenant_backup.exceptions import BackupError
@@ -345,13 +346,13 @@ class TestDeletingOne:
     def test_the_file_goes_when_no_transaction_can_roll_back_any_more(
         self, operator, backup, atomic_requests, monkeypatch
     ):
-        delete, seen = backups.delete, []
+        delete_all, seen = backups.delete_all, []
 
         def watch(*args, **kwargs):
             seen.append(connection.in_atomic_block)
-            delete(*args, **kwargs)
+            return delete_all(*args, **kwargs)
 
-        monkeypatch.setattr(backups, "delete", watch)
+        monkeypatch.setattr(backups, "delete_all", watch)
         response = delete_one(operator, backup)
         assert seen == [False]
         assert told(response) == [(messages.SUCCESS, "1 backup was deleted.")]
@@ -408,19 +409,25 @@ class TestDeletingSelected:
     ):
         settings.TENANT_BACKUP = {**settings.TENANT_BACKUP, "BUSY_TIMEOUT": 0.1}
         rows = [backups.create(tenant, COMMAND).backup for _ in range(3)]
-        delete, tried = backups.delete, []
-
-        def count(*arguments, **options):
-            tried.append(arguments)
-            delete(*arguments, **options)
-
-        monkeypatch.setattr(backups, "delete", count)
         with lock.hold(directory, wait=0):
             response = delete_selected(operator, rows)
-        assert len(tried) == 1
         text = "Another process is working on the backups of acme. Try again soon."
-        assert texts(response, messages.INFO) == [text] * 3
+        assert texts(response, messages.INFO) == [text]
         assert Backup.objects.good().count() == 3
+
+    def test_a_tenants_lock_is_taken_once_for_all_of_them(self, operator, add_tenant, monkeypatch):
+        acme, globex = add_tenant("acme"), add_tenant("globex")
+        rows = [backups.create(tenant, COMMAND).backup for tenant in (acme, acme, globex, acme)]
+        tenant_work, taken = backups.deletion.tenant_work, []
+
+        def count(tenant, **options):
+            taken.append(tenant.id)
+            return tenant_work(tenant, **options)
+
+        monkeypatch.setattr(backups.deletion, "tenant_work", count)
+        response = delete_selected(operator, rows)
+        assert sorted(taken) == ["acme", "globex"]
+        assert texts(response, messages.SUCCESS) == ["4 backups were deleted."]
 
     def test_what_the_hosts_own_models_protect_stays(self, operator, backup, file, monkeypatch):
         def protect(self, objs, request):
@@ -438,23 +445,26 @@ class TestDeletingSelected:
         assert [level for level, _ in told(response)] == [messages.ERROR]
 
     def test_an_unexpected_error_is_logged_and_told_and_the_rest_goes_on(
-        self, operator, tenant, backup, monkeypatch, caplog
+        self, operator, add_tenant, monkeypatch, caplog
     ):
-        other = backups.create(tenant, COMMAND).backup
-        delete = backups.delete
+        acme, globex = add_tenant("acme"), add_tenant("globex")
+        rows = [backups.create(tenant, COMMAND).backup for tenant in (acme, acme, globex)]
+        delete_all = backups.delete_all
 
-        def fail_once(tenant, row, **options):
-            if row == backup:
-                raise RuntimeError("the moon is full")
-            delete(tenant, row, **options)
+        def fail_in_between(tenant, chosen, **options):
+            if tenant.id == "globex":
+                return delete_all(tenant, chosen, **options)
+            delete_all(tenant, chosen[:1], **options)
+            raise RuntimeError("the moon is full")
 
-        monkeypatch.setattr(backups, "delete", fail_once)
-        response = delete_selected(operator, [backup, other])
+        monkeypatch.setattr(backups, "delete_all", fail_in_between)
+        response = delete_selected(operator, rows)
         assert texts(response, messages.ERROR) == [
             "A backup of acme was not deleted: the moon is full"
         ]
-        assert texts(response, messages.SUCCESS) == ["1 backup was deleted."]
+        assert texts(response, messages.SUCCESS) == ["2 backups were deleted."]
         assert "the moon is full" in caplog.text
+        assert LogEntry.objects.count() == 2
 
     def test_of_many_refusals_a_few_are_told_one_by_one(self, operator, tenant):
         rows = [make_row(pinned=True, file_name=f"{number}.sqlite3") for number in range(13)]
@@ -462,18 +472,19 @@ class TestDeletingSelected:
         assert len(errors) == 11
         assert errors[-1] == "3 more failed."
 
-    def test_of_hundreds_the_first_are_asked_about_and_deleted(self, operator, tenant):
+    def test_of_hundreds_the_oldest_are_asked_about_and_deleted(self, operator, tenant):
         rows = [make_row(status=Status.FAILED, size=None) for _ in range(130)]
         data = {"action": "delete_selected", "select_across": "1", "index": 0}
         data["_selected_action"] = [rows[0].pk]
         page = operator.post(url("backup"), data)
         assert len(page.context["queryset"]) == 100
         [text] = texts(page, messages.WARNING)
-        assert text.startswith("At most 100 backups are deleted at once. 30 more that you selected")
+        assert text.startswith(
+            "At most 100 backups are deleted at once, the oldest first. 30 more that you selected"
+        )
         response = operator.post(url("backup"), {**data, "post": "yes"}, follow=True)
         assert texts(response, messages.SUCCESS) == ["100 backups were deleted."]
-        # The newest are first in the list.
-        assert set(Backup.objects.all()) == set(rows[:30])
+        assert set(Backup.objects.all()) == set(rows[100:])
 
     def test_within_a_transaction_of_the_request(self, operator, backup, file, atomic_requests):
         response = delete_selected(operator, [backup])
@@ -672,7 +683,7 @@ class TestBackingUpNow:
             (messages.SUCCESS, "300 backups are queued and will be made in the background.")
         ]
         assert Backup.objects.queued().count() == OrmQ.objects.count() == 300
-        # Without workers, nobody tries hundreds: the message has the command for all.
+        # Without workers, nobody tries hundreds: the message has a command for all, and says so.
         Schedule.objects.all().delete()
         Backup.objects.all().delete()
         response = operator.post(
@@ -681,7 +692,26 @@ class TestBackingUpNow:
         assert Backup.objects.count() == 5
         [text] = texts(response, messages.WARNING)
         assert text.startswith("295 backups were not made")
-        assert text.endswith("Run on the server: python manage.py runbackup")
+        assert text.endswith(
+            "This is for all tenants. Run on the server: python manage.py runbackup"
+        )
+
+    def test_the_command_is_for_those_that_are_left_and_no_others(
+        self, operator, add_tenant, monkeypatch
+    ):
+        monkeypatch.setattr(actions, "AT_ONCE", 0)
+        any_tenant = add_tenant("t", database=False)
+        Tenants.tenants[:] = [replace(any_tenant, id=f"t{number}") for number in range(51)]
+        rows = settings_of(*Tenants.tenants)
+        for action, command in [("back_up_now", "runbackup"), ("verify", "verifybackups")]:
+            [text] = texts(act(operator, "backupsettings", action, rows[:50]), messages.WARNING)
+            named = text.split(f"Run on the server: python manage.py {command} ")[1].split()
+            assert set(named) == {row.tenant_id for row in rows[:50]}
+            assert "all tenants" not in text
+            [text] = texts(act(operator, "backupsettings", action, rows), messages.WARNING)
+            assert text.endswith(
+                f"This is for all tenants. Run on the server: python manage.py {command}"
+            )
 
     def test_pruning_that_fails_is_told(self, operator, tenant, monkeypatch):
         def fail(*arguments, **options):

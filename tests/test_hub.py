@@ -208,6 +208,11 @@ class TestWhatItsButtonsDo:
         assert texts(response, messages.SUCCESS) == ["1 backup was deleted."]
         assert not file.exists()
 
+    @pytest.mark.parametrize("text", ["9" * 19, "9" * 5000, "x", "-1", ""])
+    def test_after_a_deletion_a_hub_that_cannot_be_leads_to_the_list(self, operator, backup, text):
+        address = f"{url('backup', 'delete', backup.pk)}?hub={text}"
+        assert operator.post(address, {"post": "yes"})["Location"] == url("backup")
+
     def test_switch_off_and_undo(self, operator, row):
         do(operator, row, "switch_on")
         assert BackupSettings.objects.get().automatic
@@ -252,6 +257,26 @@ class TestWhatItsButtonsDo:
         assert "Back up now" in response.content.decode()
         assert response.context["adminform"].form.errors["keep_last"]
 
+    def test_what_is_in_force_is_told_beside_a_wrong_value(self, operator, row, backup):
+        before = shown(operator, row)
+        sentence = re.search(r"Settings (.*?\.)", before)[1]
+        values = {"automatic": "on", "interval": "hourly", "time_of_day": "03:30"}
+        response = operator.post(hub(row), {**values, "keep_last": "0"})
+        assert response.context["settings_in_words"] in sentence
+        assert response.context["next_run_at"] is None
+        page = response.content.decode()
+        assert 'value="switch_on"' in page
+        assert 'value="switch_off"' not in page
+        assert "1 44.0 KB" in " ".join(strip_tags(page.replace("<", " <")).split()).replace(
+            "\xa0", " "
+        )
+
+    def test_the_next_run_is_told_once_and_the_same(self, operator, row):
+        BackupSettings.objects.update(automatic=True, next_run_at=None)
+        page = shown(operator, row)
+        assert re.search(r"Next backup (today|tomorrow) at", page)
+        assert "Next run" not in page
+
 
 class TestForWhom:
     BUTTONS = ["back_up", "verify", "switch_on", "retire"]
@@ -295,6 +320,17 @@ class TestForWhom:
             address = url("backupsettings", page, row.pk, backup.pk)
             assert operator.get(address).status_code == 403
 
+    def test_nobody_learns_which_rows_there_are(self, operator, row, backup, monkeypatch):
+        monkeypatch.setattr(Tenants, "is_operator", lambda self, request: False, raising=False)
+        for pk, chosen in [(row.pk, backup.pk), (row.pk, 999), (999, backup.pk)]:
+            for page in ("contents", "download"):
+                assert operator.get(url("backupsettings", page, pk, chosen)).status_code == 403
+            address = url("backupsettings", "do", pk)
+            for doing in [*self.BUTTONS, "pin", "verify_one"]:
+                response = operator.post(address, {"do": doing, "backup": chosen})
+                assert response.status_code == 403, doing
+            assert operator.get(url("backupsettings", "history", pk)).status_code == 403
+
     def test_strangers_are_sent_to_the_login(self, client, row, backup):
         for address in [
             hub(row),
@@ -318,7 +354,7 @@ class TestForWhom:
             address = url("backupsettings", page, row.pk, other.pk)
             assert operator.get(address).status_code == 404
         for doing in ("pin", "verify_one"):
-            for chosen in (other.pk, "", "x", "9" * 30):
+            for chosen in (other.pk, "", "x", "9" * 30, "9" * 5000, "\u0663"):
                 assert do(operator, row, doing, backup=chosen).status_code == 404
         other.refresh_from_db()
         assert not other.pinned

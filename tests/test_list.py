@@ -7,7 +7,8 @@ from html import unescape
 import pytest
 from django.utils import timezone
 
-from tenant_backup.models import LABEL_LENGTH, Backup, Status, Trigger
+from tenant_backup.models import LABEL_LENGTH, Backup, BackupSettings, Status, Trigger
+from tenant_backup.retention import Decision
 from tenant_backup.views import listing
 from tenant_backup.views.place import Place
 from tests.conftest import REPOSITORY
@@ -285,6 +286,33 @@ class TestThePage:
         page = visit().get(PAGE).content.decode()
         summary = re.search(r'id="history">\s*<summary>(.*?)</summary>', page, re.DOTALL)[1]
         assert re.search(r"<span>completed, (today|yesterday) at .*</span>", summary)
+
+    def test_only_what_is_on_it_is_put_into_words(self, tenant, visit, monkeypatch):
+        """Retention may be about to remove hundreds, and a page shows twenty of them."""
+        said = []
+        reasons = Decision.reasons.fget
+
+        def count(decision):
+            said.append(decision.backup.pk)
+            return reasons(decision)
+
+        BackupSettings.objects.create(tenant_id="acme", automatic=True, keep_last=1)
+        for number in range(45):
+            complete_row(number, created_at=timezone.now() - timedelta(days=number))
+        monkeypatch.setattr(Decision, "reasons", property(count))
+        answer = visit().get(PAGE, {"page": 2})
+        assert said
+        assert set(said) <= set(ids(answer))
+
+    def test_what_is_long_is_shortened(self, tenant, visit):
+        complete_row(1, label="l" * 200, requested_by="u" * 150)
+        row(error="e" * 240)
+        row(error="The newest, which the card explains.")
+        page = visit().get(PAGE).content.decode()
+        table = page.split('<table class="backups"')[1].split("</table>")[0]
+        found = {letter: len(max(re.findall(f"{letter}+", table), key=len)) for letter in "leu"}
+        assert found == {"l": 59, "e": 99, "u": 29}
+        assert table.count("…</") >= 3
 
     def test_its_parts_are_in_this_order(self, tenant, visit):
         make(tenant)

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from tenant_backup import automation, backups
-from tenant_backup.admin.base import AT_ONCE, FEW, has_model_permission, user_name
+from tenant_backup.admin.base import AT_ONCE, has_model_permission, user_name
 from tenant_backup.admin.switching import SwitchingAdmin
 from tenant_backup.admin.verdicts import TenantsOfRequest
 from tenant_backup.conf import conf
@@ -26,6 +26,9 @@ from tenant_backup.models import Backup, BackupSettings, Trigger
 from tenant_backup.monitoring import absence
 from tenant_backup.restore import manual
 from tenant_backup.tenants import Tenant, tenant_or_none
+
+NAMED = 50
+"""Tenants that a command in a message names at most: more of them would fill the page."""
 
 
 class TenantActions(SwitchingAdmin):
@@ -78,13 +81,13 @@ class TenantActions(SwitchingAdmin):
         if left:
             text = ngettext(
                 "%(count)d backup was not made: automation does not run, and a request makes only "
-                "a few small ones. Run on the server: %(command)s",
+                "a few small ones.",
                 "%(count)d backups were not made: automation does not run, and a request makes "
-                "only a few small ones. Run on the server: %(command)s",
+                "only a few small ones.",
                 len(left),
             )
-            values = {"count": len(left), "command": _command("runbackup", left)}
-            self.message_user(request, text % values, messages.WARNING)
+            said = f"{text % {'count': len(left)}} {_on_the_server('runbackup', left)}"
+            self.message_user(request, said, messages.WARNING)
 
     @admin.action(permissions=["change"], description=gettext_lazy("Verify the newest backups"))
     def verify(self, request: HttpRequest, queryset: QuerySet[BackupSettings]) -> None:
@@ -134,13 +137,13 @@ class TenantActions(SwitchingAdmin):
         if left:
             text = ngettext(
                 "%(count)d backup was not verified: automation does not run, and a request reads "
-                "only a few small ones. Run on the server: %(command)s",
+                "only a few small ones.",
                 "%(count)d backups were not verified: automation does not run, and a request "
-                "reads only a few small ones. Run on the server: %(command)s",
+                "reads only a few small ones.",
                 len(left),
             )
-            values = {"count": len(left), "command": _command("verifybackups", left)}
-            self.message_user(request, text % values, messages.WARNING)
+            said = f"{text % {'count': len(left)}} {_on_the_server('verifybackups', left)}"
+            self.message_user(request, said, messages.WARNING)
 
     @admin.action(
         permissions=["change"], description=gettext_lazy("Mark as retired (removed on purpose)")
@@ -183,9 +186,13 @@ def _database_bytes(settings: BackupSettings) -> int:
     return (backups.database_bytes(tenant) or 0) if tenant else 0
 
 
-def _command(name: str, rows: Iterable[BackupSettings]) -> str:
-    """The command for these tenants; for all of them, where their names would fill the page."""
+def _on_the_server(name: str, rows: Iterable[BackupSettings]) -> str:
+    """The command for these tenants; if they are too many to be named, the one for all tenants."""
     ids = [row.tenant_id for row in rows]
-    if len(ids) > FEW:
-        return f"python manage.py {name}"
-    return manual.command(name, *ids)
+    if len(ids) <= NAMED:
+        return _("Run on the server: %(command)s") % {"command": manual.command(name, *ids)}
+    text = _(
+        "They are too many to name in a command. This is for all tenants. Run on the server: "
+        "%(command)s"
+    )
+    return text % {"command": f"python manage.py {name}"}

@@ -1,5 +1,7 @@
 """The catalog: all backups of all tenants, to look at, to delete and to pin."""
 
+import logging
+from collections import defaultdict
 from functools import partial
 from typing import Any, cast
 
@@ -18,15 +20,19 @@ from tenant_backup import backups
 from tenant_backup.admin.base import (
     SHORT,
     CatalogAdmin,
+    Problem,
     light,
     may_see,
     user_name,
     with_detail,
 )
-from tenant_backup.exceptions import BackupInProgress
+from tenant_backup.exceptions import BackupError
 from tenant_backup.files import size_in_words
 from tenant_backup.models import Backup, BackupSettings, Status
-from tenant_backup.tenants import Tenant
+from tenant_backup.tenants import get_tenant
+from tenant_backup.views.access import id_or_none
+
+logger = logging.getLogger("tenant_backup")
 
 MOST = 100
 """Backups that are deleted at once at most: each removes files, and a request must end soon."""
@@ -143,16 +149,18 @@ class BackupAdmin(CatalogAdmin):
     ) -> HttpResponse | None:
         """As Django's, but without its message, which always says that all were deleted.
 
-        Each deletion removes files, so that one request is about so many at most, the first ones.
+        Each deletion removes files, so that one request is about so many at most, the
+        oldest ones.
         """
         number = queryset.count()
-        queryset = queryset.filter(pk__in=list(queryset.values_list("pk", flat=True)[:MOST]))
+        oldest = queryset.order_by("created_at", "pk").values_list("pk", flat=True)
+        queryset = queryset.filter(pk__in=list(oldest[:MOST]))
         if left := max(0, number - MOST):
             text = ngettext(
-                "At most %(most)d backups are deleted at once. %(count)d more that you selected is "
-                "left: select it again afterwards.",
-                "At most %(most)d backups are deleted at once. %(count)d more that you selected "
-                "are left: select them again afterwards.",
+                "At most %(most)d backups are deleted at once, the oldest first. %(count)d more "
+                "that you selected is left: select it again afterwards.",
+                "At most %(most)d backups are deleted at once, the oldest first. %(count)d more "
+                "that you selected are left: select them again afterwards.",
                 left,
             )
             self.message_user(request, text % {"most": MOST, "count": left}, messages.WARNING)
@@ -176,9 +184,9 @@ class BackupAdmin(CatalogAdmin):
         self, request: HttpRequest, obj_display: str, obj_id: int
     ) -> HttpResponseRedirect:
         """Back to where it was chosen, without a message: `_delete` says what happened."""
-        hub = request.GET.get("hub", "")
-        if hub.isdecimal() and may_see(request, BackupSettings):
-            return HttpResponseRedirect(self.address_of(BackupSettings, "change", int(hub)))
+        row_id = id_or_none(request.GET.get("hub", ""))
+        if row_id is not None and may_see(request, BackupSettings):
+            return HttpResponseRedirect(self.address_of(BackupSettings, "change", row_id))
         if not self.has_view_permission(request):
             return HttpResponseRedirect(reverse("admin:index", current_app=self.admin_site.name))
         url = add_preserved_filters(
@@ -188,22 +196,28 @@ class BackupAdmin(CatalogAdmin):
         return HttpResponseRedirect(url)
 
     def _delete(self, request: HttpRequest, rows: list[Backup]) -> None:
-        busy: set[str] = set()
-
-        def delete(tenant: Tenant, backup: Backup) -> Backup:
-            if tenant.id in busy:
-                raise BackupInProgress  # Wait once for a tenant, not for each of its backups.
+        """Tenant by tenant, so that the lock of each is taken, or waited for, only once."""
+        deleted: list[Backup] = []
+        problems: list[Problem] = []
+        chosen: defaultdict[str, list[Backup]] = defaultdict(list)
+        for row in rows:
+            chosen[row.tenant_id].append(row)
+        for tenant_id, theirs in chosen.items():
             try:
-                backups.delete(tenant, backup, actor=user_name(request))
-            except BackupInProgress:
-                busy.add(tenant.id)
-                raise
-            return backup
-
-        deleted = self.for_each(
+                done = backups.delete_all(get_tenant(tenant_id), theirs, actor=user_name(request))
+                problems += [(tenant_id, error) for error in done.errors]
+                gone = {backup.pk for backup in done.backups}
+            except Exception as error:
+                if not isinstance(error, BackupError):
+                    logger.exception("Failed in the admin, for tenant %r.", tenant_id)
+                problems.append((tenant_id, error))
+                left = Backup.objects.filter(pk__in=[backup.pk for backup in theirs])
+                gone = {backup.pk for backup in theirs} - set(left.values_list("pk", flat=True))
+            deleted += [backup for backup in theirs if backup.pk in gone]
+        self.tell(
             request,
-            rows,
-            delete,
+            len(deleted),
+            problems,
             done=ngettext_lazy(
                 "%(count)d backup was deleted.", "%(count)d backups were deleted.", "count"
             ),

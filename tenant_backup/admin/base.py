@@ -38,6 +38,8 @@ logger = logging.getLogger("tenant_backup")
 
 Row = TypeVar("Row", Backup, BackupSettings)
 Result = TypeVar("Result")
+Problem = tuple[str, Exception]
+"""The id of a tenant, and what went wrong with it."""
 
 SHORT = 100
 """Characters of an error or a detail that a list shows."""
@@ -114,10 +116,10 @@ class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> HttpResponse:
         """Our history: what happened to the tenant or the backup, whoever did it and by what."""
         row = self.get_object(request, unquote(object_id))
-        if row is None:
-            raise Http404("There is no such row.")
         if not self.has_view_or_change_permission(request, row):
             raise PermissionDenied
+        if row is None:
+            raise Http404("There is no such row.")
         lines = Event.objects.for_tenant(getattr(row, "tenant_id", "")).newest_first()
         if isinstance(row, Backup):
             lines = lines.filter(backup_id=row.pk)
@@ -158,28 +160,43 @@ class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         the next row follows. At the end the message `done` has the `count` of successes, if any.
         """
         results: list[Result] = []
-        problems: list[tuple[int, str]] = []
+        problems: list[Problem] = []
         find = cache(get_tenant)
         for row in rows:
             try:
                 results.append(use_case(find(row.tenant_id), row))
-            except BackupInProgress:
-                text = _("Another process is working on the backups of %(tenant)s. Try again soon.")
-                problems.append((messages.INFO, text % {"tenant": row.tenant_id}))
             except Exception as error:
                 if not isinstance(error, BackupError):
                     logger.exception("Failed in the admin, for tenant %r.", row.tenant_id)
-                reason = str(error) or type(error).__name__
-                text = not_done % {"tenant": row.tenant_id, "reason": reason}
-                problems.append((messages.ERROR, text))
-        for level, text in problems[:FEW]:
+                problems.append((row.tenant_id, error))
+        self.tell(request, len(results), problems, done=done, not_done=not_done)
+        return results
+
+    def tell(
+        self,
+        request: HttpRequest,
+        number: int,
+        problems: Iterable[Problem],
+        *,
+        done: StrOrPromise,
+        not_done: StrOrPromise,
+    ) -> None:
+        """Say what failed, a few of it one by one, and the number of successes, if any."""
+        told: list[tuple[int, str]] = []
+        for tenant_id, error in problems:
+            if isinstance(error, BackupInProgress):
+                text = _("Another process is working on the backups of %(tenant)s. Try again soon.")
+                told.append((messages.INFO, text % {"tenant": tenant_id}))
+                continue
+            reason = str(error) or type(error).__name__
+            told.append((messages.ERROR, not_done % {"tenant": tenant_id, "reason": reason}))
+        for level, text in told[:FEW]:
             self.message_user(request, text, level)
-        if more := len(problems[FEW:]):
+        if more := len(told[FEW:]):
             text = ngettext("%(count)d more failed.", "%(count)d more failed.", more)
             self.message_user(request, text % {"count": more}, messages.ERROR)
-        if results:
-            self.message_user(request, done % {"count": len(results)}, messages.SUCCESS)
-        return results
+        if number:
+            self.message_user(request, done % {"count": number}, messages.SUCCESS)
 
 
 def user_name(request: HttpRequest) -> str:

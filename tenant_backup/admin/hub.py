@@ -40,6 +40,7 @@ from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Statu
 from tenant_backup.progress import progress_of
 from tenant_backup.restore import manual
 from tenant_backup.tenants import Tenant, get_tenant
+from tenant_backup.views.access import id_or_404
 from tenant_backup.views.page import chart_of
 from tenant_backup.views.streaming import file_answer
 from tenant_backup.words import going_in_words, settings_in_words
@@ -71,7 +72,11 @@ class HubAdmin(TenantActions):
     def render_change_form(
         self, request: HttpRequest, context: Any, *arguments: Any, **options: Any
     ) -> HttpResponse:
-        context.update(self._hub(request, options["obj"]))
+        row = options["obj"]
+        if request.method == "POST":
+            # The form has written into it what was sent, which is not in force.
+            row = self.get_object(request, str(row.pk)) or row
+        context.update(self._hub(request, row), original=row)
         return super().render_change_form(request, context, *arguments, **options)
 
     def response_post_save_change(self, request: HttpRequest, obj: Model) -> HttpResponseRedirect:
@@ -80,11 +85,9 @@ class HubAdmin(TenantActions):
 
     def do_view(self, request: HttpRequest, row_id: int) -> HttpResponse:
         """Do what a button says, for a tenant or for one of its backups."""
-        rows = BackupSettings.objects.filter(pk=row_id)
-        row = get_object_or_404(rows)
         doing = request.POST.get("do", "")
         if doing in ("pin", "unpin", "verify_one"):
-            self._do_with_backup(request, row, doing)
+            self._do_with_backup(request, row_id, doing)
             return self._to_hub(row_id)
         known: dict[str, Callable[[HttpRequest, QuerySet[BackupSettings]], None]] = {
             "back_up": self.back_up_now,
@@ -96,18 +99,23 @@ class HubAdmin(TenantActions):
         if doing not in known:
             return HttpResponseBadRequest()
         may = self.has_back_up_permission if doing == "back_up" else self.has_change_permission
+        # Before anything is looked for: who may not, does not learn what there is.
         self._require(may(request))
+        rows = BackupSettings.objects.filter(pk=row_id)
+        get_object_or_404(rows)
         known[doing](request, rows)
         return self._to_hub(row_id)
 
-    def _do_with_backup(self, request: HttpRequest, row: BackupSettings, doing: str) -> None:
-        chosen = request.POST.get("backup", "")
-        backup = _backup_or_404(row, int(chosen) if chosen.isdecimal() else 0)
+    def _do_with_backup(self, request: HttpRequest, row_id: int, doing: str) -> None:
         if doing == "verify_one":
             self._require(self.has_change_permission(request))
+        else:
+            self._require(has_model_permission(request, "delete", Backup))
+        row = get_object_or_404(BackupSettings, pk=row_id)
+        backup = _backup_or_404(row, id_or_404(request.POST.get("backup", "")))
+        if doing == "verify_one":
             self.after_commit(partial(self._verify, request, [row], backup))
             return
-        self._require(has_model_permission(request, "delete", Backup))
         catalog = cast("BackupAdmin", self.admin_site.get_model_admin(Backup))
         do = catalog.pin if doing == "pin" else catalog.unpin
         do(request, Backup.objects.filter(pk=backup.pk))

@@ -67,14 +67,14 @@ class BackupSettingsAdmin(HubAdmin):
     list_filter = [VerdictFilter, "automatic", "interval"]
     search_fields = ["tenant_id"]
     list_per_page = 100
-    readonly_fields = ["tenant_id", "next_run_at"]
+    readonly_fields = ["tenant_id"]
     # The admin's own widget offers "now" by the browser's clock, but the time of day is in the
     # tenant's time zone.
     formfield_overrides = {
         TimeField: {"widget": forms.TimeInput(attrs={"type": "time"}, format="%H:%M")}
     }
     fieldsets = [
-        (None, {"fields": ["tenant_id", "automatic", "next_run_at"]}),
+        (None, {"fields": ["tenant_id", "automatic"]}),
         (
             gettext_lazy("When"),
             {

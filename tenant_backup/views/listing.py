@@ -52,8 +52,8 @@ def list_of(
     rows = Backup.objects.for_tenant(tenant.id)
     shown = asked.filter(rows).newest_first()
     page = Paginator(shown, LINES_PER_PAGE).get_page(asked.page or 1)
-    going = {decision.backup.pk: " ".join(decision.reasons) for decision in removals}
-    lines = [_line(backup, read, going.get(backup.pk, ""), now) for backup in page]
+    going = {decision.backup.pk: decision for decision in removals}
+    lines = [_line(backup, read, going.get(backup.pk), now) for backup in page]
     states = rows.good().counted(now).aggregate(number=Count("pk"), oldest=Min("created_at"))
     return {
         "page": page,
@@ -79,7 +79,7 @@ def _day(at: datetime, now: datetime) -> str:
     return date_format(local, "MONTH_DAY_FORMAT" if is_this_year else "DATE_FORMAT")
 
 
-def _line(backup: Backup, read: Reader, goes_because: str, now: datetime) -> Line:
+def _line(backup: Backup, read: Reader, removal: Decision[Any] | None, now: datetime) -> Line:
     tone = "good" if backup.is_good else "error" if backup.status == Status.FAILED else ""
     return Line(
         backup,
@@ -90,6 +90,6 @@ def _line(backup: Backup, read: Reader, goes_because: str, now: datetime) -> Lin
         readable_reason(backup, read),
         has_file=backup.status == Status.COMPLETE and not backup.missing_at,
         is_deletable=backup.is_deletable,
-        goes_because=goes_because,
+        goes_because=" ".join(removal.reasons) if removal else "",
         stays_because=why_it_stays(backup, now),
     )

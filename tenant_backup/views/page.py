@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.defaultfilters import truncatechars
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext
@@ -29,6 +30,9 @@ from tenant_backup.views.responses import back, render_page
 from tenant_backup.words import end_in_words, settings_in_words
 
 LINES_OF_HISTORY = 6
+
+DETAIL = 100
+"""Characters of a line of the history on the page. The whole history has all of them."""
 
 
 @require_safe
@@ -156,4 +160,7 @@ def chart_of(tenant: Tenant, now: datetime) -> dict[str, Any]:
 def _last_events(tenant: Tenant, read: Reader) -> list[Event]:
     # Without pruning: that follows every backup, and would fill these few lines.
     rows = Event.objects.for_tenant(tenant.id).exclude(kind=EventKind.PRUNED).newest_first()
-    return readable_events(rows[:LINES_OF_HISTORY], read)
+    events = readable_events(rows[:LINES_OF_HISTORY], read)
+    for event in events:
+        event.detail = truncatechars(event.detail, DETAIL)
+    return events
