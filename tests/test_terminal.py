@@ -80,7 +80,7 @@ def ids(text):
 
 @pytest.fixture
 def ill(host):
-    """A host with a tenant that is well, and one whose last backup has failed."""
+    """A host with a tenant that is backed up by hand, and one whose last backup has failed."""
     for name in ("acme", "globex"):
         host.add_tenant(name)
     label = "before the import of the new price list for next year"
@@ -153,7 +153,8 @@ class TestColours:
     def test_on_a_terminal_only(self, ill):
         status, text = on_terminal(ill, 80, "checkbackups")
         assert status == 1
-        assert "\x1b[31;1m1 of 2 well; 1 needs you\x1b[0m (times in UTC):" in text
+        outcome = "0 of 2 well; 1 needs you; 1 is backed up by hand only"
+        assert f"\x1b[31;1m{outcome}\x1b[0m (times in UTC):" in text
         assert "\x1b[31;1mglobex: failed.\x1b[0m The last attempt" in text
         run = ill.run("checkbackups")
         assert "\x1b" not in run.stdout + run.stderr
