@@ -261,7 +261,7 @@ class TestSetBack:
         assert_in_line(tenant)
         event = Event.objects.get(kind="pinned")
         assert event.file_name == kept.file_name
-        assert "index of the backup folder" in event.detail
+        assert "list in the backup folder" in event.detail
 
     @pytest.mark.parametrize("act", ["prune", "delete", "pin", "unpin", "sync"])
     def test_whoever_changes_something_learns_it_first(self, tenant, made, act):
