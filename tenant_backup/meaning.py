@@ -216,7 +216,7 @@ def _kept_in_short(settings: BackupSettings) -> str:
             days,
         )
         kept = text % {"last": last, "number": days}
-        return gettext("%(kept)s, and some older ones") % {"kept": kept} if thins else kept
+        return gettext("%(kept)s and some older ones") % {"kept": kept} if thins else kept
     if last is not None:
         text = ngettext("the last one", "the last %(number)d", last)
         kept = text % {"number": last}

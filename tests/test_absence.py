@@ -318,7 +318,7 @@ class TestCommands:
         status, _, errors, _ = run(command)
         assert status == 1
         assert re.fullmatch(
-            r"(?:1 of 2 well; 1 needs you \(times in UTC\):\n)?"
+            r"(?:0 of 2 well; 1 needs you; 1 is backed up by hand only \(times in UTC\):\n)?"
             rf"acme: {word}\. The tenant provider has not listed it since .*, and it has good "
             r"backups\. Is its folder still there\? If it is gone on purpose, say so: "
             r"python manage\.py syncbackups --retire acme\n",

@@ -3,7 +3,9 @@
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from pathlib import Path
 
+import django.contrib.admin
 import pytest
 from django.utils import timezone
 
@@ -247,7 +249,7 @@ class TestRows:
     def test_each_has_one_action_and_a_menu_for_the_rest(self, tenant, visit):
         backup = make(tenant)
         page = visit().get(PAGE).content.decode()
-        cell = re.search(r'<td role="cell" class="actions">(.*?)</td>', page, re.DOTALL)[1]
+        cell = re.search(r'<td role="cell" class="doing">(.*?)</td>', page, re.DOTALL)[1]
         shown, menu = cell.split('<details class="menu">')
         assert re.findall(r">([^<>\n]+)</(?:a|button)>", shown) == ["Look inside"]
         assert re.findall(r">([^<>\n]+)</(?:a|button)>", menu) == ["Download", "Pin", "Delete…"]
@@ -333,6 +335,30 @@ class TestThePage:
         text = text_of(visit().get(PAGE))
         assert text.count("The last attempt") == 1
         assert "The disk has no room for another backup: it needs" in text, "as the second finding"
+
+    def test_the_hosts_style_sheets_know_no_more_of_our_classes_than_we_borrow(self):
+        """The page lies inside the host's frame: what the admin of a newer Django gives a rule of
+        the same name, it gives to our page, too.
+        """
+        pages = REPOSITORY / "tenant_backup" / "templates" / "tenant_backup"
+        written = [
+            re.sub(r"\{[%{].*?[%}]\}", " ", names)
+            for file in pages.rglob("*.html")
+            for names in re.findall(r'class="([^"]*)"', file.read_text())
+        ]
+        ours = set(" ".join(written).split())
+        admin = Path(django.contrib.admin.__file__).parent / "static" / "admin" / "css"
+        selectors = [
+            re.sub(r"/\*.*?\*/|\{[^{}]*\}", " ", file.read_text(), flags=re.DOTALL)
+            for file in admin.glob("*.css")
+        ]
+        theirs = set(re.findall(r"\.([a-z][\w-]*)", " ".join(selectors)))
+        assert {"backups", "doing"} < ours
+        assert {"module", "actions"} < theirs
+        assert ours & theirs <= {
+            *("button", "default", "module", "paginator", "quiet", "visually-hidden"),
+            *("help", "errors", "error", "warning", "delete", "cancel-link", "this-page", "time"),
+        }
 
     def test_our_styles_and_scripts_are_no_more_than_they_were(self):
         files = [file for file in STATIC.iterdir() if file.suffix in (".css", ".js")]

@@ -43,7 +43,7 @@ def test_on_paper_are_card_chart_and_list_alone_on_one_page(visit, tenant, rows)
     page.emulate_media(media="print", color_scheme="dark")
     for shown in (".headline .answer", ".chart svg", "table.backups", ".keys", "h1"):
         assert page.locator(shown).is_visible(), shown
-    for left_out in ("form", "button", "input", "nav", "summary", ".actions", ".active"):
+    for left_out in ("form", "button", "input", "nav", "summary", ".doing", ".active"):
         found = page.locator(f".tenant-backup {left_out}")
         assert not [each for each in found.all() if each.is_visible()], left_out
     # As a table, although the paper is narrow.

@@ -351,7 +351,11 @@ class TestQuestions:
     def test_lists_the_good_ones_asks_which_and_asks_again(self, host, root, backup):
         done = restore(host, "acme", answers="1\nacme\n")
         assert done.returncode == 0, done.stderr
-        assert re.search(rf"^1 +\S+ \S+  just now .* command  {backup.name}$", done.stdout, re.M)
+        assert re.search(
+            rf"^1 +\S+ \S+  (?:just now|\d+ minutes? ago) .* command  {backup.name}$",
+            done.stdout,
+            re.M,
+        )
         assert "To continue, type the tenant's id (acme): " in done.stdout
         assert state(root / "db.sqlite3") == state_of_backup(backup)
 

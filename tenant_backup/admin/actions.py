@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from tenant_backup import automation, backups
-from tenant_backup.admin.base import AT_ONCE, has_model_permission, user_name
+from tenant_backup.admin.base import AT_ONCE, has_model_permission
 from tenant_backup.admin.switching import SwitchingAdmin
 from tenant_backup.admin.verdicts import TenantsOfRequest
 from tenant_backup.conf import conf
@@ -26,6 +26,7 @@ from tenant_backup.models import Backup, BackupSettings, Trigger
 from tenant_backup.monitoring import absence
 from tenant_backup.restore import manual
 from tenant_backup.tenants import Tenant, tenant_or_none
+from tenant_backup.views.access import user_name
 
 NAMED = 50
 """Tenants that a command in a message names at most: more of them would fill the page."""
@@ -86,8 +87,7 @@ class TenantActions(SwitchingAdmin):
                 "only a few small ones.",
                 len(left),
             )
-            said = f"{text % {'count': len(left)}} {_on_the_server('runbackup', left)}"
-            self.message_user(request, said, messages.WARNING)
+            self._warn_of_left(request, text, "runbackup", left)
 
     @admin.action(permissions=["change"], description=gettext_lazy("Verify the newest backups"))
     def verify(self, request: HttpRequest, queryset: QuerySet[BackupSettings]) -> None:
@@ -142,8 +142,14 @@ class TenantActions(SwitchingAdmin):
                 "reads only a few small ones.",
                 len(left),
             )
-            said = f"{text % {'count': len(left)}} {_on_the_server('verifybackups', left)}"
-            self.message_user(request, said, messages.WARNING)
+            self._warn_of_left(request, text, "verifybackups", left)
+
+    def _warn_of_left(
+        self, request: HttpRequest, text: str, command: str, left: list[BackupSettings]
+    ) -> None:
+        """Say how many this request has left, and which command does them."""
+        said = f"{text % {'count': len(left)}} {_on_the_server(command, left)}"
+        self.message_user(request, said, messages.WARNING)
 
     @admin.action(
         permissions=["change"], description=gettext_lazy("Mark as retired (removed on purpose)")

@@ -14,9 +14,10 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from tenant_backup import automation
-from tenant_backup.admin.base import CatalogAdmin, has_model_permission, light, user_name
+from tenant_backup.admin.base import CatalogAdmin, has_model_permission, light
 from tenant_backup.automation import AutomationState, AutomationStatus
 from tenant_backup.models import Automation
+from tenant_backup.views.access import user_name
 from tenant_backup.words import ago
 
 TONES = {

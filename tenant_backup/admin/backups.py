@@ -23,14 +23,13 @@ from tenant_backup.admin.base import (
     Problem,
     light,
     may_see,
-    user_name,
     with_detail,
 )
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import size_in_words
 from tenant_backup.models import Backup, BackupSettings, Status
 from tenant_backup.tenants import get_tenant
-from tenant_backup.views.access import id_or_none
+from tenant_backup.views.access import id_or_none, user_name
 
 logger = logging.getLogger("tenant_backup")
 

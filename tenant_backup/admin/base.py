@@ -199,11 +199,6 @@ class CatalogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             self.message_user(request, done % {"count": number}, messages.SUCCESS)
 
 
-def user_name(request: HttpRequest) -> str:
-    """The user's name as the catalog stores it."""
-    return request.user.get_username()[:255]
-
-
 def has_model_permission(request: HttpRequest, action: str, model: type[Model]) -> bool:
     """Whether the user is an operator with this permission ("add", "change" …) on the model."""
     codename = get_permission_codename(action, model._meta)

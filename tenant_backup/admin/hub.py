@@ -15,7 +15,6 @@ from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import (
-    Http404,
     HttpRequest,
     HttpResponse,
     HttpResponseBadRequest,
@@ -36,11 +35,11 @@ from tenant_backup.admin.backups import BackupAdmin, condition_of
 from tenant_backup.admin.base import has_model_permission, light, may_see
 from tenant_backup.admin.verdicts import TenantsOfRequest
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Backup, BackupSettings, Event, EventKind, Status, Verdict
+from tenant_backup.models import Backup, BackupSettings, Event, Verdict
 from tenant_backup.progress import progress_of
 from tenant_backup.restore import manual
 from tenant_backup.tenants import Tenant, get_tenant
-from tenant_backup.views.access import id_or_404
+from tenant_backup.views.access import backup_or_404
 from tenant_backup.views.page import chart_of
 from tenant_backup.views.streaming import file_answer
 from tenant_backup.words import going_in_words, settings_in_words
@@ -112,7 +111,7 @@ class HubAdmin(TenantActions):
         else:
             self._require(has_model_permission(request, "delete", Backup))
         row = get_object_or_404(BackupSettings, pk=row_id)
-        backup = _backup_or_404(row, id_or_404(request.POST.get("backup", "")))
+        backup = backup_or_404(row.tenant_id, request.POST.get("backup", ""))
         if doing == "verify_one":
             self.after_commit(partial(self._verify, request, [row], backup))
             return
@@ -123,7 +122,7 @@ class HubAdmin(TenantActions):
     def download_view(self, request: HttpRequest, row_id: int, backup_id: int) -> HttpResponseBase:
         self._require(has_model_permission(request, "download", Backup))
         row = get_object_or_404(BackupSettings, pk=row_id)
-        backup = _backup_or_404(row, backup_id)
+        backup = backup_or_404(row.tenant_id, str(backup_id))
         try:
             return file_answer(request, get_tenant(row.tenant_id), backup)
         except BackupError as error:
@@ -134,7 +133,7 @@ class HubAdmin(TenantActions):
         """What a backup holds, table by table, beside today's database."""
         self._require(may_see(request, Backup))
         row = get_object_or_404(BackupSettings, pk=row_id)
-        backup = _backup_or_404(row, backup_id)
+        backup = backup_or_404(row.tenant_id, str(backup_id))
         try:
             tenant = get_tenant(row.tenant_id)
             tables = backups.contents(tenant, backup, seconds=COUNTING_SECONDS)
@@ -178,8 +177,7 @@ class HubAdmin(TenantActions):
         rows = Backup.objects.for_tenant(row.tenant_id)
         active = rows.active().first()
         page = Paginator(rows.newest_first(), LINES_PER_PAGE).get_page(request.GET.get("page"))
-        # Without pruning: that follows every backup, and would fill these few lines.
-        lines = Event.objects.for_tenant(row.tenant_id).exclude(kind=EventKind.PRUNED)
+        lines = Event.objects.for_tenant(row.tenant_id).in_short()
         return {
             **_verdict(row, tenants, tenant),
             **switch_context(request, tenants.automation_status),
@@ -203,14 +201,6 @@ class HubAdmin(TenantActions):
 
 
 MODEL = f"{BackupSettings._meta.app_label}_{BackupSettings._meta.model_name}"
-
-
-def _backup_or_404(row: BackupSettings, backup_id: int) -> Backup:
-    """A backup of this tenant, and of no other."""
-    backup = Backup.objects.for_tenant(row.tenant_id).filter(pk=backup_id).first()
-    if backup is None:
-        raise Http404("There is no such backup.")
-    return backup
 
 
 def _verdict(
@@ -246,11 +236,10 @@ def _of_tenant(row: BackupSettings, tenant: Tenant) -> dict[str, Any]:
 
 def _line(backup: Backup, tenant: Tenant | None) -> dict[str, Any]:
     """One line of the list of backups."""
-    has_file = backup.status == Status.COMPLETE and not backup.missing_at
     return {
         "backup": backup,
         "condition": condition_of(backup),
-        "has_file": has_file and tenant is not None,
+        "has_file": backup.has_file and tenant is not None,
         "command": manual.command("restorebackup", tenant.id, str(backup.pk))
         if tenant and backup.is_good
         else "",

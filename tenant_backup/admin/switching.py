@@ -23,10 +23,11 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 from django.views.decorators.http import require_POST
 
 from tenant_backup import backups
-from tenant_backup.admin.base import CatalogAdmin, user_name
+from tenant_backup.admin.base import CatalogAdmin
 from tenant_backup.admin.verdicts import TenantsOfRequest
 from tenant_backup.models import BackupSettings
 from tenant_backup.tenants import Tenant
+from tenant_backup.views.access import user_name
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise

@@ -17,13 +17,14 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from tenant_backup import backups
 from tenant_backup.admin.automation import switch_context
-from tenant_backup.admin.base import FEW, light, user_name, with_detail
+from tenant_backup.admin.base import FEW, light, with_detail
 from tenant_backup.admin.hub import HubAdmin
 from tenant_backup.admin.verdicts import TenantsOfRequest, VerdictFilter, totals
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import size_in_words
 from tenant_backup.models import Backup, BackupSettings, BackupSettingsQuerySet, Verdict
 from tenant_backup.tenants import Tenant, get_tenant
+from tenant_backup.views.access import user_name
 from tenant_backup.words import ago, going_in_words, when
 
 WORST_FIRST = ["-verdict", "tenant_id"]

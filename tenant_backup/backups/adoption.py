@@ -6,6 +6,7 @@ has one; and it must not be another tenant's backup.
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime
 
 from django.utils import timezone
@@ -143,7 +144,7 @@ def _adopt(
         made = entry.created_at
     with catalog_transaction():
         backup = Backup.objects.create(
-            **asked.fields,
+            **asdict(asked),
             tenant_id=tenant.id,
             status=Status.COMPLETE,
             hold_reason=entry.hold_reason if entry else "",

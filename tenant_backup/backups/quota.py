@@ -91,8 +91,7 @@ def stored_backups(tenant: Tenant) -> list[Stored]:
 def quota_of(tenant: Tenant) -> Quota:
     by_hand = Backup.objects.for_tenant(tenant.id).filter(trigger=Trigger.MANUAL)
     numbers = by_hand.aggregate(
-        made=Count("pk", filter=HAS_FILE),
-        waiting=Count("pk", filter=Backup.ACTIVE),
+        made=Count("pk", filter=HAS_FILE), waiting=Count("pk", filter=Backup.ACTIVE)
     )
     refusal = _refusal(tenant, numbers["made"])
     oldest = _replaceable(tenant).order_by("created_at", "pk").first() if refusal else None

@@ -3,7 +3,6 @@
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from django.db import IntegrityError
 
@@ -31,11 +30,6 @@ class BackupRequest:
     """The backup made by hand that may go when this one is complete, if a limit demands it."""
     form_token: str = ""
     """What the form that asks for it is known by; empty without one."""
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """What the row stores of it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +88,7 @@ def claim(tenant: Tenant, request: BackupRequest) -> Backup:
     active = rows.active().first()
     if active is None:
         with suppress(IntegrityError), catalog_transaction():
-            return rows.create(tenant_id=tenant.id, **request.fields)
+            return rows.create(tenant_id=tenant.id, **asdict(request))
         # Another process was faster, maybe with the same form.
         _require_first(tenant, request)
         active = rows.active().first()

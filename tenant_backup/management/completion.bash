@@ -1,7 +1,8 @@
 # Completion of tenants and backups for bash, and for zsh after its bashcompinit.
 #
-# Source this file in ~/.bashrc, see docs/commands.md, also for `python manage.py ...`. The commands' names and their options come from Django itself, the
-# ids from `manage.py listbackups --ids`: so each Tab starts Django once, which takes a moment.
+# Source this file in ~/.bashrc, see docs/commands.md, also for `python manage.py ...`. The names of
+# the commands and their options come from Django itself, the ids from `manage.py listbackups --ids`:
+# so each Tab starts Django once, which takes a moment.
 
 _tenant_backup_offer() {
     # The lines of standard input that continue the word; never evaluated, whatever is in them.

@@ -222,10 +222,14 @@ class Backup(models.Model):
         return is_held(self, now)
 
     @property
+    def has_file(self) -> bool:
+        """Whether it has a file, good or damaged."""
+        return self.status == Status.COMPLETE and not self.missing_at
+
+    @property
     def stored_bytes(self) -> int:
         """What its file takes up, good or not; 0 while there is none."""
-        is_stored = self.status == Status.COMPLETE and not self.missing_at
-        return self.size or 0 if is_stored else 0
+        return self.size or 0 if self.has_file else 0
 
     @property
     def is_deletable(self) -> bool:

@@ -49,6 +49,10 @@ class EventQuerySet(models.QuerySet["Event"]):
     def for_tenant(self, tenant_id: str) -> EventQuerySet:
         return self.filter(tenant_id=tenant_id)
 
+    def in_short(self) -> EventQuerySet:
+        """Without pruning: that follows every backup, and would fill a few lines."""
+        return self.exclude(kind=EventKind.PRUNED)
+
     def newest_first(self) -> EventQuerySet:
         return self.order_by("-created_at", "-pk")
 

@@ -97,12 +97,13 @@ def require(request: HttpRequest, tenant: Tenant, action: str) -> None:
 
 
 def user_name(request: HttpRequest) -> str:
-    """The name that the history gives the user."""
+    """The user's name as the catalog stores it."""
     return request.user.get_username()[:255]
 
 
-def backup_or_404(tenant: Tenant, text: str) -> Backup:
-    return get_object_or_404(Backup.objects.for_tenant(tenant.id), pk=id_or_404(text))
+def backup_or_404(tenant_id: str, text: str) -> Backup:
+    """The backup of this tenant, and of no other, that a form or an address names."""
+    return get_object_or_404(Backup.objects.for_tenant(tenant_id), pk=id_or_404(text))
 
 
 def all_or_404(request: HttpRequest, tenant: Tenant) -> list[Backup]:

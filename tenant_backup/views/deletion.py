@@ -39,7 +39,7 @@ def delete(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 @require_POST
 @tenant_view(DELETE)
 def pin(request: HttpRequest, tenant: Tenant) -> HttpResponse:
-    backup = backup_or_404(tenant, request.POST.get("backup", ""))
+    backup = backup_or_404(tenant.id, request.POST.get("backup", ""))
     answer = request.POST.get("pinned")
     if answer not in ("yes", "no"):
         raise BadRequest("pinned is yes or no")

@@ -88,7 +88,7 @@ def _line(backup: Backup, read: Reader, removal: Decision[Any] | None, now: date
         tone,
         str(Trigger(backup.trigger).label),
         readable_reason(backup, read),
-        has_file=backup.status == Status.COMPLETE and not backup.missing_at,
+        has_file=backup.has_file,
         is_deletable=backup.is_deletable,
         goes_because=" ".join(removal.reasons) if removal else "",
         stays_because=why_it_stays(backup, now),

@@ -19,7 +19,7 @@ from tenant_backup.backups.attempts import Outcome
 from tenant_backup.conf import conf
 from tenant_backup.forms import LabelForm, SettingsForm
 from tenant_backup.languages import messages
-from tenant_backup.models import Backup, Event, EventKind, Status, Verdict
+from tenant_backup.models import Backup, Event, Status, Verdict
 from tenant_backup.progress import progress_of
 from tenant_backup.tenants import ACTIONS, CREATE, VIEW, Tenant, has_permission, is_operator
 from tenant_backup.views.access import backup_or_none, tenant_view
@@ -158,8 +158,7 @@ def chart_of(tenant: Tenant, now: datetime) -> dict[str, Any]:
 
 
 def _last_events(tenant: Tenant, read: Reader) -> list[Event]:
-    # Without pruning: that follows every backup, and would fill these few lines.
-    rows = Event.objects.for_tenant(tenant.id).exclude(kind=EventKind.PRUNED).newest_first()
+    rows = Event.objects.for_tenant(tenant.id).in_short().newest_first()
     events = readable_events(rows[:LINES_OF_HISTORY], read)
     for event in events:
         event.detail = truncatechars(event.detail, DETAIL)

@@ -58,7 +58,7 @@ class Part:
 @cache_control(private=True, no_store=True)
 @tenant_view(DOWNLOAD)
 def download(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpResponseBase:
-    backup = backup_or_404(tenant, backup_id)
+    backup = backup_or_404(tenant.id, backup_id)
     try:
         return file_answer(request, tenant, backup)
     except BackupError as error:

@@ -30,7 +30,7 @@ COUNTING_SECONDS = 5
 @tenant_view(VIEW)
 def contents(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpResponse:
     """What a backup holds, and for operators the commands that restore it."""
-    backup = backup_or_404(tenant, backup_id)
+    backup = backup_or_404(tenant.id, backup_id)
     try:
         tables = backups.contents(tenant, backup, seconds=COUNTING_SECONDS)
     except BackupError as error:

@@ -6,7 +6,6 @@ from itertools import groupby, islice
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
@@ -16,7 +15,7 @@ from tenant_backup.files import size_in_words
 from tenant_backup.management.base import USAGE_ERROR, TenantCommand, zone_in_words, zone_of
 from tenant_backup.management.output import shown
 from tenant_backup.management.terminal import INDENT, columns, paragraph, width_of
-from tenant_backup.models import Backup, BackupQuerySet, Status
+from tenant_backup.models import Backup, BackupQuerySet
 from tenant_backup.tenants import get_tenant, list_tenants, tenant_or_none
 from tenant_backup.words import ago
 
@@ -154,13 +153,9 @@ def _contents(backup: Backup) -> list[backups.Table] | None:
 def _chosen(rows: BackupQuerySet, *, failed: bool, last: int | None) -> list[Backup]:
     """Those that are asked for; with both, the newest of those that failed."""
     if failed:
-        rows = rows.filter(_has_failed())
+        rows = rows.gone_wrong()
     by_tenant = groupby(rows, key=lambda backup: backup.tenant_id)
     return [backup for _, theirs in by_tenant for backup in islice(theirs, last)]
-
-
-def _has_failed() -> Q:
-    return Q(status=Status.FAILED) | Q(missing_at__isnull=False) | Q(damaged_at__isnull=False)
 
 
 def _outcome(rows: list[Backup]) -> str:
