@@ -15,6 +15,7 @@ __all__ = [
     "backup_restored",
     "backup_started",
     "backups_missing",
+    "rows_restored",
     "tenant_overdue",
     "tenant_recovered",
 ]
@@ -39,6 +40,14 @@ backup_deleted = Signal()
 
 backup_restored = Signal()
 """This backup is the tenant's database now."""
+
+rows_restored = Signal()
+"""Rows of a backup were brought back into the tenant's database, which was in use meanwhile.
+
+Receivers get `tenant`, `tables` (how many rows of each table, by its name) and `keys` (the primary
+keys of those rows, as tuples, by the table's name). What the host derives from its rows, such as a
+search index, it brings in line here.
+"""
 
 # What monitoring finds. Each is sent once, when the change is noted: by the tick, at the end of
 # `runbackup`, or by `checkbackups --notify`.

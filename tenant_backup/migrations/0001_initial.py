@@ -2,6 +2,7 @@
 
 import datetime
 import django.core.validators
+import django.db.models.deletion
 import django.utils.timezone
 from django.db import migrations, models
 
@@ -16,178 +17,6 @@ class Migration(migrations.Migration):
     operations = [
         # First, so that its reverse comes last, when our tables are gone.
         migrations.RunPython(migrations.RunPython.noop, uninstall.clean_up),
-        migrations.CreateModel(
-            name="TenantState",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "tenant_id",
-                    models.CharField(
-                        editable=False, max_length=255, unique=True, verbose_name="tenant"
-                    ),
-                ),
-                ("revision", models.PositiveBigIntegerField(default=0, editable=False)),
-                (
-                    "absent_since",
-                    models.DateTimeField(
-                        blank=True, editable=False, null=True, verbose_name="absent since"
-                    ),
-                ),
-                (
-                    "retired_at",
-                    models.DateTimeField(
-                        blank=True, editable=False, null=True, verbose_name="retired"
-                    ),
-                ),
-                (
-                    "retired_by",
-                    models.CharField(
-                        blank=True,
-                        default="",
-                        editable=False,
-                        max_length=255,
-                        verbose_name="retired by",
-                    ),
-                ),
-                ("no_room_since", models.DateTimeField(blank=True, editable=False, null=True)),
-                (
-                    "needed_bytes",
-                    models.PositiveBigIntegerField(blank=True, editable=False, null=True),
-                ),
-                (
-                    "free_bytes",
-                    models.PositiveBigIntegerField(blank=True, editable=False, null=True),
-                ),
-                ("room_checked_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                (
-                    "noted",
-                    models.PositiveSmallIntegerField(
-                        choices=[
-                            (10, "retired"),
-                            (20, "not listed"),
-                            (30, "all well"),
-                            (40, "automatic off"),
-                            (50, "automation does not run"),
-                            (60, "no backup yet"),
-                            (70, "no room on the disk"),
-                            (80, "backups missing or damaged"),
-                            (90, "only backups dated in the future"),
-                            (100, "failed"),
-                            (110, "overdue"),
-                            (120, "disappeared"),
-                            (130, "not valid"),
-                        ],
-                        default=30,
-                        editable=False,
-                    ),
-                ),
-                ("missing_noted", models.PositiveIntegerField(default=0, editable=False)),
-                ("failure_noted_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                (
-                    "notified",
-                    models.PositiveSmallIntegerField(
-                        choices=[
-                            (10, "retired"),
-                            (20, "not listed"),
-                            (30, "all well"),
-                            (40, "automatic off"),
-                            (50, "automation does not run"),
-                            (60, "no backup yet"),
-                            (70, "no room on the disk"),
-                            (80, "backups missing or damaged"),
-                            (90, "only backups dated in the future"),
-                            (100, "failed"),
-                            (110, "overdue"),
-                            (120, "disappeared"),
-                            (130, "not valid"),
-                        ],
-                        default=30,
-                        editable=False,
-                    ),
-                ),
-                ("notified_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                (
-                    "failure_notified_at",
-                    models.DateTimeField(blank=True, editable=False, null=True),
-                ),
-                (
-                    "unsent_to",
-                    models.CharField(
-                        blank=True,
-                        choices=[("admins", "operators"), ("tenant", "tenant")],
-                        default="",
-                        editable=False,
-                        max_length=10,
-                    ),
-                ),
-                ("missing_notified", models.PositiveIntegerField(default=0, editable=False)),
-                (
-                    "missing_notified_until",
-                    models.DateTimeField(blank=True, editable=False, null=True),
-                ),
-                (
-                    "absence_notified_at",
-                    models.DateTimeField(blank=True, editable=False, null=True),
-                ),
-                ("verify_queued_at", models.DateTimeField(blank=True, editable=False, null=True)),
-            ],
-            options={
-                "verbose_name": "state of a tenant",
-                "verbose_name_plural": "states of the tenants",
-            },
-        ),
-        migrations.CreateModel(
-            name="Automation",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("paused_at", models.DateTimeField(blank=True, null=True, verbose_name="paused")),
-                (
-                    "paused_by",
-                    models.CharField(
-                        blank=True, default="", max_length=255, verbose_name="paused by"
-                    ),
-                ),
-                (
-                    "last_tick_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="last tick"),
-                ),
-                (
-                    "notified_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="last notice"),
-                ),
-                (
-                    "worker_seen_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="last sign of work"),
-                ),
-                (
-                    "trouble_notified",
-                    models.CharField(blank=True, default="", editable=False, max_length=20),
-                ),
-                (
-                    "trouble_notified_at",
-                    models.DateTimeField(blank=True, editable=False, null=True),
-                ),
-            ],
-            options={
-                "verbose_name": "automation",
-                "verbose_name_plural": "automation",
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("pk", 1)), name="tenant_backup_one_automation"
-                    )
-                ],
-            },
-        ),
         migrations.CreateModel(
             name="Backup",
             fields=[
@@ -321,45 +150,6 @@ class Migration(migrations.Migration):
                 "verbose_name": "backup",
                 "verbose_name_plural": "backups",
                 "permissions": [("download_backup", "Can download backup")],
-                "indexes": [
-                    models.Index(
-                        models.F("tenant_id"),
-                        models.OrderBy(models.F("created_at"), descending=True),
-                        name="tenant_backup_by_tenant",
-                    ),
-                    models.Index(fields=["status", "created_at"], name="tenant_backup_by_status"),
-                    models.Index(
-                        fields=["tenant_id", "status", "created_at"], name="tenant_backup_standing"
-                    ),
-                    models.Index(
-                        condition=models.Q(("deleting_at__isnull", False)),
-                        fields=["deleting_at"],
-                        name="tenant_backup_deleting",
-                    ),
-                    models.Index(
-                        condition=models.Q(
-                            ("missing_at__isnull", False),
-                            ("damaged_at__isnull", False),
-                            ("future_at__isnull", False),
-                            _connector="OR",
-                        ),
-                        fields=["tenant_id", "status", "created_at"],
-                        name="tenant_backup_marked",
-                    ),
-                ],
-                "constraints": [
-                    models.UniqueConstraint(
-                        condition=models.Q(("status__in", ["queued", "running"])),
-                        fields=("tenant_id",),
-                        name="tenant_backup_one_active",
-                        violation_error_message="A backup of this tenant is queued or running.",
-                    ),
-                    models.UniqueConstraint(
-                        condition=models.Q(("file_name", ""), _negated=True),
-                        fields=("tenant_id", "file_name"),
-                        name="tenant_backup_one_row_a_file",
-                    ),
-                ],
             },
         ),
         migrations.CreateModel(
@@ -504,7 +294,6 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "backup settings",
                 "verbose_name_plural": "backups of all tenants",
-                "indexes": [models.Index(fields=["next_run_at"], name="tenant_backup_next_run")],
             },
         ),
         migrations.CreateModel(
@@ -540,6 +329,15 @@ class Migration(migrations.Migration):
                             ("paused", "automation paused"),
                             ("resumed", "automation resumed"),
                             ("retired", "retired"),
+                            ("held", "held"),
+                            ("released", "released"),
+                            ("rows_lost", "rows lost"),
+                            ("rows_back", "rows are back"),
+                            ("intended", "loss intended"),
+                            ("asked", "asked for"),
+                            ("answered", "answered"),
+                            ("rows_restored", "rows restored"),
+                            ("rows_undone", "restore of rows undone"),
                         ],
                         max_length=20,
                         verbose_name="event",
@@ -570,15 +368,487 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "event",
                 "verbose_name_plural": "events",
-                "indexes": [
-                    models.Index(
-                        models.F("tenant_id"),
-                        models.OrderBy(models.F("created_at"), descending=True),
-                        name="tenant_backup_events",
+            },
+        ),
+        migrations.CreateModel(
+            name="RestoreRequest",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
-                    models.Index(fields=["created_at"], name="tenant_backup_events_at"),
-                    models.Index(fields=["kind", "created_at"], name="tenant_backup_events_of"),
+                ),
+                (
+                    "tenant_id",
+                    models.CharField(editable=False, max_length=255, verbose_name="tenant"),
+                ),
+                ("tables", models.JSONField(default=list, editable=False)),
+                (
+                    "note",
+                    models.CharField(blank=True, default="", max_length=500, verbose_name="note"),
+                ),
+                (
+                    "asked_by",
+                    models.CharField(
+                        blank=True, default="", max_length=255, verbose_name="asked by"
+                    ),
+                ),
+                (
+                    "asked_at",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="asked"),
+                ),
+                (
+                    "answered_by",
+                    models.CharField(
+                        blank=True, default="", max_length=255, verbose_name="answered by"
+                    ),
+                ),
+                (
+                    "answered_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="answered"),
+                ),
+                ("mailed_at", models.DateTimeField(blank=True, editable=False, null=True)),
+            ],
+            options={
+                "verbose_name": "request for lost data",
+                "verbose_name_plural": "requests for lost data",
+            },
+        ),
+        migrations.CreateModel(
+            name="RowLoss",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "tenant_id",
+                    models.CharField(editable=False, max_length=255, verbose_name="tenant"),
+                ),
+                ("table", models.CharField(editable=False, max_length=255, verbose_name="table")),
+                ("rows_before", models.PositiveBigIntegerField(editable=False)),
+                ("rows_now", models.PositiveBigIntegerField(editable=False)),
+                ("before_at", models.DateTimeField(editable=False)),
+                ("after_at", models.DateTimeField(editable=False)),
+                (
+                    "found_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("ended_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "intended_by",
+                    models.CharField(blank=True, default="", editable=False, max_length=255),
+                ),
+            ],
+            options={
+                "verbose_name": "loss of rows",
+                "verbose_name_plural": "losses of rows",
+            },
+        ),
+        migrations.CreateModel(
+            name="RowRestore",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "tenant_id",
+                    models.CharField(editable=False, max_length=255, verbose_name="tenant"),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("planned", "planned"),
+                            ("done", "done"),
+                            ("undoing", "being undone"),
+                            ("undone", "undone"),
+                        ],
+                        default="planned",
+                        editable=False,
+                        max_length=10,
+                    ),
+                ),
+                ("tables", models.JSONField(default=dict, editable=False)),
+                ("plan", models.BinaryField(default=b"")),
+                ("actor", models.CharField(blank=True, default="", editable=False, max_length=255)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("ended_at", models.DateTimeField(blank=True, editable=False, null=True)),
+            ],
+            options={
+                "verbose_name": "restore of rows",
+                "verbose_name_plural": "restores of rows",
+            },
+        ),
+        migrations.CreateModel(
+            name="TenantState",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "tenant_id",
+                    models.CharField(
+                        editable=False, max_length=255, unique=True, verbose_name="tenant"
+                    ),
+                ),
+                ("revision", models.PositiveBigIntegerField(default=0, editable=False)),
+                (
+                    "absent_since",
+                    models.DateTimeField(
+                        blank=True, editable=False, null=True, verbose_name="absent since"
+                    ),
+                ),
+                (
+                    "retired_at",
+                    models.DateTimeField(
+                        blank=True, editable=False, null=True, verbose_name="retired"
+                    ),
+                ),
+                (
+                    "retired_by",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        editable=False,
+                        max_length=255,
+                        verbose_name="retired by",
+                    ),
+                ),
+                ("no_room_since", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "needed_bytes",
+                    models.PositiveBigIntegerField(blank=True, editable=False, null=True),
+                ),
+                (
+                    "free_bytes",
+                    models.PositiveBigIntegerField(blank=True, editable=False, null=True),
+                ),
+                ("room_checked_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "noted",
+                    models.PositiveSmallIntegerField(
+                        choices=[
+                            (10, "retired"),
+                            (20, "not listed"),
+                            (30, "all well"),
+                            (40, "automatic off"),
+                            (50, "automation does not run"),
+                            (60, "no backup yet"),
+                            (70, "no room on the disk"),
+                            (75, "rows lost"),
+                            (80, "backups missing or damaged"),
+                            (90, "only backups dated in the future"),
+                            (100, "failed"),
+                            (110, "overdue"),
+                            (120, "disappeared"),
+                            (130, "not valid"),
+                        ],
+                        default=30,
+                        editable=False,
+                    ),
+                ),
+                ("missing_noted", models.PositiveIntegerField(default=0, editable=False)),
+                ("failure_noted_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "notified",
+                    models.PositiveSmallIntegerField(
+                        choices=[
+                            (10, "retired"),
+                            (20, "not listed"),
+                            (30, "all well"),
+                            (40, "automatic off"),
+                            (50, "automation does not run"),
+                            (60, "no backup yet"),
+                            (70, "no room on the disk"),
+                            (75, "rows lost"),
+                            (80, "backups missing or damaged"),
+                            (90, "only backups dated in the future"),
+                            (100, "failed"),
+                            (110, "overdue"),
+                            (120, "disappeared"),
+                            (130, "not valid"),
+                        ],
+                        default=30,
+                        editable=False,
+                    ),
+                ),
+                ("notified_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "failure_notified_at",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+                (
+                    "unsent_to",
+                    models.CharField(
+                        blank=True,
+                        choices=[("admins", "operators"), ("tenant", "tenant")],
+                        default="",
+                        editable=False,
+                        max_length=10,
+                    ),
+                ),
+                ("missing_notified", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "missing_notified_until",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+                (
+                    "absence_notified_at",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+                ("verify_queued_at", models.DateTimeField(blank=True, editable=False, null=True)),
+            ],
+            options={
+                "verbose_name": "state of a tenant",
+                "verbose_name_plural": "states of the tenants",
+            },
+        ),
+        migrations.CreateModel(
+            name="Automation",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("paused_at", models.DateTimeField(blank=True, null=True, verbose_name="paused")),
+                (
+                    "paused_by",
+                    models.CharField(
+                        blank=True, default="", max_length=255, verbose_name="paused by"
+                    ),
+                ),
+                (
+                    "last_tick_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last tick"),
+                ),
+                (
+                    "notified_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last notice"),
+                ),
+                (
+                    "worker_seen_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last sign of work"),
+                ),
+                (
+                    "trouble_notified",
+                    models.CharField(blank=True, default="", editable=False, max_length=20),
+                ),
+                (
+                    "trouble_notified_at",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+            ],
+            options={
+                "verbose_name": "automation",
+                "verbose_name_plural": "automation",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("pk", 1)), name="tenant_backup_one_automation"
+                    )
                 ],
             },
+        ),
+        migrations.CreateModel(
+            name="RowCounts",
+            fields=[
+                (
+                    "backup",
+                    models.OneToOneField(
+                        editable=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="row_counts",
+                        serialize=False,
+                        to="tenant_backup.backup",
+                    ),
+                ),
+                ("tables", models.JSONField(default=dict, editable=False)),
+                (
+                    "migrations",
+                    models.CharField(blank=True, default="", editable=False, max_length=64),
+                ),
+            ],
+            options={
+                "verbose_name": "numbers of rows",
+                "verbose_name_plural": "numbers of rows",
+            },
+        ),
+        migrations.AddIndex(
+            model_name="backup",
+            index=models.Index(
+                models.F("tenant_id"),
+                models.OrderBy(models.F("created_at"), descending=True),
+                name="tenant_backup_by_tenant",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backup",
+            index=models.Index(fields=["status", "created_at"], name="tenant_backup_by_status"),
+        ),
+        migrations.AddIndex(
+            model_name="backup",
+            index=models.Index(
+                fields=["tenant_id", "status", "created_at"], name="tenant_backup_standing"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backup",
+            index=models.Index(
+                condition=models.Q(("deleting_at__isnull", False)),
+                fields=["deleting_at"],
+                name="tenant_backup_deleting",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backup",
+            index=models.Index(
+                condition=models.Q(
+                    ("missing_at__isnull", False),
+                    ("damaged_at__isnull", False),
+                    ("future_at__isnull", False),
+                    _connector="OR",
+                ),
+                fields=["tenant_id", "status", "created_at"],
+                name="tenant_backup_marked",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="backup",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("status__in", ["queued", "running"])),
+                fields=("tenant_id",),
+                name="tenant_backup_one_active",
+                violation_error_message="A backup of this tenant is queued or running.",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="backup",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("file_name", ""), _negated=True),
+                fields=("tenant_id", "file_name"),
+                name="tenant_backup_one_row_a_file",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="backupsettings",
+            index=models.Index(fields=["next_run_at"], name="tenant_backup_next_run"),
+        ),
+        migrations.AddIndex(
+            model_name="event",
+            index=models.Index(
+                models.F("tenant_id"),
+                models.OrderBy(models.F("created_at"), descending=True),
+                name="tenant_backup_events",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="event",
+            index=models.Index(fields=["created_at"], name="tenant_backup_events_at"),
+        ),
+        migrations.AddIndex(
+            model_name="event",
+            index=models.Index(fields=["kind", "created_at"], name="tenant_backup_events_of"),
+        ),
+        migrations.AddField(
+            model_name="restorerequest",
+            name="backup",
+            field=models.ForeignKey(
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="tenant_backup.backup",
+            ),
+        ),
+        migrations.AddField(
+            model_name="rowloss",
+            name="after",
+            field=models.ForeignKey(
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="tenant_backup.backup",
+            ),
+        ),
+        migrations.AddField(
+            model_name="rowloss",
+            name="before",
+            field=models.ForeignKey(
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="tenant_backup.backup",
+            ),
+        ),
+        migrations.AddField(
+            model_name="rowrestore",
+            name="safety_copy",
+            field=models.ForeignKey(
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="tenant_backup.backup",
+            ),
+        ),
+        migrations.AddField(
+            model_name="rowrestore",
+            name="source",
+            field=models.ForeignKey(
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="tenant_backup.backup",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="restorerequest",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("answered_at__isnull", True)),
+                fields=("tenant_id",),
+                name="tenant_backup_one_request",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="rowloss",
+            index=models.Index(
+                models.F("tenant_id"),
+                models.OrderBy(models.F("found_at"), descending=True),
+                name="tenant_backup_losses",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="rowloss",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("ended_at__isnull", True)),
+                fields=("tenant_id", "table"),
+                name="tenant_backup_one_loss",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="rowrestore",
+            index=models.Index(
+                models.F("tenant_id"),
+                models.OrderBy(models.F("created_at"), descending=True),
+                name="tenant_backup_rows_back",
+            ),
         ),
     ]

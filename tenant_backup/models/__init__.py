@@ -14,6 +14,7 @@ from tenant_backup.models.backup import (
     Trigger,
 )
 from tenant_backup.models.events import ALARMING, Event, EventKind, EventQuerySet
+from tenant_backup.models.rows import RestoreRequest, RowCounts, RowLoss, RowRestore
 from tenant_backup.models.settings import (
     BackupSettings,
     BackupSettingsQuerySet,
@@ -36,6 +37,10 @@ __all__ = [
     "EventQuerySet",
     "Interval",
     "Recipient",
+    "RestoreRequest",
+    "RowCounts",
+    "RowLoss",
+    "RowRestore",
     "Status",
     "TenantState",
     "TenantStateQuerySet",

@@ -39,6 +39,15 @@ class EventKind(models.TextChoices):
     PAUSED = "paused", _("automation paused")
     RESUMED = "resumed", _("automation resumed")
     RETIRED = "retired", _("retired")
+    HELD = "held", _("held")
+    RELEASED = "released", _("released")
+    ROWS_LOST = "rows_lost", _("rows lost")
+    ROWS_BACK = "rows_back", _("rows are back")
+    INTENDED = "intended", _("loss intended")
+    ASKED = "asked", _("asked for")
+    ANSWERED = "answered", _("answered")
+    ROWS_RESTORED = "rows_restored", _("rows restored")
+    ROWS_UNDONE = "rows_undone", _("restore of rows undone")
 
 
 ALARMING = {EventKind.FAILED, EventKind.OVERDUE, EventKind.MISSING, EventKind.DAMAGED}

@@ -1,0 +1,170 @@
+"""What is known of the rows inside backups: how many there are, which vanished, who wants them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from tenant_backup.models.backup import Backup
+from tenant_backup.tenants import ID_LENGTH
+
+NOTE_LENGTH = 500
+
+
+class RowCounts(models.Model):
+    """How many rows each table of a backup holds, counted in the verified copy.
+
+    A model of its own, so that the lists of thousands of backups do not load it.
+    """
+
+    backup = models.OneToOneField(
+        Backup, models.CASCADE, primary_key=True, related_name="row_counts", editable=False
+    )
+    # The rows by the table's name; null for a table that could not be counted.
+    tables: Any = models.JSONField(default=dict, editable=False)
+    # What `django_migrations` held, as a digest: whether a table vanished by a migration.
+    migrations = models.CharField(max_length=64, blank=True, default="", editable=False)
+
+    class Meta:
+        verbose_name = _("numbers of rows")
+        verbose_name_plural = _("numbers of rows")
+
+    def __str__(self) -> str:
+        return str(self.backup_id)
+
+
+class RowLossQuerySet(models.QuerySet["RowLoss"]):
+    def for_tenant(self, tenant_id: str) -> RowLossQuerySet:
+        return self.filter(tenant_id=tenant_id)
+
+    def open(self) -> RowLossQuerySet:
+        """Neither intended nor over."""
+        return self.filter(ended_at=None)
+
+
+class RowLoss(models.Model):
+    """The finding that a table lost rows: open until somebody says "intended", or they are back."""
+
+    tenant_id = models.CharField(_("tenant"), max_length=ID_LENGTH, editable=False)
+    table = models.CharField(_("table"), max_length=255, editable=False)
+    rows_before = models.PositiveBigIntegerField(editable=False)
+    rows_now = models.PositiveBigIntegerField(editable=False)
+    # The last good backup before the rows were lost, which is held, and the first after that.
+    before = models.ForeignKey(Backup, models.SET_NULL, null=True, related_name="+", editable=False)
+    after = models.ForeignKey(Backup, models.SET_NULL, null=True, related_name="+", editable=False)
+    # When those were made: they may be gone, and the finding still has its dates.
+    before_at = models.DateTimeField(editable=False)
+    after_at = models.DateTimeField(editable=False)
+    found_at = models.DateTimeField(default=timezone.now, editable=False)
+    # When it ended. By whom, if a person said that it was intended; empty if the rows are back.
+    ended_at = models.DateTimeField(null=True, blank=True, editable=False)
+    intended_by = models.CharField(max_length=255, blank=True, default="", editable=False)
+
+    objects = RowLossQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("loss of rows")
+        verbose_name_plural = _("losses of rows")
+        indexes = [models.Index(F("tenant_id"), F("found_at").desc(), name="tenant_backup_losses")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id", "table"],
+                condition=Q(ended_at__isnull=True),
+                name="tenant_backup_one_loss",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id}: {self.table}"
+
+
+class RestoreRequestQuerySet(models.QuerySet["RestoreRequest"]):
+    def for_tenant(self, tenant_id: str) -> RestoreRequestQuerySet:
+        return self.filter(tenant_id=tenant_id)
+
+    def open(self) -> RestoreRequestQuerySet:
+        return self.filter(answered_at=None)
+
+
+class RestoreRequest(models.Model):
+    """A tenant's administrator asks the operator to bring something back from a backup."""
+
+    tenant_id = models.CharField(_("tenant"), max_length=ID_LENGTH, editable=False)
+    backup = models.ForeignKey(Backup, models.SET_NULL, null=True, related_name="+", editable=False)
+    # The tables that were chosen, by name; none: whatever the note says.
+    tables: Any = models.JSONField(default=list, editable=False)
+    note = models.CharField(_("note"), max_length=NOTE_LENGTH, blank=True, default="")
+    asked_by = models.CharField(_("asked by"), max_length=255, blank=True, default="")
+    asked_at = models.DateTimeField(_("asked"), default=timezone.now)
+    answered_by = models.CharField(_("answered by"), max_length=255, blank=True, default="")
+    answered_at = models.DateTimeField(_("answered"), null=True, blank=True)
+    # When the operators were told by mail; null until that has worked.
+    mailed_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = RestoreRequestQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("request for lost data")
+        verbose_name_plural = _("requests for lost data")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id"],
+                condition=Q(answered_at__isnull=True),
+                name="tenant_backup_one_request",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id}: {self.backup_id}"
+
+
+class RowRestoreQuerySet(models.QuerySet["RowRestore"]):
+    def for_tenant(self, tenant_id: str) -> RowRestoreQuerySet:
+        return self.filter(tenant_id=tenant_id)
+
+
+class RowRestore(models.Model):
+    """Rows that were brought back into a live database, or were about to be: what undoes it.
+
+    It is written before the transaction and marked afterwards. Where a crash came between, recovery
+    looks into the database whether it happened.
+    """
+
+    class State(models.TextChoices):
+        PLANNED = "planned", _("planned")
+        DONE = "done", _("done")
+        UNDOING = "undoing", _("being undone")
+        UNDONE = "undone", _("undone")
+
+    tenant_id = models.CharField(_("tenant"), max_length=ID_LENGTH, editable=False)
+    state = models.CharField(
+        max_length=10, choices=State.choices, default=State.PLANNED, editable=False
+    )
+    # The backup that the rows came from, and the one that was made just before.
+    source = models.ForeignKey(Backup, models.SET_NULL, null=True, related_name="+", editable=False)
+    safety_copy = models.ForeignKey(
+        Backup, models.SET_NULL, null=True, related_name="+", editable=False
+    )
+    # How many rows of each table were restored, updated and skipped.
+    tables: Any = models.JSONField(default=dict, editable=False)
+    # Each planned row: its key, what it was, and what it became; compressed.
+    plan = models.BinaryField(default=b"", editable=False)
+    actor = models.CharField(max_length=255, blank=True, default="", editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    ended_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = RowRestoreQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("restore of rows")
+        verbose_name_plural = _("restores of rows")
+        indexes = [
+            models.Index(F("tenant_id"), F("created_at").desc(), name="tenant_backup_rows_back")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id}: {self.get_state_display()}"
