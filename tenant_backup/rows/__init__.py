@@ -1,0 +1,1 @@
+"""Rows: what is in backups, what has vanished since, and bringing single rows back."""
