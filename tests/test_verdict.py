@@ -51,6 +51,8 @@ def facts(present=(), *, automatic=True, runs=True, **more):
         state.no_room_since, state.needed_bytes, state.free_bytes = NOW, 40 * MB, 2 * MB
     if Verdict.MISSING in present:
         settings.missing = 1
+    if Verdict.CHECK_FAILED in present:
+        settings.last_state_at, settings.last_check_error = NOW - HOUR, "They do not balance."
     if Verdict.FUTURE in present:
         settings.last_good_at, settings.last_future_at = None, NOW + 9 * DAY
         settings.scheduled_since = NOW
@@ -269,6 +271,9 @@ def test_all_surfaces_agree_for_every_combination_of_facts(add_tenant, settings,
             add(tenant.id, "queued", created_at=now)
         if no_room:
             full.add(tenant.root)
+    backups.directory_of(add_tenant("books", database=False)).make()
+    BackupSettings.objects.create(tenant_id="books", scheduled_since=now)
+    add("books", created_at=now - HOUR, check_error="They do not balance.")
     for tenant in (add_tenant("zone", database=False), add_tenant("root", database=False)):
         bad = {"time_zone": "Mars/Base"} if tenant.id == "zone" else {"root": Path("acme")}
         Tenants.tenants[Tenants.tenants.index(tenant)] = replace(tenant, **bad)
@@ -295,6 +300,7 @@ def test_all_surfaces_agree_for_every_combination_of_facts(add_tenant, settings,
         Automation.objects.update(last_tick_at=timezone.now() - HOUR * (not is_running))
         shown = surfaces.json()
         assert {name: shown[name] for name in others} == others
+        assert shown["books"] is Verdict.CHECK_FAILED
         for name, combination in facts_of.items():
             expected = expected_of(*combination, is_running=is_running)
             assert shown[name] is expected, combination
@@ -304,6 +310,7 @@ def test_all_surfaces_agree_for_every_combination_of_facts(add_tenant, settings,
         # The page judges by the same function as `checkbackups`, and so do its lines and its JSON:
         # an example of each verdict is looked at.
         examples = {verdict: name for name, verdict in shown.items() if name in facts_of}
+        examples[Verdict.CHECK_FAILED] = "books"
         expected = {name: shown[name] for name in examples.values()}
         assert surfaces.page(expected) == expected
         assert surfaces.checkbackups(*expected) == expected

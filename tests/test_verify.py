@@ -675,13 +675,13 @@ class TestCommands:
     def test_a_backup_that_is_deleted_meanwhile_is_no_fault(
         self, tenant, backup, capsys, monkeypatch
     ):
-        verify = backups.verify
+        verify = backups.verify_with_data
 
         def verify_what_is_gone(tenant, backup, **options):
             backups.delete(tenant, backup)
             return verify(tenant, backup, **options)
 
-        monkeypatch.setattr(backups, "verify", verify_what_is_gone)
+        monkeypatch.setattr(backups, "verify_with_data", verify_what_is_gone)
         call_command("verifybackups")
         assert f"{backup.file_name} was deleted meanwhile" in capsys.readouterr().out
 

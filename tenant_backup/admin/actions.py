@@ -125,7 +125,7 @@ class TenantActions(SwitchingAdmin):
                 raise BackupError("There is no good backup.")
             if by_workers:
                 automation.enqueue_verify(found)
-            elif problem := backups.verify(tenant, found):
+            elif problem := backups.verify_with_data(tenant, found):
                 raise BackupError(problem)
 
         def size(settings: BackupSettings) -> int:

@@ -44,6 +44,9 @@ def condition_of(backup: Backup) -> str:
     if backup.future_at:
         tone = "warning"
         words.append(_("dated in the future"))
+    if backup.check_error:
+        tone = "warning"
+        words.append(_("check of its data failed"))
     for found_at, found in (
         (backup.missing_at, _("file missing")),
         (backup.damaged_at, _("file damaged")),
@@ -100,6 +103,7 @@ class BackupAdmin(CatalogAdmin):
                     "verified_at",
                     "missing_at",
                     "damaged_at",
+                    "check_error",
                 ]
             },
         ),

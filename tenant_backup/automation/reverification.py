@@ -47,7 +47,7 @@ def verify(backup_id: int) -> str:
     if backup is None or tenant is None:
         return "nothing to do"
     try:
-        problem = backups.verify(
+        problem = backups.verify_with_data(
             tenant, backup, deadline=queue.deadline(), sign_of_life=_signs_of_life()
         )
     except BackupError as error:

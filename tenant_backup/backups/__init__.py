@@ -11,6 +11,7 @@ from tenant_backup.backups.attempts import attempts_since
 from tenant_backup.backups.configuration import configure
 from tenant_backup.backups.copying import begin, copy_into, make_from, take_back
 from tenant_backup.backups.creation import BackupResult, create, perform, preview, request
+from tenant_backup.backups.data_check import ask_host, note_data, verify_with_data
 from tenant_backup.backups.deletion import Deleted, Remaining, delete, delete_all, remaining
 from tenant_backup.backups.folder import directory_of
 from tenant_backup.backups.locking import learn_from_folder, recover, tenant_lock
@@ -51,6 +52,7 @@ __all__ = [
     "Synced",
     "Table",
     "adopt_unknown",
+    "ask_host",
     "attempts_since",
     "begin",
     "check_files",
@@ -66,6 +68,7 @@ __all__ = [
     "last_progress_at",
     "learn_from_folder",
     "make_from",
+    "note_data",
     "note_found",
     "note_future",
     "open_file",
@@ -91,5 +94,6 @@ __all__ = [
     "take_back",
     "tenant_lock",
     "verify",
+    "verify_with_data",
     "without_paths",
 ]

@@ -1,5 +1,6 @@
 """Requests: what is asked for, how long it may take, and the row that answers it."""
 
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -15,6 +16,10 @@ from tenant_backup.tenants import Tenant
 
 REQUEST_BUSY_TIMEOUT = 5
 """Seconds that a web request waits at most for a locked database, or for the tenant's lock."""
+
+REQUEST_CHECK_SECONDS = 5
+"""Seconds that a web request waits at most for the host's own check of the data. If it takes
+longer, it is done when the backup is verified again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +44,23 @@ class Limits:
     `lock_wait`: seconds to wait while another process is at work on the same tenant.
     `busy_timeout`: seconds to wait for a locked database; None for the setting `BUSY_TIMEOUT`.
     `deadline`: the time of `time.monotonic()` at which to give up; None for never.
+    `check_seconds`: how long the host's own check of the data may take; None for as long as ever.
     """
 
     lock_wait: float = 0
     busy_timeout: float | None = None
     deadline: float | None = None
+    check_seconds: float | None = None
 
     @property
     def database_wait(self) -> float:
         return conf.BUSY_TIMEOUT if self.busy_timeout is None else self.busy_timeout
+
+    def check_deadline(self) -> float | None:
+        """Until when the host's own check of the data may take, if it begins now."""
+        if self.check_seconds is None:
+            return self.deadline
+        return min(filter(None, (time.monotonic() + self.check_seconds, self.deadline)))
 
 
 NO_LIMITS = Limits()
@@ -60,7 +73,7 @@ def request_timeout() -> float:
 
 def request_limits() -> Limits:
     """The limits of a backup that a web request makes."""
-    return Limits(busy_timeout=request_timeout())
+    return Limits(busy_timeout=request_timeout(), check_seconds=REQUEST_CHECK_SECONDS)
 
 
 def admitted(tenant: Tenant, request: BackupRequest) -> BackupRequest:

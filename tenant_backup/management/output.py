@@ -100,4 +100,5 @@ def _backup_as_dict(backup: Backup) -> dict[str, Any]:
         "created_at": backup.created_at,
         "finished_at": backup.finished_at,
         "error": backup.error or None,
+        "check_error": backup.check_error or None,
     }

@@ -103,6 +103,11 @@ class Migration(migrations.Migration):
                 ("error", models.TextField(blank=True, default="", verbose_name="error")),
                 ("error_data", models.TextField(blank=True, default="", editable=False)),
                 (
+                    "check_error",
+                    models.TextField(blank=True, default="", verbose_name="check of its data"),
+                ),
+                ("check_error_data", models.TextField(blank=True, default="", editable=False)),
+                (
                     "requested_by",
                     models.CharField(
                         blank=True, default="", max_length=255, verbose_name="requested by"
@@ -323,6 +328,8 @@ class Migration(migrations.Migration):
                             ("missing", "found missing"),
                             ("damaged", "found damaged"),
                             ("found", "found good again"),
+                            ("check_failed", "check of its data failed"),
+                            ("check_passed", "check of its data passed again"),
                             ("adopted", "found on disk"),
                             ("overdue", "overdue"),
                             ("recovered", "recovered"),
@@ -549,6 +556,7 @@ class Migration(migrations.Migration):
                             (60, "no backup yet"),
                             (70, "no room on the disk"),
                             (75, "rows lost"),
+                            (77, "check of the data failed"),
                             (80, "backups missing or damaged"),
                             (90, "only backups dated in the future"),
                             (100, "failed"),
@@ -574,6 +582,7 @@ class Migration(migrations.Migration):
                             (60, "no backup yet"),
                             (70, "no room on the disk"),
                             (75, "rows lost"),
+                            (77, "check of the data failed"),
                             (80, "backups missing or damaged"),
                             (90, "only backups dated in the future"),
                             (100, "failed"),

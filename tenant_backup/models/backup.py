@@ -8,6 +8,7 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from tenant_backup.exceptions import RowChanged
@@ -165,6 +166,9 @@ class Backup(models.Model):
     verify_queued_at = models.DateTimeField(_("last read again"), null=True, blank=True)
     error = models.TextField(_("error"), blank=True, default="")
     error_data = models.TextField(blank=True, default="", editable=False)
+    # What the host's own check of the data found in a complete backup.
+    check_error = models.TextField(_("check of its data"), blank=True, default="")
+    check_error_data = models.TextField(blank=True, default="", editable=False)
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True, default="")
     slot_at = models.DateTimeField(_("slot"), null=True, blank=True)
     # The backup made by hand that is deleted when this one is complete, as was chosen at the limit.
@@ -200,7 +204,10 @@ class Backup(models.Model):
 
     @property
     def reason(self) -> str:
-        """The error, in the language that is active now."""
+        """The error or what the check of the data found, in the language that is active now."""
+        if self.check_error:
+            found = in_active_language(self.check_error, self.check_error_data)
+            return gettext("It did not pass the check of its data: %(reason)s") % {"reason": found}
         return in_active_language(self.error, self.error_data)
 
     @property
@@ -269,25 +276,11 @@ class Backup(models.Model):
 
     def fail(self, error: Text | str) -> None:
         """The attempt left no file, for this reason."""
-        self._move([Status.RUNNING], **self._as_failed(error))
+        self._move([Status.RUNNING], **_as_failed(error))
 
     def refuse(self, error: Text | str) -> None:
         """The backup could not even begin, for this reason."""
-        self._move([Status.QUEUED], **self._as_failed(error))
-
-    @staticmethod
-    def _as_failed(error: Text | str) -> dict[str, Any]:
-        return {
-            "status": Status.FAILED,
-            "finished_at": timezone.now(),
-            "error": str(error),
-            "error_data": data_of(error),
-            # There is nothing left to keep, and nothing may keep the row from being deleted.
-            "pinned": False,
-            "file_name": "",
-            "size": None,
-            "sha256": "",
-        }
+        self._move([Status.QUEUED], **_as_failed(error))
 
     def take_over(
         self,
@@ -336,3 +329,18 @@ class Backup(models.Model):
                 tenant=self.tenant_id,
             )
         vars(self).update(changes)
+
+
+def _as_failed(error: Text | str) -> dict[str, Any]:
+    """The changes that turn a row into a failed one."""
+    return {
+        "status": Status.FAILED,
+        "finished_at": timezone.now(),
+        "error": str(error),
+        "error_data": data_of(error),
+        # There is nothing left to keep, and nothing may keep the row from being deleted.
+        "pinned": False,
+        "file_name": "",
+        "size": None,
+        "sha256": "",
+    }

@@ -33,6 +33,8 @@ class EventKind(models.TextChoices):
     MISSING = "missing", _("found missing")
     DAMAGED = "damaged", _("found damaged")
     FOUND = "found", _("found good again")
+    CHECK_FAILED = "check_failed", _("check of its data failed")
+    CHECK_PASSED = "check_passed", _("check of its data passed again")
     ADOPTED = "adopted", _("found on disk")
     OVERDUE = "overdue", _("overdue")
     RECOVERED = "recovered", _("recovered")
@@ -50,7 +52,13 @@ class EventKind(models.TextChoices):
     ROWS_UNDONE = "rows_undone", _("restore of rows undone")
 
 
-ALARMING = {EventKind.FAILED, EventKind.OVERDUE, EventKind.MISSING, EventKind.DAMAGED}
+ALARMING = {
+    EventKind.FAILED,
+    EventKind.OVERDUE,
+    EventKind.MISSING,
+    EventKind.DAMAGED,
+    EventKind.CHECK_FAILED,
+}
 """What the log reports as errors. Everything else is information."""
 
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from tenant_backup.conf import conf
-from tenant_backup.models.backup import Backup
+from tenant_backup.models.backup import Backup, Trigger
 from tenant_backup.models.state import Verdict
 from tenant_backup.retention import AHEAD, Policy
 from tenant_backup.schedule import Rule, next_slot
@@ -63,7 +63,9 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
         """With what monitoring judges by, in one query for any number of tenants.
 
         `last_good_at`, when the newest good backup was started, and `last_success_at`, when it was
-        finished; `last_failed_at`, `last_error` and its data; `missing`, the number of backups
+        finished; `last_state_at`, when the newest was started that is no safety copy of a restore,
+        and `last_check_error` with its data, what the host's own check found in that;
+        `last_failed_at`, `last_error` and its data; `missing`, the number of backups
         whose files were found missing or damaged by `found_by`, and `missing_found_at`, when the
         last of them was found so; and `last_future_at`, the date of the newest good one that is
         dated in the future. Otherwise backups dated in the future are ignored.
@@ -71,6 +73,8 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
         all_theirs = Backup.objects.filter(tenant_id=OuterRef("tenant_id"))
         theirs = all_theirs.counted(now)
         newest_good = theirs.good().newest_first()[:1]
+        # A safety copy holds the state that somebody wanted to leave.
+        newest_state = theirs.good().exclude(trigger=Trigger.RESTORE).newest_first()[:1]
         newest_failed = theirs.failed().newest_first()[:1]
         # Two queries, since each has an index. The former are later than all others.
         ahead = all_theirs.good().filter(created_at__gt=now + AHEAD).newest_first()[:1]
@@ -84,6 +88,9 @@ class BackupSettingsQuerySet(models.QuerySet["BackupSettings"]):
             "last_success_at": Subquery(
                 newest_good.values(at=Coalesce("finished_at", "created_at"))
             ),
+            "last_state_at": Subquery(newest_state.values("created_at")),
+            "last_check_error": Subquery(newest_state.values("check_error")),
+            "last_check_error_data": Subquery(newest_state.values("check_error_data")),
             "last_failed_at": Subquery(newest_failed.values("created_at")),
             "last_error": Subquery(newest_failed.values("error")),
             "last_error_data": Subquery(newest_failed.values("error_data")),
@@ -170,6 +177,9 @@ class BackupSettings(models.Model):
     # Set by `with_latest` alone; the first one by `with_verdicts`, too.
     last_good_at: datetime | None
     last_success_at: datetime | None
+    last_state_at: datetime
+    last_check_error: str | None = None
+    last_check_error_data: str = ""
     last_failed_at: datetime | None
     last_error: str
     last_error_data: str

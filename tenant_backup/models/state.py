@@ -30,6 +30,7 @@ class Verdict(models.IntegerChoices):
     NO_BACKUP = 60, _("no backup yet")
     NO_ROOM = 70, _("no room on the disk")
     ROWS_LOST = 75, _("rows lost")
+    CHECK_FAILED = 77, _("check of the data failed")
     MISSING = 80, _("backups missing or damaged")
     FUTURE = 90, _("only backups dated in the future")
     FAILED = 100, _("failed")
@@ -70,6 +71,7 @@ _SENTENCES: dict[Verdict, StrOrPromise] = {
     Verdict.NO_BACKUP: _("There is no good backup."),
     Verdict.NO_ROOM: _("The disk has no room for another backup."),
     Verdict.ROWS_LOST: _("Rows have been lost."),
+    Verdict.CHECK_FAILED: _("The newest backup did not pass the check of its data."),
     Verdict.MISSING: _("Backups are missing or damaged."),
     Verdict.FUTURE: _("All good backups are dated in the future."),
     Verdict.FAILED: _("The last attempt to make a backup failed."),

@@ -12,7 +12,7 @@ from django.utils.translation import gettext
 
 from tenant_backup import backups
 from tenant_backup.exceptions import InvalidTenant
-from tenant_backup.models import Backup, BackupSettings, Status, TenantState, Verdict
+from tenant_backup.models import Backup, BackupSettings, Status, TenantState, Trigger, Verdict
 from tenant_backup.monitoring import absence, disk_space
 from tenant_backup.monitoring.verdict import (
     Facts,
@@ -159,6 +159,12 @@ def wrong_since(judgement: Judgement) -> datetime | None:
             missing = rows.missing_or_damaged(found_by=now)
             times = [at for pair in missing.values_list("missing_at", "damaged_at") for at in pair]
             return min(filter(None, times), default=None)
+        case Verdict.CHECK_FAILED:
+            states = rows.good().counted(now).exclude(trigger=Trigger.RESTORE)
+            passed = states.filter(check_error="").newest_first().first()
+            since = states.filter(created_at__gt=passed.created_at if passed else EVER)
+            first = since.order_by("created_at").first()
+            return first.created_at if first else None
         case Verdict.NO_ROOM:
             return state.no_room_since
     return None

@@ -35,6 +35,11 @@ NUMBERS = {
         "%(number)d tenants without room for a backup",
         "number",
     ),
+    Verdict.CHECK_FAILED: ngettext_lazy(
+        "the data of %(number)d tenant did not pass their check",
+        "the data of %(number)d tenants did not pass their check",
+        "number",
+    ),
     Verdict.MISSING: ngettext_lazy(
         "backups of %(number)d tenant missing or damaged",
         "backups of %(number)d tenants missing or damaged",

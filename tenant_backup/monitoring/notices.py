@@ -179,7 +179,8 @@ def _news_of(judgement: Judgement, now: datetime) -> mails.News | None:
         # An invalid tenant gets no mail itself, so it has not heard of a failure.
         is_unheard = before == Verdict.INVALID and trouble in FAILURES
         return mails.News(judgement) if is_unheard else None
-    last = state.notified_at if trouble is Verdict.NO_ROOM else state.failure_notified_at
+    is_failure = trouble not in (Verdict.NO_ROOM, Verdict.CHECK_FAILED)
+    last = state.failure_notified_at if is_failure else state.notified_at
     is_told = before == Verdict.FAILED or _calm_is_over(last, now)
     return mails.News(judgement) if is_told else None
 

@@ -152,6 +152,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
         yield from _failed(facts, facts.tenant)
         yield from _future(facts, facts.tenant)
         yield from _missing(facts)
+        yield from _check_failed(facts, facts.tenant)
         yield from _no_room(facts)
 
 
@@ -218,6 +219,20 @@ def _missing(facts: Facts) -> Iterator[Finding]:
     if facts.unreachable_directory and facts.settings.last_good_at:
         text = gettext("The backup directory is not there, or out of reach:")
         yield Finding(Verdict.MISSING, text, facts.unreachable_directory)
+
+
+def _check_failed(facts: Facts, tenant: Tenant) -> Iterator[Finding]:
+    """What the host's own check found in the newest backup. One that passes ends it."""
+    settings = facts.settings
+    if not settings.last_check_error:
+        return
+    time = {"time": in_words(settings.last_state_at, tenant)}
+    text = gettext(
+        "The file of the backup from %(time)s is sound, but it did not pass the check of its data:"
+    )
+    rest = gettext("It is from %(time)s, and its file is sound. The check found this:")
+    reason = in_active_language(settings.last_check_error, settings.last_check_error_data)
+    yield Finding(Verdict.CHECK_FAILED, text % time, reason, rest % time)
 
 
 def _no_room(facts: Facts) -> Iterator[Finding]:

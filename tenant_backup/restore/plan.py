@@ -37,7 +37,8 @@ class Plan:
 
     `origin` says whose backup it is, `other` which other tenant's. `size` (in bytes) and
     `journal_mode` are those of the database; both are None if SQLite cannot open it, and `trouble`
-    says why. `users` are the processes that have it open, if we can see them.
+    says why. `users` are the processes that have it open, if we can see them. `finding` is what the
+    host's own check found in the backup's data, if anything.
     """
 
     choice: Choice
@@ -50,6 +51,7 @@ class Plan:
     journal_mode: str | None
     trouble: str
     users: list[User]
+    finding: str
 
     def changed(self) -> BackupError:
         """The error to raise if the backup's file is no longer the one that was verified."""
@@ -68,6 +70,9 @@ def verify(choice: Choice) -> Plan:
     with explained(Text("Choose another backup: manage.py listbackups")):
         fingerprint = _require_good(choice)
     origin, other = origin_of(choice, fingerprint)
+    finding = backups.ask_host(choice.tenant, choice.file)
+    if choice.backup:
+        backups.note_data(choice.backup, finding)
     size, mode, trouble = None, None, ""
     try:
         facts = sqlite.look(choice.tenant.database, busy_timeout=WAIT_SECONDS)
@@ -85,6 +90,7 @@ def verify(choice: Choice) -> Plan:
         journal_mode=mode,
         trouble=trouble,
         users=sqlite.users_of(database),
+        finding=str(finding or ""),
     )
 
 

@@ -15,6 +15,7 @@ from tenant_backup.sqlite.opening import open_backup, open_copy
 from tenant_backup.sqlite.snapshots import Snapshot, look, require_openable, snapshot
 from tenant_backup.sqlite.tables import contents
 from tenant_backup.sqlite.users import User, in_use, users_of
+from tenant_backup.sqlite.visits import visit
 
 __all__ = [
     "CHUNK_BYTES",
@@ -39,4 +40,5 @@ __all__ = [
     "require_openable",
     "snapshot",
     "users_of",
+    "visit",
 ]

@@ -11,6 +11,7 @@ from tenant_backup.exceptions import InvalidTenant, TenantNotFound
 from tenant_backup.tenants.databases import sqlite_file
 from tenant_backup.tenants.gate import (
     Listing,
+    check_of_data,
     find_tenant,
     get_provider,
     get_tenant,
@@ -56,6 +57,7 @@ __all__ = [
     "Tenant",
     "TenantNotFound",
     "TenantProvider",
+    "check_of_data",
     "find_tenant",
     "get_provider",
     "get_tenant",

@@ -5,9 +5,11 @@ of its `InvalidTenant`, and harms no other tenant.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
 from django.http import HttpRequest
@@ -122,6 +124,17 @@ def is_operator(request: HttpRequest) -> bool:
         answer = bool(ask(request) if ask else is_operator_by_default(provider, request))
         kept["_tenant_backup_operator"] = request.user, answer
     return bool(answer)
+
+
+def check_of_data() -> Callable[[Tenant, Connection], object] | None:
+    """The host's own check of a backup's data; None if it has none.
+
+    Raises `ImportError` if `TENANT_PROVIDER` names no class.
+    """
+    # The host's class need not be a subclass of ours, so it may lack this method.
+    ask = getattr(get_provider(), "check_restored", None)
+    is_ours = getattr(ask, "__func__", None) is TenantProvider.check_restored
+    return None if is_ours else ask
 
 
 def url_for(tenant: Tenant) -> str | None:

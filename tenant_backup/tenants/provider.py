@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Final
 
 from django.http import HttpRequest
@@ -75,3 +76,13 @@ class TenantProvider(ABC):
         None: it is `OPERATOR["SITE_URL"]` and the page's path. An empty text: there is no link.
         """
         return None
+
+    def check_restored(self, tenant: Tenant, connection: Connection) -> None:  # noqa: B027
+        """Look at the data of a backup: raise `ValueError("The books do not balance.")`, say.
+
+        Override it to check what only the host knows. It is called when a backup was made, each
+        time it is verified, and before it is restored, always after the check of the file itself.
+        What it raises is a finding, and changes nothing else. `connection` reads the backup and
+        cannot write. It has none of the host's functions and collations; those that the tables
+        need must be registered on it first.
+        """

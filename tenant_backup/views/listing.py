@@ -29,7 +29,7 @@ class Line:
     backup: Backup
     status: str
     tone: str
-    """`good`, `error`, or empty."""
+    """`good`, `warning`, `error`, or empty."""
     trigger: str
     reason: str
     has_file: bool
@@ -85,7 +85,7 @@ def _line(backup: Backup, read: Reader, removal: Decision[Any] | None, now: date
         backup,
         # Not by `get_status_display`, which puts all choices into words to choose one of them.
         str(Status(backup.status).label),
-        tone,
+        "warning" if backup.check_error else tone,
         str(Trigger(backup.trigger).label),
         readable_reason(backup, read),
         has_file=backup.has_file,

@@ -189,6 +189,7 @@ def _cells(backup: Backup) -> list[str]:
         "missing": backup.missing_at,
         "damaged": backup.damaged_at,
         "dated in the future": backup.future_at,
+        "check of its data failed": backup.check_error,
     }
     return [
         str(backup.pk),

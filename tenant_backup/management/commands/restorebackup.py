@@ -217,6 +217,8 @@ def _facts(backup: Backup) -> list[str]:
     label = shown(backup.label) if backup.label else ""
     if backup.is_future(timezone.now()):
         label = f"{label} (dated in the future)".lstrip()
+    if backup.check_error:
+        label = f"{label} (check of its data failed)".lstrip()
     size = size_in_words(backup.size or 0)
     age = ago(backup.created_at)
     return [str(backup.pk), _time(backup), age, size, backup.trigger, backup.file_name, label]
@@ -245,6 +247,11 @@ def _as_text(plan: Plan, safety_copy_to: Path | None) -> str:
         ]
     else:
         lines.append(f"               {size}; verified")
+    if plan.finding:
+        lines.append(
+            "  attention    the file is sound, but its data did not pass the project's own check: "
+            f"{plan.finding}"
+        )
     where = safety_copy_to or backups.directory_of(tenant).path
     if plan.size is None:
         lines.append("  safety copy  the old files, if any, are moved to a folder beside it")

@@ -50,7 +50,7 @@ class Command(TenantCommand):
 
 
 def _verify(tenant: Tenant, backup: Backup) -> str:
-    if problem := backups.verify(tenant, backup):
+    if problem := backups.verify_with_data(tenant, backup):
         if not Backup.objects.filter(pk=backup.pk).exists():
             return f"{shown(tenant.id)}: {backup} was deleted meanwhile"
         raise BackupError(problem)
