@@ -14,7 +14,7 @@ from tenant_backup.exceptions import BackupError
 from tenant_backup.files import size_in_words
 from tenant_backup.management.base import USAGE_ERROR, TenantCommand
 from tenant_backup.management.output import progress_bar, shown, user
-from tenant_backup.models import LABEL_LENGTH, BackupSettings, Trigger
+from tenant_backup.models import LABEL_LENGTH, BackupSettings, Trigger, Verdict
 from tenant_backup.tenants import Tenant
 
 Maker = Callable[..., backups.BackupResult | None]
@@ -108,6 +108,11 @@ class Command(TenantCommand):
         self.report.backups.append(result.backup)
         pruned = [decision.backup.pk for decision in result.pruned]
         self.report.tenants.append(_about(tenant) | {"pruned": pruned})
+        if result.backup.check_error:
+            # The backup has succeeded, so this is no failure; monitoring reports it, too.
+            label = str(Verdict.CHECK_FAILED.label)
+            message = f"{result.backup}: {result.backup.reason}"
+            self.say_of(tenant.id, label, message, loud=True, role="WARNING")
         if result.prune_error:
             raise BackupError(result.prune_error)
         size = size_in_words(result.backup.size or 0)
