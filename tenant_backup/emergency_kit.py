@@ -183,6 +183,9 @@ def _aside(file: Path) -> str:
     return (
         f"mkdir {folder}\n"
         "for end in '' -wal -shm -journal; do\n"
-        f'    if [ -e {database}"$end" ]; then mv {database}"$end" {folder}; fi\n'
+        f'    file={database}"$end"\n'
+        '    if [ -e "$file" ]; then\n'
+        f'        mv "$file" {folder}\n'
+        "    fi\n"
         "done"
     )

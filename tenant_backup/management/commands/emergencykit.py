@@ -51,11 +51,11 @@ class Command(TenantCommand):
             except BackupError as error:
                 raise self.failure(str(error)) from error
         if output is not None:
-            self.tell(
-                f"{output}: {len(listing.tenants)} tenants. It names them all: only its owner can "
-                "read it."
-            )
+            number = len(listing.tenants)
+            tenants = "1 tenant" if number == 1 else f"{number} tenants"
+            self.tell(f"{output}: the emergency kit, with {tenants}. Only its owner can read it.")
         self.report_invalid(listing)
+        self.finish(len(listing), failed="not valid, so not backed up")
 
     def print(self, pieces: Iterable[str]) -> None:
         """Print the page. If anything is lost on the way, the command fails."""
