@@ -5,6 +5,7 @@ backups.
 """
 
 import copy
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -141,3 +142,8 @@ class Tenants(TenantProvider):
         site = urlsplit(settings.SITE_URL)
         page = reverse("tenant_backup:overview")
         return f"{site.scheme}://{tenant.id}.{site.netloc}{page}"
+
+    def check_restored(self, tenant: Tenant, connection: sqlite3.Connection) -> None:
+        """Whether what rows refer to is there, which the check of a file does not look at."""
+        for table, _row, parent, _key in connection.execute("PRAGMA foreign_key_check"):
+            raise ValueError(f"A row of {table} refers to a row of {parent} that is gone.")

@@ -20,7 +20,8 @@ from django.db import connections
 from django.template.loader import get_template
 from django.utils import timezone
 
-from tenant_backup import __version__, backups, contact
+import tenant_backup
+from tenant_backup import backups, contact
 from tenant_backup.conf import conf
 from tenant_backup.restore import manual
 from tenant_backup.tenants import Listing, Tenant, sqlite_file
@@ -107,7 +108,7 @@ def _facts(tenants: Sequence[Tenant], user: str) -> dict[str, Any]:
     # A unit of systemd can have such a name. Other names say what to stop, but not how.
     are_units = all(set(name) <= UNIT and not name.startswith("-") for name in services)
     return {
-        "version": __version__,
+        "version": tenant_backup.__version__,
         "written_at": timezone.localtime(),
         "zone": timezone.get_current_timezone_name(),
         "server": socket.gethostname(),

@@ -24,6 +24,7 @@ from tenant_backup.models import Automation, Backup, BackupSettings, Event, Trig
 from tenant_backup.sqlite import visits
 from tenant_backup.tenants import check_of_data
 from tests.conftest import names_in
+from tests.example import Project
 from tests.tenancy import Folders, Tenants
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -557,6 +558,20 @@ class TestRestore:
         done = host.run("restorebackup", "acme", str(copy), "--no-input")
         assert done.returncode == 0, done.stderr
         assert UNBALANCED in done.stdout
+
+
+def test_the_example_looks_at_its_foreign_keys(tmp_path):
+    project = Project(tmp_path)
+    project.manage("setup_example", "--scale", "0.02")
+    project.manage("runbackup", "globex")
+    assert "check of the data" not in project.python("manage.py", "checkbackups").stderr
+    with closing(sqlite3.connect(project.database("globex"))) as database, database:
+        database.execute("DELETE FROM business_contract")
+    done = project.python("manage.py", "runbackup", "globex")
+    assert done.returncode == 0
+    said = "refers to a row of business_contract that is gone."
+    assert said in done.stderr
+    assert said in project.python("manage.py", "checkbackups", "globex").stderr
 
 
 def test_a_file_that_is_gone_cannot_be_visited(tmp_path):

@@ -4,8 +4,10 @@ import ast
 import os
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing, nullcontext
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -135,7 +137,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_python_of_the_settings_page_runs():
-    operator, provider, shops, customers, receiver = (
+    operator, provider, shops, customers, bookkeepers, receiver = (
         run_block(code) for code in blocks(DOCS / "settings.md", "python")
     )
     setting = Conf.OPERATOR
@@ -145,6 +147,12 @@ def test_the_python_of_the_settings_page_runs():
     acme = customers["Customers"]().tenant(Path("/srv/customers/acme-corporation"))
     assert (acme.id, acme.name) == ("acme-corporation", "Acme Corporation")
     assert acme.zone.key == "Europe/Berlin"
+    with closing(sqlite3.connect(":memory:")) as books:
+        books.execute("CREATE TABLE bookings (amount)")
+        for amounts, said in [([], "no booking"), ([5, -5], ""), ([7], "7 is left")]:
+            books.executemany("INSERT INTO bookings VALUES (?)", zip(amounts, strict=True))
+            with pytest.raises(ValueError, match=said) if said else nullcontext():
+                bookkeepers["Bookkeepers"]().check_restored(acme, books)
     try:
         acme = provider["Tenants"]().get_tenant("acme")
         assert acme.root.is_absolute()

@@ -17,7 +17,7 @@ from django.db import connections
 from django.utils import translation
 
 from tenant_backup import __version__, emergency_kit
-from tenant_backup.files import private_file
+from tenant_backup.files import writing_privately
 from tenant_backup.tenants import Tenant
 from tests.conftest import REPOSITORY, open_backup
 from tests.example import Project
@@ -306,7 +306,7 @@ class TestOutput:
         assert [path.name for path in file.parent.iterdir() if "kit" in path.name] == [file.name]
 
     def test_a_path_that_is_no_text_is_no_trouble(self, tmp_path):
-        with private_file(tmp_path / "a.html") as stream:
+        with writing_privately(tmp_path / "a.html") as stream:
             stream.write("\udcff")
         assert (tmp_path / "a.html").read_text() == "?"
 

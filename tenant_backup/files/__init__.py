@@ -11,7 +11,7 @@ from tenant_backup.files.disk import (
 )
 from tenant_backup.files.names import file_names, made_at
 from tenant_backup.files.owners import Ownership
-from tenant_backup.files.private_file import private_file
+from tenant_backup.files.private_file import writing_privately
 from tenant_backup.files.replacing import keep, put_in_place, separate, take_in
 
 __all__ = [
@@ -24,11 +24,11 @@ __all__ = [
     "keep",
     "made_at",
     "open_regular",
-    "private_file",
     "put_in_place",
     "separate",
     "size_in_words",
     "stated_sha256",
     "take_in",
+    "writing_privately",
     "wrong_size",
 ]

@@ -11,7 +11,7 @@ from tenant_backup.files.disk import sync_folder, writing
 
 
 @contextmanager
-def private_file(path: Path) -> Iterator[TextIO]:
+def writing_privately(path: Path) -> Iterator[TextIO]:
     """Write a text file, which takes the place of the one at this path when it is complete.
 
     Raises `NotWritable` or `NotEnoughSpace`; what was there before is then still there.

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from tenant_backup import emergency_kit
 from tenant_backup.exceptions import BackupError, cannot_be_read
-from tenant_backup.files import open_regular, private_file
+from tenant_backup.files import open_regular, writing_privately
 from tenant_backup.languages import speaking
 from tenant_backup.management.base import TenantCommand, zone_of
 from tenant_backup.management.output import user
@@ -72,7 +72,7 @@ class Command(TenantCommand):
 
     def write(self, pieces: Iterable[str], output: Path) -> None:
         _require_replaceable(output)
-        with private_file(output) as stream:
+        with writing_privately(output) as stream:
             stream.writelines(pieces)
 
 
