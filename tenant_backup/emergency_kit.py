@@ -52,7 +52,7 @@ def pages(listing: Listing, *, user: str) -> Iterator[str]:
     """The page, piece by piece, in the active language: with many tenants it is long."""
     tenants = sorted(listing.tenants, key=lambda tenant: (tenant.name.casefold(), tenant.id))
     yield MARK
-    yield _rendered("head", _facts(tenants, user) | {"number": len(tenants)})
+    yield _rendered("head", _facts(tenants, user))
     line = get_template("tenant_backup/kit/tenant.html")
     for tenant in tenants:
         yield line.render({"line": _line(tenant)})
