@@ -72,7 +72,7 @@ def _limit(connection: sqlite3.Connection, then: Path, now: Path) -> None:
     # Sorting goes to a file, which the system removes, and never fills the memory.
     connection.execute("PRAGMA temp_store = FILE")
     # Invalid text is kept as it is: it can be shown, and put back.
-    connection.text_factory = _as_text
+    connection.text_factory = as_text
     # No value is longer than its file, whatever a damaged one claims; a row is sorted twice over.
     longest = max(bytes_in(then), bytes_in(now) + bytes_in(log_of(now)))
     limit = 2 * longest + LENGTH_MARGIN
@@ -80,7 +80,7 @@ def _limit(connection: sqlite3.Connection, then: Path, now: Path) -> None:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
 
 
-def _as_text(text: bytes) -> str:
+def as_text(text: bytes) -> str:
     return text.decode(errors="surrogateescape")
 
 

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from tenant_backup.texts import Text, joined
 
-Schema = Literal["then", "now"]
+Schema = Literal["then", "now", "main"]
+"""`main` is the live database on a connection of the host's own."""
 
 LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 ROW_IDS = ("rowid", "_rowid_", "oid")
