@@ -1,7 +1,7 @@
 """Rows: what is in backups, what has vanished since, and bringing single rows back."""
 
 from tenant_backup.rows.plan import SAID_EACH_TIME, Plan, RowConflicts, Wanted, planned
-from tenant_backup.rows.records import KEPT
+from tenant_backup.rows.records import KEPT, forget
 from tenant_backup.rows.recovery import recover_all
 from tenant_backup.rows.restore import Done, perform
 from tenant_backup.rows.undo import Undoing, take_back, undoing
@@ -14,6 +14,7 @@ __all__ = [
     "RowConflicts",
     "Undoing",
     "Wanted",
+    "forget",
     "perform",
     "planned",
     "recover_all",

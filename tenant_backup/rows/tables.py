@@ -80,6 +80,6 @@ def generic_references(connection: Connection, structure: Structure) -> Iterator
                         (of_row,),
                         to._meta.db_table,
                         (key.column,),
-                        of_type,
-                        number,
+                        type_column=of_type,
+                        type_value=number,
                     )

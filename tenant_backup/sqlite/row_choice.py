@@ -373,6 +373,7 @@ def _refers(
     where = f"WHERE {condition}"
     if reference.is_enforced:
         there = ", ".join(map(str, to))
+        columns = reference.compared(columns)
         inside = f"{row_value(columns)} IN (SELECT {there} FROM {part.name} {where})"
         return inside, parameters
     inside = (

@@ -217,7 +217,8 @@ class ConflictSearch:
             to = [new.value(name) for name in reference.to_columns]
             if None not in to:
                 inside = f"SELECT {', '.join(map(str, to))} FROM {new.name}"
-                condition += f" AND {row_value(values)} NOT IN ({inside})"
+                own = row_value(reference.compared(values))
+                condition += f" AND {own} NOT IN ({inside})"
         why = "'nowhere'"
         shape = self.structure.shape(reference.to_table)
         if shape and shape.then:
@@ -238,9 +239,9 @@ class ConflictSearch:
         shape = self.structure.shape(reference.table)
         if shape is None or shape.now is None:
             return
+        columns = reference.compared([f"n.{quoted(name)}" for name in reference.columns])
         refers = conjunction(
-            f"n.{quoted(column)} = p.{value}"
-            for column, value in zip(reference.columns, to, strict=True)
+            f"{column} = p.{value}" for column, value in zip(columns, to, strict=True)
         )
         table = shape.now
         identity = list(table.key) or ([table.row_id] if table.row_id else [])

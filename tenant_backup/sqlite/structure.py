@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tenant_backup.sqlite.shapes import Catalog, Schema, Shape, folded, shape_of
@@ -38,12 +38,21 @@ class Reference:
     columns: tuple[str, ...]
     to_table: str
     to_columns: tuple[str, ...]
+    collations: tuple[str, ...] = ("binary",)
+    """Those of `to_columns`, by which SQLite compares."""
     type_column: str = ""
     type_value: object = None
 
     @property
     def is_enforced(self) -> bool:
         return not self.type_column
+
+    def compared(self, expressions: Sequence[str]) -> list[str]:
+        """The expressions for `columns`, such that they are compared as SQLite does it."""
+        return [
+            f"{expression} COLLATE {quoted(collation)}"
+            for expression, collation in zip(expressions, self.collations, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +93,9 @@ class Structure:
         before = Catalog.read(connection, then) if then else now
         tables = {*now.ordinary, *now.virtual, *before.ordinary, *before.virtual}
         shapes = {table: shape_of(connection, table, before, now) for table in sorted(tables)}
-        current = _references(shapes, is_then=False)
-        former = [each for each in _references(shapes, is_then=True) if each not in current]
+        current = list(_references(connection, live, shapes, is_then=False))
+        past = _references(connection, live, shapes, is_then=True)
+        former = [each for each in past if each not in current]
         return cls(shapes, current, former)
 
     def shape(self, table: str) -> Shape | None:
@@ -117,8 +127,10 @@ class Structure:
         return list(order)
 
 
-def _references(shapes: dict[str, Shape], *, is_then: bool) -> list[Reference]:
-    found = []
+def _references(
+    connection: sqlite3.Connection, live: Schema, shapes: dict[str, Shape], *, is_then: bool
+) -> Iterator[Reference]:
+    """The references of today, or those of then as far as their tables and columns are there."""
     for shape in shapes.values():
         table = shape.then if is_then else shape.now
         if table is None or shape.now is None:
@@ -128,15 +140,25 @@ def _references(shapes: dict[str, Shape], *, is_then: bool) -> list[Reference]:
             target = to and (to.then if is_then else to.now)
             if to is None or to.now is None or target is None:
                 continue
-            reference = Reference(
-                shape.table,
-                _actual(key.columns, shape),
-                to.table,
-                _actual(key.to or target.key, to),
-            )
-            if reference.columns and reference.to_columns:
-                found.append(reference)
-    return found
+            columns = _actual(key.columns, shape)
+            to_columns = _actual(key.to or target.key, to)
+            if columns and len(columns) == len(to_columns):
+                collations = _collations(connection, live, to.table, to_columns)
+                yield Reference(shape.table, columns, to.table, to_columns, collations)
+
+
+def _collations(
+    connection: sqlite3.Connection, schema: str, table: str, columns: Sequence[str]
+) -> tuple[str, ...]:
+    """How these columns are compared, by the indexes that every target of references has."""
+    known = dict(
+        connection.execute(
+            "SELECT c.name, c.coll FROM pragma_index_list(?1, ?2) AS i, "
+            'pragma_index_xinfo(i.name, ?2) AS c WHERE i."unique" AND c.key AND c.cid >= 0',
+            (table, schema),
+        ).fetchall()
+    )
+    return tuple(known.get(name, "binary") for name in columns)
 
 
 def _actual(columns: Sequence[str], shape: Shape) -> tuple[str, ...]:
