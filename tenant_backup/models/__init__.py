@@ -7,6 +7,7 @@ set back its catalog. A tenant is known by its id alone, since only the host kno
 from tenant_backup.models.automation import Automation
 from tenant_backup.models.backup import (
     FORM_TOKEN_LENGTH,
+    HOLD_LENGTH,
     LABEL_LENGTH,
     Backup,
     BackupQuerySet,
@@ -14,6 +15,7 @@ from tenant_backup.models.backup import (
     Trigger,
 )
 from tenant_backup.models.events import ALARMING, Event, EventKind, EventQuerySet
+from tenant_backup.models.holds import Hold, HoldKind, HoldQuerySet
 from tenant_backup.models.rows import RestoreRequest, RowCounts, RowLoss, RowRestore
 from tenant_backup.models.settings import (
     BackupSettings,
@@ -26,6 +28,7 @@ from tenant_backup.models.state import Recipient, TenantState, TenantStateQueryS
 __all__ = [
     "ALARMING",
     "FORM_TOKEN_LENGTH",
+    "HOLD_LENGTH",
     "LABEL_LENGTH",
     "Automation",
     "Backup",
@@ -35,6 +38,9 @@ __all__ = [
     "Event",
     "EventKind",
     "EventQuerySet",
+    "Hold",
+    "HoldKind",
+    "HoldQuerySet",
     "Interval",
     "Recipient",
     "RestoreRequest",

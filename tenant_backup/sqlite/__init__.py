@@ -13,11 +13,12 @@ from tenant_backup.sqlite.exclusive_use import Exclusive, exclusive
 from tenant_backup.sqlite.facts import Facts, companions, left_behind
 from tenant_backup.sqlite.opening import open_backup, open_copy
 from tenant_backup.sqlite.snapshots import Snapshot, look, require_openable, snapshot
-from tenant_backup.sqlite.tables import contents
+from tenant_backup.sqlite.tables import Counts, contents, count
 from tenant_backup.sqlite.users import User, in_use, users_of
 
 __all__ = [
     "CHUNK_BYTES",
+    "Counts",
     "Exclusive",
     "Facts",
     "Fingerprint",
@@ -28,6 +29,7 @@ __all__ = [
     "check",
     "companions",
     "contents",
+    "count",
     "exclusive",
     "fingerprint",
     "in_use",
