@@ -7,8 +7,8 @@ set back its catalog. A tenant is known by its id alone, since only the host kno
 from tenant_backup.models.automation import Automation
 from tenant_backup.models.backup import (
     FORM_TOKEN_LENGTH,
-    HOLD_LENGTH,
     LABEL_LENGTH,
+    WHY_LENGTH,
     Backup,
     BackupQuerySet,
     Status,
@@ -28,8 +28,8 @@ from tenant_backup.models.state import Recipient, TenantState, TenantStateQueryS
 __all__ = [
     "ALARMING",
     "FORM_TOKEN_LENGTH",
-    "HOLD_LENGTH",
     "LABEL_LENGTH",
+    "WHY_LENGTH",
     "Automation",
     "Backup",
     "BackupQuerySet",

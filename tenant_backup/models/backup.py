@@ -18,7 +18,7 @@ from tenant_backup.texts import Text, data_of, in_active_language
 
 LABEL_LENGTH = 200
 FORM_TOKEN_LENGTH = 32
-HOLD_LENGTH = 200
+WHY_LENGTH = 200
 
 
 class Status(models.TextChoices):
@@ -182,9 +182,7 @@ class Backup(models.Model):
     # Found to be dated in the future, by a clock that was wrong. That stays true for good.
     future_at = models.DateTimeField(_("found dated in the future"), null=True, blank=True)
     # Why retention keeps it, and until when (or until it is released): the sum of its `Hold` rows.
-    hold_reason = models.CharField(
-        _("held because"), max_length=HOLD_LENGTH, blank=True, default=""
-    )
+    hold_reason = models.CharField(_("held because"), max_length=WHY_LENGTH, blank=True, default="")
     hold_reason_data = models.TextField(blank=True, default="", editable=False)
     held_until = models.DateTimeField(_("held until"), null=True, blank=True)
     # The mark of a deletion that has begun: since when, by whom, and why. See `deletion_steps`.

@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from tenant_backup.models.backup import HOLD_LENGTH, Backup
+from tenant_backup.models.backup import WHY_LENGTH, Backup
 from tenant_backup.texts import Text, as_stored, data_of, in_active_language, joined
 
 
@@ -35,7 +35,7 @@ class HoldQuerySet(models.QuerySet["Hold"]):
 
         Call it in the transaction that counts the change for the folder's index.
         """
-        words = {"reason": str(reason)[:HOLD_LENGTH], "reason_data": data_of(reason)}
+        words = {"reason": str(reason)[:WHY_LENGTH], "reason_data": data_of(reason)}
         row, is_new = self.get_or_create(
             backup=backup, kind=kind, key=key, defaults={**words, "until": until}
         )
@@ -59,7 +59,7 @@ class HoldQuerySet(models.QuerySet["Hold"]):
         reason = joined(*reasons) if reasons else ""
         times = [row.until for row in holds]
         changes: dict[str, Any] = {
-            "hold_reason": str(reason)[:HOLD_LENGTH],
+            "hold_reason": str(reason)[:WHY_LENGTH],
             "hold_reason_data": data_of(reason),
             "held_until": None if None in times else max(filter(None, times), default=None),
         }
@@ -83,7 +83,7 @@ class Hold(models.Model):
     kind = models.CharField(max_length=10, choices=HoldKind.choices, editable=False)
     # Tells apart two of one kind on one backup.
     key = models.CharField(max_length=64, blank=True, default="", editable=False)
-    reason = models.CharField(max_length=HOLD_LENGTH, editable=False)
+    reason = models.CharField(max_length=WHY_LENGTH, editable=False)
     reason_data = models.TextField(blank=True, default="", editable=False)
     # Null: until it is released.
     until = models.DateTimeField(null=True, editable=False)
