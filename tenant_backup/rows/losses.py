@@ -72,7 +72,7 @@ def intend(tenant: Tenant, loss: RowLoss, actor: str) -> None:
     """
     now = timezone.now()
     with index_kept(tenant) as is_behind, catalog_transaction():
-        if not _end(loss, now, intended_by=actor or "-"):
+        if loss.tenant_id != tenant.id or not _end(loss, now, intended_by=actor or "-"):
             raise BackupError("This finding has ended already.")
         Event.record(EventKind.INTENDED, tenant.id, actor=actor, detail=_numbers(loss))
         _hold(tenant, now, counts=not is_behind, actor=actor)
@@ -163,10 +163,10 @@ def _past(known: Iterable[RowLoss]) -> Mapping[str, Past]:
     for loss in known:
         before = past.get(loss.table, Past())
         if loss.intended_by:
-            past[loss.table] = Past(loss.after_at, before.losses)
+            past[loss.table] = Past(loss.ended_at, before.losses)
         else:
             spans = (*before.losses, (loss.after_at, loss.ended_at))
-            past[loss.table] = Past(before.intended_from, spans)
+            past[loss.table] = Past(before.intended_at, spans)
     return past
 
 
@@ -213,7 +213,7 @@ def _note_numbers(were_open: Iterable[RowLoss], newest: Counted) -> None:
 
 def _end(loss: RowLoss, now: datetime, *, intended_by: str = "") -> bool:
     """End a finding; False if it has ended already."""
-    row = RowLoss.objects.for_tenant(loss.tenant_id).open().filter(pk=loss.pk)
+    row = RowLoss.objects.open().filter(pk=loss.pk)
     return bool(row.update(ended_at=now, intended_by=intended_by[:255]))
 
 
