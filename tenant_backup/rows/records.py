@@ -13,11 +13,11 @@ from tempfile import TemporaryDirectory
 
 from django.utils import timezone
 
-from tenant_backup.backups.folder import note_change
+from tenant_backup.backups import holds
 from tenant_backup.catalog import catalog_transaction
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Backup, Event, EventKind, RowRestore
+from tenant_backup.models import Backup, Event, EventKind, HoldKind, RowRestore
 from tenant_backup.rows.connection import host_connection
 from tenant_backup.sqlite.row_plan import RowPlan, explaining
 from tenant_backup.tenants import Tenant
@@ -73,13 +73,22 @@ def plan_of(tenant: Tenant, record: RowRestore) -> Iterator[RowPlan]:
         yield rows
 
 
-def mark_done(record: RowRestore) -> None:
+def mark_done(tenant: Tenant, record: RowRestore) -> None:
     """Note that the rows are back, and hold the backup from before."""
+    ended_at = timezone.now()
+    if record.safety_copy and record.safety_copy.is_good:
+        reason = Text("It is the state before rows were brought back.")
+        holds.hold(
+            tenant,
+            record.safety_copy,
+            reason,
+            ended_at + KEPT,
+            kind=HoldKind.RESTORE,
+            actor=record.actor,
+        )
     with catalog_transaction():
-        record.state, record.ended_at = RowRestore.State.DONE, timezone.now()
+        record.state, record.ended_at = RowRestore.State.DONE, ended_at
         record.save(update_fields=["state", "ended_at"])
-        if record.safety_copy:
-            hold(record.safety_copy, record.ended_at + KEPT)
         about: Backup | str = record.source or record.tenant_id
         Event.record(EventKind.ROWS_RESTORED, about, actor=record.actor, detail=_said(record))
 
@@ -90,14 +99,6 @@ def mark_undone(record: RowRestore) -> None:
         record.save(update_fields=["state", "ended_at"])
         about: Backup | str = record.source or record.tenant_id
         Event.record(EventKind.ROWS_UNDONE, about, actor=record.actor, detail=_said(record))
-
-
-def hold(backup: Backup, until: datetime) -> None:
-    """Let retention keep the backup until then. Part of the caller's transaction."""
-    reason = Text("It is the state before rows were brought back.")
-    Backup.objects.filter(pk=backup.pk).update(hold_reason=str(reason), held_until=until)
-    note_change(backup.tenant_id)
-    Event.record(EventKind.HELD, backup, detail=reason)
 
 
 def forget(now: datetime) -> None:

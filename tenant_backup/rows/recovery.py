@@ -44,7 +44,7 @@ class Restored:
         rows_restored.send_robust(Backup, tenant=tenant, tables=self.tables, keys=self.keys)
 
 
-def settle(record: RowRestore, rows: RowPlan) -> Restored | None:
+def settle(tenant: Tenant, record: RowRestore, rows: RowPlan) -> Restored | None:
     """Bring a record to its true state; what it restored, if that is known only now."""
     with explaining(rows.database, conf.BUSY_TIMEOUT):
         happened = has_happened(rows)
@@ -56,7 +56,7 @@ def settle(record: RowRestore, rows: RowPlan) -> Restored | None:
             mark_undone(record)
         return None
     if happened:
-        mark_done(record)
+        mark_done(tenant, record)
         return Restored.of(rows)
     record.delete()
     return None
@@ -69,7 +69,7 @@ def recover_under_lock(tenant: Tenant) -> list[Restored]:
     for record in unfinished.order_by("pk"):
         logger.warning("Recovering the restore of rows %s of tenant %r.", record.pk, tenant.id)
         with plan_of(tenant, record) as rows:
-            if restored := settle(record, rows):
+            if restored := settle(tenant, record, rows):
                 found.append(restored)
     return found
 

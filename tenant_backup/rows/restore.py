@@ -94,11 +94,11 @@ def _write(plan: Plan, safety_copy: Backup, actor: str) -> RowRestore:
                 raise
         except BaseException:
             # The commit may have worked all the same, if a signal came just then.
-            settle(record, plan.rows)
+            settle(plan.tenant, record, plan.rows)
             raise
         else:
             break
-    mark_done(record)
+    mark_done(plan.tenant, record)
     return record
 
 

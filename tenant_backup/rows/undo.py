@@ -71,7 +71,7 @@ def take_back(found: Undoing, *, actor: str = "") -> RowRestore:
         try:
             row_writing.take_back(rows, found.structure, conf.BUSY_TIMEOUT)
         except BaseException as error:
-            settle(record, rows)
+            settle(found.tenant, record, rows)
             if isinstance(error, Moved):
                 with explaining(found.tenant.database, conf.BUSY_TIMEOUT):
                     _require_untouched(found.search)
