@@ -8,7 +8,7 @@ from django.db import connections
 from django.db.models import Q
 from django.utils import timezone
 
-from tenant_backup import backups
+from tenant_backup import backups, rows
 from tenant_backup.automation import claims, handover, queue, reverification
 from tenant_backup.automation.claims import logged
 from tenant_backup.automation.status import is_making_one, waiting
@@ -39,6 +39,8 @@ def tick(now: datetime | None = None) -> None:
         with logged("Marking what is dated in the future"):
             backups.note_future()
     queue.repair_schedule(queue.next_runs())
+    with logged("Recovering what was brought back"):
+        rows.recover_all()
     claims.recover_and_claim(now, BackupSettings.objects.all())
     handover.hand_over_waiting(now)
     with logged("Choosing a backup to verify again"):
@@ -61,6 +63,7 @@ def forget(now: datetime, *, failures: bool = True) -> None:
     if waiting().exists() or is_making_one(now, Backup.objects.all()):
         return
     history_expiry.forget(now)
+    rows.forget(now)
     if failures:
         queue.forget_failures(now - history_expiry.FAILURES_LAST, limit=history_expiry.BATCH)
 

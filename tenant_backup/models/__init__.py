@@ -8,12 +8,14 @@ from tenant_backup.models.automation import Automation
 from tenant_backup.models.backup import (
     FORM_TOKEN_LENGTH,
     LABEL_LENGTH,
+    WHY_LENGTH,
     Backup,
     BackupQuerySet,
     Status,
     Trigger,
 )
 from tenant_backup.models.events import ALARMING, Event, EventKind, EventQuerySet
+from tenant_backup.models.holds import Hold, HoldKind, HoldQuerySet
 from tenant_backup.models.rows import RestoreRequest, RowCounts, RowLoss, RowRestore
 from tenant_backup.models.settings import (
     BackupSettings,
@@ -27,6 +29,7 @@ __all__ = [
     "ALARMING",
     "FORM_TOKEN_LENGTH",
     "LABEL_LENGTH",
+    "WHY_LENGTH",
     "Automation",
     "Backup",
     "BackupQuerySet",
@@ -35,6 +38,9 @@ __all__ = [
     "Event",
     "EventKind",
     "EventQuerySet",
+    "Hold",
+    "HoldKind",
+    "HoldQuerySet",
     "Interval",
     "Recipient",
     "RestoreRequest",

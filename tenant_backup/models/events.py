@@ -58,6 +58,7 @@ ALARMING = {
     EventKind.MISSING,
     EventKind.DAMAGED,
     EventKind.CHECK_FAILED,
+    EventKind.ROWS_LOST,
 }
 """What the log reports as errors. Everything else is information."""
 

@@ -1,1 +1,39 @@
 """Rows: what is in backups, what has vanished since, and bringing single rows back."""
+
+from tenant_backup.rows.counts import CountedBackup, history, kept_with
+from tenant_backup.rows.losses import (
+    intend,
+    look,
+    look_at_new,
+    look_before_pruning,
+    open_losses,
+)
+from tenant_backup.rows.plan import SAID_EACH_TIME, Plan, RowConflicts, Wanted, planned
+from tenant_backup.rows.records import KEPT, forget
+from tenant_backup.rows.recovery import recover_all
+from tenant_backup.rows.restore import Done, perform
+from tenant_backup.rows.undo import Undoing, take_back, undoing
+
+__all__ = [
+    "KEPT",
+    "SAID_EACH_TIME",
+    "CountedBackup",
+    "Done",
+    "Plan",
+    "RowConflicts",
+    "Undoing",
+    "Wanted",
+    "forget",
+    "history",
+    "intend",
+    "kept_with",
+    "look",
+    "look_at_new",
+    "look_before_pruning",
+    "open_losses",
+    "perform",
+    "planned",
+    "recover_all",
+    "take_back",
+    "undoing",
+]

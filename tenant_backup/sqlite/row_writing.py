@@ -1,0 +1,202 @@
+"""Writing what a plan says into the live database, or taking it back: one short transaction.
+
+The connection is the host's own, so that functions and collations are. In the transaction the
+plan's own rows are looked at again; all other conflicts are refused by the database itself.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from tenant_backup.exceptions import BackupError
+from tenant_backup.sqlite.row_plan import LIVE, Part, RowPlan, refused, row_value
+from tenant_backup.sqlite.structure import Structure, has_triggers, uniques_of
+from tenant_backup.sqlite.tables import quoted
+
+CACHE_KIB = 64 * 1024
+"""With less, SQLite writes the same pages to the log several times while the others wait."""
+
+
+class Moved(BackupError):
+    """Between the plan and the transaction, somebody has changed what it is about."""
+
+
+def write(plan: RowPlan, structure: Structure, busy_timeout: float) -> None:
+    """Write what the plan says, all of it or nothing.
+
+    Raises `Moved` if the database is not as planned, `DatabaseLocked`, or `BackupError` in SQLite's
+    own words.
+    """
+    doubtful = _doubtful(plan, structure)
+    with _transaction(plan, busy_timeout):
+        for part in plan.of_kind("new"):
+            _require_absent(plan, part)
+        # Updates come first: a row may give up a value that a new one needs.
+        for part in (*plan.of_kind("changed"), *plan.of_kind("refilled")):
+            _update(plan, part, part.values, part.old_values)
+        for part in _in_order(plan, structure):
+            _insert(plan, part)
+        for part in doubtful:
+            _require_as(plan, part, part.values)
+
+
+def take_back(plan: RowPlan, structure: Structure, busy_timeout: float) -> None:
+    """Bring back what was before, all of it or nothing; raises as `write` does."""
+    early = {part.table: _early(plan, structure, part) for part in plan.of_kind("changed")}
+    with _transaction(plan, busy_timeout):
+        for part in plan.parts:
+            _require_as(plan, part, part.values)
+        for part in plan.of_kind("refilled"):
+            _update(plan, part, part.old_values, part.values)
+        # A changed row may refer to a new one, whose deletion would change or delete it, too.
+        for part in plan.of_kind("changed"):
+            _set_back(plan, part, early[part.table])
+        tables = dict.fromkeys(part.table for part in plan.parts)
+        for table in reversed(structure.parents_first(tables)):
+            if new := plan.part("new", table):
+                _delete(plan, new)
+            # It may also need a value that a new one held, so the rest comes now.
+            if changed := plan.part("changed", table):
+                _set_back(plan, changed, set(changed.columns) - early[table])
+
+
+def _early(plan: RowPlan, structure: Structure, part: Part) -> set[str]:
+    """The columns of changed rows that may refer to new ones, and may be equal in several rows."""
+    referring = {
+        name
+        for each in structure.references
+        if each.table == part.table and plan.part("new", each.to_table)
+        for name in each.columns
+    }
+    unique = {
+        name for each in uniques_of(plan.connection, LIVE, part.table) for name in each.columns
+    }
+    return referring.intersection(part.columns) - unique
+
+
+def has_happened(plan: RowPlan) -> bool:
+    """Whether the plan was carried out: most of its rows are as it says.
+
+    Before that none is, and afterwards all are, until somebody changes one or the other.
+    """
+    rows = sum(plan.count(part) for part in plan.parts)
+    as_planned = sum(_number_as(plan, part, part.values) for part in plan.parts)
+    return 2 * as_planned >= rows
+
+
+@contextmanager
+def _transaction(plan: RowPlan, busy_timeout: float) -> Iterator[None]:
+    """All that is written inside is committed, or nothing."""
+    connection = plan.connection
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {int(busy_timeout * 1000)}")
+        connection.execute(f"PRAGMA {LIVE}.cache_size = -{CACHE_KIB}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Rows may refer to each other in a circle. The commit judges what is new; a check of
+            # the whole database would let an old violation prevent every rescue.
+            connection.execute("PRAGMA defer_foreign_keys = ON")
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            # SQLite itself has rolled back after some errors, such as a full disk.
+            with suppress(sqlite3.OperationalError):
+                connection.execute("ROLLBACK")
+            raise
+    except sqlite3.IntegrityError as error:
+        raise Moved(
+            "The database %(database)s does not take these rows: %(reason)s.",
+            database=plan.database,
+            reason=error,
+        ) from error
+    except sqlite3.Error as error:
+        raise refused(plan.database, error, busy_timeout) from error
+
+
+def _in_order(plan: RowPlan, structure: Structure) -> list[Part]:
+    """The parts with new rows, such that rows come after those that they refer to."""
+    parts = {part.table: part for part in plan.of_kind("new")}
+    return [parts[table] for table in structure.parents_first(parts)]
+
+
+def _doubtful(plan: RowPlan, structure: Structure) -> list[Part]:
+    """The parts of which rows may become something else while they are written."""
+    return [
+        part
+        for part in plan.parts
+        if has_triggers(plan.connection, LIVE, part.table)
+        or ((shape := structure.shape(part.table)) is not None and shape.why_not is not None)
+    ]
+
+
+def _insert(plan: RowPlan, part: Part) -> None:
+    columns = ", ".join(map(quoted, (*part.key, *part.columns)))
+    plan.connection.execute(
+        f"INSERT INTO {part.live} ({columns}) "
+        f"SELECT {', '.join([*part.keys, *part.values])} FROM {part.name} ORDER BY row"
+    )
+
+
+def _update(plan: RowPlan, part: Part, values: list[str], expected: list[str]) -> None:
+    """Set the columns to these values in the rows that still have the expected ones."""
+    if not part.columns:
+        return
+    changes = ", ".join(
+        f"{quoted(column)} = p.{value}" for column, value in zip(part.columns, values, strict=True)
+    )
+    done = plan.connection.execute(
+        f"UPDATE {part.live} AS n SET {changes} FROM {part.name} AS p "
+        f"WHERE {part.is_same_row} AND {part.is_as(expected)}"
+    ).rowcount
+    if done != plan.count(part):
+        raise Moved("Rows of %(table)s have been changed meanwhile.", table=part.table)
+
+
+def _set_back(plan: RowPlan, part: Part, columns: set[str]) -> None:
+    """Give these columns of the changed rows their old values."""
+    changes = ", ".join(
+        f"{quoted(name)} = p.{value}"
+        for name, value in zip(part.columns, part.old_values, strict=True)
+        if name in columns
+    )
+    if not changes:
+        return
+    done = plan.connection.execute(
+        f"UPDATE {part.live} AS n SET {changes} FROM {part.name} AS p WHERE {part.is_same_row}"
+    ).rowcount
+    if done != plan.count(part):
+        raise Moved(
+            "Rows of %(table)s would be deleted with others that refer to them.", table=part.table
+        )
+
+
+def _delete(plan: RowPlan, part: Part) -> None:
+    key = row_value([quoted(name) for name in part.key])
+    plan.connection.execute(
+        f"DELETE FROM {part.live} WHERE {key} IN (SELECT {', '.join(part.keys)} FROM {part.name})"
+    )
+
+
+def _require_absent(plan: RowPlan, part: Part) -> None:
+    query = f"SELECT 1 FROM {part.name} AS p JOIN {part.live} AS n ON {part.is_same_row} LIMIT 1"
+    if plan.connection.execute(query).fetchone():
+        raise Moved("Rows of %(table)s are there again.", table=part.table)
+
+
+def _require_as(plan: RowPlan, part: Part, values: list[str]) -> None:
+    if _number_as(plan, part, values) != plan.count(part):
+        raise Moved(
+            "Rows of %(table)s are not what they should be: somebody has changed them, or a "
+            "trigger or another type of a column does.",
+            table=part.table,
+        )
+
+
+def _number_as(plan: RowPlan, part: Part, values: list[str]) -> int:
+    """How many rows of a part are there with exactly these values."""
+    number: int = plan.connection.execute(
+        f"SELECT count(*) FROM {part.name} AS p CROSS JOIN {part.live} AS n "
+        f"WHERE {part.is_same_row} AND {part.is_as(values)}"
+    ).fetchone()[0]
+    return number
