@@ -444,9 +444,9 @@ class TestWhatItSays:
         assert "business_ticket" in night.type(compare, **values)
         night.type(preview, **values)
         assert night.project.rows("acme", "ticket") == left
-        said = night.type(bring_back, **values, answer="acme\n")
+        said = night.type(bring_back, **values, answer="yes\n")
         assert night.project.rows("acme", "ticket") == before
-        night.type(undo, TENANT="acme", NUMBER=re.search(r"--undo (\d+)", said)[1], answer="acme\n")
+        night.type(undo, TENANT="acme", NUMBER=re.search(r"--undo (\d+)", said)[1], answer="yes\n")
         assert night.project.rows("acme", "ticket") == left
 
 

@@ -248,10 +248,7 @@ def _as_text(plan: Plan, safety_copy_to: Path | None) -> str:
     else:
         lines.append(f"               {size}; verified")
     if plan.finding:
-        lines.append(
-            "  attention    the file is sound, but its data did not pass the project's own check: "
-            f"{plan.finding}"
-        )
+        lines.append(f"  attention    {_attention(plan)}")
     where = safety_copy_to or backups.directory_of(tenant).path
     if plan.size is None:
         lines.append("  safety copy  the old files, if any, are moved to a folder beside it")
@@ -266,6 +263,10 @@ def _as_text(plan: Plan, safety_copy_to: Path | None) -> str:
         )
     lines.append("Data entered after the backup was made will then be in the safety copy only.")
     return "\n".join(lines)
+
+
+def _attention(plan: Plan) -> str:
+    return f"the file is sound, but its data did not pass the project's own check: {plan.finding}"
 
 
 def _result(plan: Plan, restored: Restored) -> str:
@@ -302,5 +303,5 @@ def _as_dict(plan: Plan, restored: Restored) -> dict[str, Any]:
         "restored_from": str(plan.choice.file),
         "safety_copy": str(path) if path else None,
         "undo": restored.undo,
-        "notes": restored.notes,
+        "notes": [*([_attention(plan)] if plan.finding else []), *restored.notes],
     }
