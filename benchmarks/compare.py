@@ -1,0 +1,36 @@
+"""What does it cost to compare a backup with today's database?
+
+Run it from the top of the checkout: `python -m benchmarks.compare`. It exits with 1 if the comparison
+needs more work of the processor, or more memory, than allowed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sqlite3
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+from benchmarks.host import MB, Host
+from benchmarks.memory import RSS_UNIT
+
+TABLES = ("contract", "ticket", "device", "note", "visit")
+SCHEMA = """
+CREATE TABLE {table} (
+    id INTEGER PRIMARY KEY,
+    number TEXT NOT NULL UNIQUE,
+    customer INTEGER NOT NULL,
+    amount REAL NOT NULL,
+    opened_on TEXT NOT NULL,
+    is_open BOOL NOT NULL,
+    subject VARCHAR(200) NOT NULL,
+    body TEXT
+);
+CREATE INDEX {table}_customer ON {table} (customer);
+"""
+BATCH = 1_000
