@@ -6,19 +6,6 @@ needs more work of the processor, or more memory, than allowed.
 
 from __future__ import annotations
 
-import argparse
-import shutil
-import sqlite3
-import sys
-import time
-from contextlib import closing
-from pathlib import Path
-from random import Random
-from tempfile import TemporaryDirectory
-
-from benchmarks.host import MB, Host
-from benchmarks.memory import RSS_UNIT
-
 TABLES = ("contract", "ticket", "device", "note", "visit")
 SCHEMA = """
 CREATE TABLE {table} (

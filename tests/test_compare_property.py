@@ -31,7 +31,8 @@ ALIKE = [
 @st.composite
 def tables(draw):
     """A table as SQL that takes its columns in any order, and those columns."""
-    names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=5, unique=True))
+    least = draw(st.sampled_from([1, 3]))
+    names = draw(st.lists(st.sampled_from(NAMES), min_size=least, max_size=5, unique=True))
     kind = draw(st.sampled_from(["none", "id", "columns", "columns", "without rowid"]))
     columns, end, key = {}, "", []
     for name in names:
@@ -62,16 +63,19 @@ def histories(draw):
     # The array of bytes stands for a text that they are not.
     more = [] if has_hosts else [bytearray(NO_TEXT)]
     values = st.sampled_from([*groups[0], *groups[-1], *more])
-    width = sum(not declared.startswith("GENERATED") for declared in columns.values())
-    row = st.lists(values, min_size=width, max_size=width)
-    rows = draw(st.lists(row, max_size=8))
-    column = st.integers(0, width - 1)
+    names = stored(columns)
+    # With keys of a kind that are all different, more rows stay, and are only changed.
+    keys = st.sampled_from([*range(9), *map(str, range(9))]) if draw(st.booleans()) else values
+    row = st.tuples(*(keys if name in key else values for name in names))
+    rows = draw(st.lists(row, min_size=draw(st.sampled_from([0, 4])), max_size=8))
+    column = st.integers(0, len(names) - 1)
     # Rows are chosen by a value that one of them has, so that something happens.
     value = st.sampled_from([value for row in rows for value in row]) if rows else values
     change = st.one_of(
         st.tuples(st.just("insert"), row),
         st.tuples(st.just("delete"), column, value),
         st.tuples(st.just("update"), column, value, column, values),
+        st.tuples(st.just("update"), column, value, st.just(len(names) - 1), values),
         st.tuples(st.just("vacuum")),
     )
     changes = draw(st.lists(change, max_size=8))
