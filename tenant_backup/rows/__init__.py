@@ -1,6 +1,7 @@
 """Rows: what is in backups, what has vanished since, and bringing single rows back."""
 
 from tenant_backup.rows.counts import CountedBackup, history, kept_with
+from tenant_backup.rows.differences import Compared, Pair, compare, opened
 from tenant_backup.rows.losses import (
     intend,
     look,
@@ -17,12 +18,15 @@ from tenant_backup.rows.undo import Undoing, take_back, undoing
 __all__ = [
     "KEPT",
     "SAID_EACH_TIME",
+    "Compared",
     "CountedBackup",
     "Done",
+    "Pair",
     "Plan",
     "RowConflicts",
     "Undoing",
     "Wanted",
+    "compare",
     "forget",
     "history",
     "intend",
@@ -31,6 +35,7 @@ __all__ = [
     "look_at_new",
     "look_before_pruning",
     "open_losses",
+    "opened",
     "perform",
     "planned",
     "recover_all",
