@@ -180,13 +180,11 @@ def _server_of(alias: str) -> str:
 
 def _aside(file: Path) -> str:
     """How to move a damaged control database, and what belongs to it, out of the way."""
-    database, folder = shlex.quote(str(file)), shlex.quote(f"{file}-lost")
     return (
-        f"mkdir {folder}\n"
+        f"control={shlex.quote(str(file))}\n"
+        'aside="$control-lost-$(date -u +%Y%m%dT%H%M%SZ)"\n'
+        'mkdir "$aside"\n'
         "for end in '' -wal -shm -journal; do\n"
-        f'    file={database}"$end"\n'
-        '    if [ -e "$file" ]; then\n'
-        f'        mv "$file" {folder}\n'
-        "    fi\n"
+        '    if [ -e "$control$end" ]; then mv "$control$end" "$aside/"; fi\n'
         "done"
     )
