@@ -393,7 +393,9 @@ class TestHanging:
             assert backups.create(globex, COMMAND).backup.check_error == ""
             assert calls == ["acme", "globex"]
         finally:
-            left = [each for each in threading.enumerate() if each.name.endswith("visit: acme")]
+            left = [
+                each for each in threading.enumerate() if each.name.endswith("left behind: acme")
+            ]
             free.set()
             for thread in left:
                 thread.join()
@@ -572,6 +574,29 @@ def test_the_example_looks_at_its_foreign_keys(tmp_path):
     said = "refers to a row of business_contract that is gone."
     assert said in done.stderr
     assert said in project.python("manage.py", "checkbackups", "globex").stderr
+
+
+def test_two_of_a_tenant_may_be_looked_at_at_once(tenant, check):
+    backup = backups.create(tenant, COMMAND).backup
+    begun, both = [], threading.Barrier(2)
+
+    def look(tenant, connection):
+        begun.append(tenant.id)
+        both.wait(60)
+
+    check(look)
+    found = []
+    threads = [
+        threading.Thread(
+            target=lambda: found.append(data_check.ask_host(tenant, file_of(tenant, backup)))
+        )
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (begun, found) == (["acme", "acme"], [None, None])
 
 
 def test_a_file_that_is_gone_cannot_be_visited(tmp_path):

@@ -39,14 +39,12 @@ def visit(
     """
     if time.monotonic() > deadline:
         raise DeadlineExceeded("There was no time left for it.")
-    thread_name = f"tenant_backup visit: {name}"
-    if any(thread.name == thread_name for thread in threading.enumerate()):
+    left_behind = f"tenant_backup visit, left behind: {name}"
+    if any(thread.name == left_behind for thread in threading.enumerate()):
         raise BackupError("The one before has not ended yet, so no other was begun.")
     guest = _Visit(file, look, deadline)
     # A daemon: no process waits at its end for what was left behind.
-    thread = threading.Thread(
-        target=copy_context().run, args=(guest.run,), name=thread_name, daemon=True
-    )
+    thread = threading.Thread(target=copy_context().run, args=(guest.run,), daemon=True)
     thread.start()
     try:
         while thread.is_alive() and (left := deadline - time.monotonic()) > 0:
@@ -61,6 +59,7 @@ def visit(
         guest.interrupt()
         thread.join(GRACE)
     if thread.is_alive():
+        thread.name = left_behind
         raise DeadlineExceeded(
             "It took longer than allowed and could not be stopped, so it was left behind."
         )
