@@ -10,10 +10,10 @@ from itertools import groupby, islice, repeat
 from pathlib import Path
 from typing import Literal
 
-from tenant_backup.exceptions import BackupError, DeadlineExceeded
+from tenant_backup.exceptions import CannotCompare, DeadlineExceeded, NoSuchTable
 from tenant_backup.sqlite import pairing
 from tenant_backup.sqlite.attaching import attached
-from tenant_backup.sqlite.reading import CannotCompare, Reader
+from tenant_backup.sqlite.reading import Reader
 from tenant_backup.sqlite.shapes import Catalog, Schema, Shape, Table, folded, shape_of
 from tenant_backup.texts import Text
 
@@ -22,10 +22,6 @@ Values = tuple[object, ...]
 
 ALL = -1
 """As a limit, in SQLite."""
-
-
-class NoSuchTable(BackupError):
-    """Neither database has a table of this name."""
 
 
 @dataclass(frozen=True, slots=True)

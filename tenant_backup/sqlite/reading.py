@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tenant_backup.exceptions import BackupError, DatabaseDamaged, NotEnoughSpace
+from tenant_backup.exceptions import BackupError, CannotCompare, DatabaseDamaged, NotEnoughSpace
 from tenant_backup.sqlite.checks import add_stand_in
 from tenant_backup.sqlite.deadlines import interruptible, require_time
 from tenant_backup.sqlite.errors import code_of, is_damage
@@ -15,10 +15,6 @@ from tenant_backup.texts import Text
 
 BATCH = 500
 """Rows that are fetched at a time."""
-
-
-class CannotCompare(BackupError):
-    """The rows of one table cannot be compared; those of others can."""
 
 
 @dataclass(frozen=True, slots=True)
