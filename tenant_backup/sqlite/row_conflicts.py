@@ -77,11 +77,6 @@ class ConflictSearch:
                     self._find_orphans(part, reference)
             self._find_empty(part)
 
-    def find_moved(self) -> None:
-        """Note those whose own key has changed since the plan was made. It is quick."""
-        for part in self.plan.parts:
-            self._find_moved(part)
-
     def find_touched(self) -> None:
         """Note those that are not as they were restored, or that something refers to now."""
         for part in self.plan.parts:

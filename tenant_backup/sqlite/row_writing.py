@@ -1,7 +1,7 @@
 """Writing what a plan says into the live database, or taking it back: one short transaction.
 
-The connection is the host's own, so that functions and collations are. In the transaction the
-plan's own rows are looked at again; all other conflicts are refused by the database itself.
+The connection is the host's own, so functions and collations are, too. While others wait, only the
+planned keys are looked at again; all else that has changed meanwhile the database itself refuses.
 """
 
 import sqlite3
@@ -29,9 +29,8 @@ def write(plan: RowPlan, structure: Structure, busy_timeout: float) -> None:
     """
     doubtful = _doubtful(plan, structure)
     with _transaction(plan, busy_timeout):
-        for part in plan.of_kind("new"):
-            _require_absent(plan, part)
-        # Updates come first: a row may give up a value that a new one needs.
+        # Updates come first: a row may give up a value that a new one needs. Each looks at its row
+        # again, and so does each plain INSERT, which fails for a key that is there.
         for part in (*plan.of_kind("changed"), *plan.of_kind("refilled")):
             _update(plan, part, part.values, part.old_values)
         for part in _in_order(plan, structure):
@@ -176,12 +175,6 @@ def _delete(plan: RowPlan, part: Part) -> None:
     plan.connection.execute(
         f"DELETE FROM {part.live} WHERE {key} IN (SELECT {', '.join(part.keys)} FROM {part.name})"
     )
-
-
-def _require_absent(plan: RowPlan, part: Part) -> None:
-    query = f"SELECT 1 FROM {part.name} AS p JOIN {part.live} AS n ON {part.is_same_row} LIMIT 1"
-    if plan.connection.execute(query).fetchone():
-        raise Moved("Rows of %(table)s are there again.", table=part.table)
 
 
 def _require_as(plan: RowPlan, part: Part, values: list[str]) -> None:
