@@ -346,7 +346,7 @@ REFUSED = {
         ["tenant_backup_event"],
         "a table of tenant_backup",
     ),
-    "unknown": ("", "SELECT 1", ["shop_contracts"], "There is no table shop_contracts"),
+    "unknown": ("", "SELECT 1", ["shop_contracts"], "Is it one of these: shop_contract?"),
     "a column is gone": (
         "CREATE TABLE thing (id integer PRIMARY KEY, name, colour, size); "
         "INSERT INTO thing VALUES (1, 'x', 'red', 2);",
@@ -423,6 +423,15 @@ REFUSED = {
         DELETE_ALL,
         ["shop_ticket"],
         "shop_ticket 1: it needs shop_contract 1, which is gone. Name shop_contract, too.",
+    ),
+    "others change with it": (
+        "CREATE TABLE thing (id integer PRIMARY KEY, name UNIQUE, colour); "
+        "CREATE TABLE part (id integer PRIMARY KEY, "
+        "of REFERENCES THING (name) ON UPDATE CASCADE); "
+        "INSERT INTO thing VALUES (1, 'x', 'red'); INSERT INTO part VALUES (1, 'x');",
+        "UPDATE thing SET name = 'y'",
+        ["thing", "--changed"],
+        "because rows of other tables would change with them: part",
     ),
     "nothing is gone": ("", "SELECT 1", ["shop_contract"], "no row of shop_contract is gone"),
     "nothing has changed": (

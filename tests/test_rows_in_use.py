@@ -154,6 +154,40 @@ class TestMeanwhile:
         done = bring_back(tenant, source, "shop_ticket", skip_conflicts=True)
         assert done.tables == {"shop_ticket": {"restored": 2, "updated": 0, "skipped": 2}}
 
+    def test_a_table_that_replaces_by_itself_replaces_nothing(self, tenant, monkeypatch):
+        with closing(sqlite3.connect(tenant.database)) as database:
+            database.executescript(
+                "CREATE TABLE code (id integer PRIMARY KEY ON CONFLICT REPLACE, code);"
+                "INSERT INTO code VALUES (1, 'then'), (2, 'then');"
+            )
+        source = backups.create(tenant, COMMAND).backup
+        script(tenant.database, "DELETE FROM code")
+        sql = "INSERT INTO code VALUES (2, 'meanwhile')"
+        with in_between(monkeypatch, lambda: script(tenant.database, sql)):
+            done = bring_back(tenant, source, "code", skip_conflicts=True)
+        assert done.tables == {"code": {"restored": 1, "updated": 0, "skipped": 1}}
+        assert rows_of(tenant.database, "code") == {1: (1, "then"), 2: (2, "meanwhile")}
+
+    def test_what_refers_to_a_row_just_before_its_undo_is_not_deleted_with_it(
+        self, tenant, monkeypatch
+    ):
+        with closing(sqlite3.connect(tenant.database)) as database:
+            database.executescript(
+                "CREATE TABLE code (id integer PRIMARY KEY, code);"
+                "CREATE TABLE use (id integer PRIMARY KEY,"
+                " code_id REFERENCES code (id) ON DELETE CASCADE);"
+                "INSERT INTO code VALUES (1, 'then');"
+            )
+        source = backups.create(tenant, COMMAND).backup
+        script(tenant.database, "DELETE FROM code")
+        done = bring_back(tenant, source, "code")
+        with rows.undoing(tenant, done.record.pk) as found:
+            script(tenant.database, "INSERT INTO use VALUES (7, 1)")
+            with pytest.raises(BackupError, match="code 1: use 7 refers to it now"):
+                rows.take_back(found)
+        assert rows_of(tenant.database, "use") == {7: (7, 1)}
+        assert RowRestore.objects.get().state == State.DONE
+
     def test_a_busy_writer_and_the_rescue_do_not_disturb_each_other(self, tenant, source):
         is_over, written, failures = threading.Event(), [], []
 

@@ -7,8 +7,8 @@ from tenant_backup import rows
 from tenant_backup.management.output import shown
 from tenant_backup.models import Backup, RowRestore
 from tenant_backup.rows import Done, Plan, Undoing
-from tenant_backup.sqlite.row_choice import Loss
 from tenant_backup.sqlite.row_plan import Part
+from tenant_backup.sqlite.row_relatives import Loss
 from tenant_backup.tenants import Tenant
 from tenant_backup.words import ago
 
@@ -134,8 +134,7 @@ def _skipped(number: int) -> str:
 
 def _lost(loss: Loss) -> str:
     if loss.gone is None:
-        text = gettext("rows that referred to them cannot be brought back. %(reason)s")
-        return text % {"reason": loss.why}
+        return str(loss.why)
     text = ngettext("%(number)d gone, not chosen", "%(number)d gone, not chosen", loss.gone)
     return text % {"number": loss.gone}
 

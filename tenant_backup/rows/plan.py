@@ -16,9 +16,10 @@ from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup
 from tenant_backup.rows.connection import host_connection
 from tenant_backup.rows.tables import generic_references, is_guarded, is_ours, refuse_ours
-from tenant_backup.sqlite.row_choice import Loss, RowChoice
+from tenant_backup.sqlite.row_choice import RowChoice
 from tenant_backup.sqlite.row_conflicts import Conflicts, ConflictSearch, skip
 from tenant_backup.sqlite.row_plan import RowPlan, attached_backup, explaining
+from tenant_backup.sqlite.row_relatives import Loss, Relatives
 from tenant_backup.sqlite.shapes import folded
 from tenant_backup.sqlite.structure import Structure
 from tenant_backup.tenants import Tenant
@@ -107,9 +108,10 @@ def _fill(
     def may_follow(table: str) -> bool:
         return folded(table) in named or not (is_ours(table) or is_guarded(table))
 
-    choice = RowChoice(rows, structure, may_follow)
+    choice = RowChoice(rows, structure)
+    relatives = Relatives(choice, may_follow)
     choice.choose(wanted.tables, gone=wanted.gone, changed=wanted.changed, keys=wanted.keys)
-    left_out = choice.follow() if wanted.with_related else []
+    left_out = relatives.follow() if wanted.with_related else []
     search = ConflictSearch(rows, structure, named)
     search.find()
     found = search.found(MOST_NAMED)
@@ -123,7 +125,7 @@ def _fill(
     def is_quiet(table: str) -> bool:
         return is_ours(table) or (is_guarded(table) and folded(table) not in named)
 
-    left_out += choice.losses(is_quiet, COUNTING_SECONDS)
+    left_out += relatives.losses(is_quiet, COUNTING_SECONDS)
     return Plan(tenant, source, wanted, rows, structure, search, found, left_out)
 
 

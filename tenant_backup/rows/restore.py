@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
+from django.db import DatabaseError
 from django.utils.translation import gettext
 
 from tenant_backup import backups, sqlite
@@ -98,7 +99,14 @@ def _write(plan: Plan, safety_copy: Backup, actor: str) -> RowRestore:
             raise
         else:
             break
-    mark_done(plan.tenant, record)
+    try:
+        mark_done(plan.tenant, record)
+    except DatabaseError as error:
+        raise BackupError(
+            "The rows are back, but the catalog could not record it: %(reason)s. The next command "
+            "of this kind, or the schedule, does.",
+            reason=error,
+        ) from error
     return record
 
 

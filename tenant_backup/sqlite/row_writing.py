@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from tenant_backup.exceptions import BackupError
+from tenant_backup.sqlite.row_conflicts import needed
 from tenant_backup.sqlite.row_plan import LIVE, Part, RowPlan, refused, row_value
 from tenant_backup.sqlite.structure import Structure, has_triggers, uniques_of
 from tenant_backup.sqlite.tables import quoted
@@ -45,6 +46,8 @@ def take_back(plan: RowPlan, structure: Structure, busy_timeout: float) -> None:
     with _transaction(plan, busy_timeout):
         for part in plan.parts:
             _require_as(plan, part, part.values)
+        for part in plan.of_kind("new"):
+            _require_not_needed(plan, structure, part)
         for part in plan.of_kind("refilled"):
             _update(plan, part, part.old_values, part.values)
         # A changed row may refer to a new one, whose deletion would change or delete it, too.
@@ -132,7 +135,8 @@ def _doubtful(plan: RowPlan, structure: Structure) -> list[Part]:
 def _insert(plan: RowPlan, part: Part) -> None:
     columns = ", ".join(map(quoted, (*part.key, *part.columns)))
     plan.connection.execute(
-        f"INSERT INTO {part.live} ({columns}) "
+        # This is what a plain INSERT does, unless the table itself says "ON CONFLICT REPLACE".
+        f"INSERT OR ABORT INTO {part.live} ({columns}) "
         f"SELECT {', '.join([*part.keys, *part.values])} FROM {part.name} ORDER BY row"
     )
 
@@ -145,7 +149,7 @@ def _update(plan: RowPlan, part: Part, values: list[str], expected: list[str]) -
         f"{quoted(column)} = p.{value}" for column, value in zip(part.columns, values, strict=True)
     )
     done = plan.connection.execute(
-        f"UPDATE {part.live} AS n SET {changes} FROM {part.name} AS p "
+        f"UPDATE OR ABORT {part.live} AS n SET {changes} FROM {part.name} AS p "
         f"WHERE {part.is_same_row} AND {part.is_as(expected)}"
     ).rowcount
     if done != plan.count(part):
@@ -162,7 +166,8 @@ def _set_back(plan: RowPlan, part: Part, columns: set[str]) -> None:
     if not changes:
         return
     done = plan.connection.execute(
-        f"UPDATE {part.live} AS n SET {changes} FROM {part.name} AS p WHERE {part.is_same_row}"
+        f"UPDATE OR ABORT {part.live} AS n SET {changes} FROM {part.name} AS p "
+        f"WHERE {part.is_same_row}"
     ).rowcount
     if done != plan.count(part):
         raise Moved(
@@ -184,6 +189,20 @@ def _require_as(plan: RowPlan, part: Part, values: list[str]) -> None:
             "trigger or another type of a column does.",
             table=part.table,
         )
+
+
+def _require_not_needed(plan: RowPlan, structure: Structure, part: Part) -> None:
+    """Raise `Moved` if a row refers to one that would be deleted: it might be deleted with it."""
+    for reference in structure.references:
+        if reference.to_table != part.table:
+            continue
+        found = needed(plan, structure, part, reference)
+        if found and plan.connection.execute(f"SELECT 1 FROM {found[0]} LIMIT 1").fetchone():
+            raise Moved(
+                "Rows of %(table)s refer to rows of %(other)s that would be deleted.",
+                table=reference.table,
+                other=part.table,
+            )
 
 
 def _number_as(plan: RowPlan, part: Part, values: list[str]) -> int:
