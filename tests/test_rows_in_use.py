@@ -14,7 +14,7 @@ from django.test.utils import isolate_apps
 from django.utils import timezone
 
 from tenant_backup import automation, backups, lock, rows
-from tenant_backup.exceptions import BackupError, BackupInProgress, DatabaseLocked
+from tenant_backup.exceptions import BackupError, BackupInProgress, DatabaseLocked, RowConflicts
 from tenant_backup.models import Backup, Event, EventKind, Hold, RowRestore, Trigger
 from tenant_backup.rows import records, restore, tables, undo
 from tenant_backup.signals import rows_restored
@@ -96,7 +96,7 @@ class TestMeanwhile:
     def test_somebody_takes_a_key(self, tenant, source, monkeypatch):
         sql = "INSERT INTO shop_contract VALUES (4, 'new', 'meanwhile')"
         happen = in_between(monkeypatch, lambda: script(tenant.database, sql))
-        with happen, pytest.raises(rows.RowConflicts) as refused:
+        with happen, pytest.raises(RowConflicts) as refused:
             bring_back(tenant, source)
         assert "shop_contract 4: there is a row with this key now." in str(refused.value)
         assert "They have been changed meanwhile." in str(refused.value)
@@ -123,7 +123,7 @@ class TestMeanwhile:
         sql = f"{SINCE} UPDATE shop_device SET contract_id = 1000 WHERE id = 3"
         with in_between(monkeypatch, lambda: script(tenant.database, sql)), ExitStack() as stack:
             if not skip:
-                stack.enter_context(pytest.raises(rows.RowConflicts, match="shop_device 3: it has"))
+                stack.enter_context(pytest.raises(RowConflicts, match="shop_device 3: it has"))
             bring_back(tenant, source, skip_conflicts=skip)
         assert rows_of(tenant.database, "shop_device")[3][2] == 1000
         assert len(rows_of(tenant.database)) == (ROWS + 1 if skip else 1)
@@ -133,7 +133,7 @@ class TestMeanwhile:
         script(tenant.database, "UPDATE shop_contract SET body = 'x' WHERE id IN (1, 2)")
         sql = "UPDATE shop_contract SET body = 'y' WHERE id = 2"
         options = {"gone": False, "changed": True}
-        refused = pytest.raises(rows.RowConflicts, match="shop_contract 2: it has been changed")
+        refused = pytest.raises(RowConflicts, match="shop_contract 2: it has been changed")
         with in_between(monkeypatch, lambda: script(tenant.database, sql)), refused:
             bring_back(tenant, source, **options)
         with in_between(monkeypatch, lambda: script(tenant.database, sql.replace("'y'", "'z'"))):
@@ -148,7 +148,7 @@ class TestMeanwhile:
             "UPDATE shop_device SET contract_id = NULL WHERE contract_id = 6;"
             "DELETE FROM shop_contract WHERE id = 6"
         )
-        refused = pytest.raises(rows.RowConflicts, match="needs shop_contract 6, which is gone")
+        refused = pytest.raises(RowConflicts, match="needs shop_contract 6, which is gone")
         with in_between(monkeypatch, lambda: script(tenant.database, sql)), refused:
             bring_back(tenant, source, "shop_ticket")
         done = bring_back(tenant, source, "shop_ticket", skip_conflicts=True)
@@ -296,7 +296,7 @@ class TestHostsOwn:
                 database.execute("UPDATE shop_contract SET number = 'c4' WHERE id = 4")
                 database.execute("UPDATE shop_contract SET number = 'C-5a' WHERE id = 5")
                 database.execute("UPDATE shop_contract SET number = 'C5' WHERE id = 6")
-            refused = pytest.raises(rows.RowConflicts, match="5: row 6 has the same plainly now")
+            refused = pytest.raises(RowConflicts, match="5: row 6 has the same plainly now")
             with refused:
                 bring_back(tenant, source, gone=False, changed=True)
             with pytest.raises(BackupError, match="shop_contract 4: it is no longer"):

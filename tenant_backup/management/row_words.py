@@ -37,7 +37,8 @@ def about_plan(plan: Plan) -> list[str]:
         lines += [f"  {text}" for text in plan.skipped.said]
         for table, numbers in sorted(plan.counts.items()):
             if number := numbers["skipped"]:
-                lines.append(f"  {shown(table)}: {_skipped(number)}")
+                text = gettext("%(number)d skipped in all") % {"number": number}
+                lines.append(f"  {shown(table)}: {text}")
     if plan.losses:
         lines.append(gettext("Still gone:"))
         lines += [f"  {shown(loss.table)}: {_lost(loss)}" for loss in plan.losses]
@@ -127,16 +128,10 @@ def _will_go(part: Part, number: int) -> str:
     return text % values
 
 
-def _skipped(number: int) -> str:
-    text = ngettext("%(number)d skipped in all", "%(number)d skipped in all", number)
-    return text % {"number": number}
-
-
 def _lost(loss: Loss) -> str:
     if loss.gone is None:
         return str(loss.why)
-    text = ngettext("%(number)d gone, not chosen", "%(number)d gone, not chosen", loss.gone)
-    return text % {"number": loss.gone}
+    return gettext("%(number)d gone, not chosen") % {"number": loss.gone}
 
 
 def _total(tables: dict[str, dict[str, int]]) -> int:

@@ -8,7 +8,7 @@ from tenant_backup.rows.losses import (
     look_before_pruning,
     open_losses,
 )
-from tenant_backup.rows.plan import SAID_EACH_TIME, Plan, RowConflicts, Wanted, planned
+from tenant_backup.rows.plan import SAID_EACH_TIME, Plan, Wanted, planned
 from tenant_backup.rows.records import KEPT, forget
 from tenant_backup.rows.recovery import recover_all
 from tenant_backup.rows.restore import Done, perform
@@ -20,7 +20,6 @@ __all__ = [
     "CountedBackup",
     "Done",
     "Plan",
-    "RowConflicts",
     "Undoing",
     "Wanted",
     "forget",

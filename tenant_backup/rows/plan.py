@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from tenant_backup import backups
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError
+from tenant_backup.exceptions import BackupError, RowConflicts
 from tenant_backup.models import Backup
 from tenant_backup.rows.connection import host_connection
 from tenant_backup.rows.tables import generic_references, is_guarded, is_ours, refuse_ours
@@ -72,10 +72,6 @@ class Plan:
         return self.rows.counts()
 
 
-class RowConflicts(BackupError):
-    """Rows cannot be brought back as they were. Nothing was done."""
-
-
 @contextmanager
 def planned(tenant: Tenant, source: Backup, wanted: Wanted) -> Iterator[Plan]:
     """Plan to bring rows of a backup back. Changes nothing but the catalog, if a file is damaged.
@@ -131,22 +127,14 @@ def _fill(
 
 def conflicting(found: Conflicts, *more: Text) -> RowConflicts:
     """The error that names the rows with a conflict."""
-    lines = Text(
-        "\n".join(["%(first)s", *(f"%(row{place})s" for place in range(len(found.said)))]),
-        first=Counted(
-            "Nothing was brought back, because of %(number)d row:",
-            "Nothing was brought back, because of %(number)d rows:",
-            number=found.rows,
-        ),
-        **{f"row{place}": text for place, text in enumerate(found.said)},
+    first = Counted(
+        "Nothing was brought back, because of %(number)d row:",
+        "Nothing was brought back, because of %(number)d rows:",
+        number=found.rows,
     )
-    end = [
-        *more,
-        Text("With --skip-conflicts, all others are brought back that need none of them."),
-    ]
-    if found.rows > len(found.said):
-        end.insert(0, Text("These are the first %(number)d.", number=len(found.said)))
-    return RowConflicts("%(lines)s\n%(end)s", lines=lines, end=joined(*end))
+    others = Text("With --skip-conflicts, all others are brought back that need none of them.")
+    lines = found.listed(first, joined(others, *more))
+    return RowConflicts(lines.text, **lines.values)
 
 
 def _nothing(wanted: Wanted, found: Conflicts) -> BackupError:

@@ -56,6 +56,14 @@ class Conflicts:
     rows: int
     said: list[Text]
 
+    def listed(self, first: Text, *last: Text) -> Text:
+        """One text, with a line for each row."""
+        lines = [first, *self.said]
+        if self.rows > len(self.said):
+            lines.append(Text("These are the first %(number)d.", number=len(self.said)))
+        values = {f"line{place}": line for place, line in enumerate([*lines, *last])}
+        return Text("\n".join(f"%({name})s" for name in values), **values)
+
 
 @dataclass(frozen=True, slots=True)
 class ConflictSearch:

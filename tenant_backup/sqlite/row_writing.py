@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tenant_backup.exceptions import BackupError
+from tenant_backup.exceptions import NotAsPlanned
 from tenant_backup.sqlite.row_conflicts import needed
 from tenant_backup.sqlite.row_plan import LIVE, Part, RowPlan, refused, row_value
 from tenant_backup.sqlite.structure import Structure, has_triggers, uniques_of
@@ -18,15 +18,11 @@ CACHE_KIB = 64 * 1024
 """With less, SQLite writes the same pages to the log several times while the others wait."""
 
 
-class Moved(BackupError):
-    """Between the plan and the transaction, somebody has changed what it is about."""
-
-
 def write(plan: RowPlan, structure: Structure, busy_timeout: float) -> None:
     """Write what the plan says, all of it or nothing.
 
-    Raises `Moved` if the database is not as planned, `DatabaseLocked`, or `BackupError` in SQLite's
-    own words.
+    Raises `NotAsPlanned` if something has changed since, `DatabaseLocked`, or `BackupError` in
+    SQLite's own words.
     """
     doubtful = _doubtful(plan, structure)
     with _transaction(plan, busy_timeout):
@@ -107,7 +103,7 @@ def _transaction(plan: RowPlan, busy_timeout: float) -> Iterator[None]:
                 connection.execute("ROLLBACK")
             raise
     except sqlite3.IntegrityError as error:
-        raise Moved(
+        raise NotAsPlanned(
             "The database %(database)s does not take these rows: %(reason)s.",
             database=plan.database,
             reason=error,
@@ -153,7 +149,7 @@ def _update(plan: RowPlan, part: Part, values: list[str], expected: list[str]) -
         f"WHERE {part.is_same_row} AND {part.is_as(expected)}"
     ).rowcount
     if done != plan.count(part):
-        raise Moved("Rows of %(table)s have been changed meanwhile.", table=part.table)
+        raise NotAsPlanned("Rows of %(table)s have been changed meanwhile.", table=part.table)
 
 
 def _set_back(plan: RowPlan, part: Part, columns: set[str]) -> None:
@@ -170,7 +166,7 @@ def _set_back(plan: RowPlan, part: Part, columns: set[str]) -> None:
         f"WHERE {part.is_same_row}"
     ).rowcount
     if done != plan.count(part):
-        raise Moved(
+        raise NotAsPlanned(
             "Rows of %(table)s would be deleted with others that refer to them.", table=part.table
         )
 
@@ -184,7 +180,7 @@ def _delete(plan: RowPlan, part: Part) -> None:
 
 def _require_as(plan: RowPlan, part: Part, values: list[str]) -> None:
     if _number_as(plan, part, values) != plan.count(part):
-        raise Moved(
+        raise NotAsPlanned(
             "Rows of %(table)s are not what they should be: somebody has changed them, or a "
             "trigger or another type of a column does.",
             table=part.table,
@@ -192,13 +188,13 @@ def _require_as(plan: RowPlan, part: Part, values: list[str]) -> None:
 
 
 def _require_not_needed(plan: RowPlan, structure: Structure, part: Part) -> None:
-    """Raise `Moved` if a row refers to one that would be deleted: it might be deleted with it."""
+    """Raise `NotAsPlanned` if a row refers to one to be deleted: it might be deleted with it."""
     for reference in structure.references:
         if reference.to_table != part.table:
             continue
         found = needed(plan, structure, part, reference)
         if found and plan.connection.execute(f"SELECT 1 FROM {found[0]} LIMIT 1").fetchone():
-            raise Moved(
+            raise NotAsPlanned(
                 "Rows of %(table)s refer to rows of %(other)s that would be deleted.",
                 table=reference.table,
                 other=part.table,
