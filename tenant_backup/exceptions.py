@@ -124,3 +124,11 @@ class MailNotSent(BackupError):
 
 class DeadlineExceeded(BackupError):
     """The work took longer than it was allowed to."""
+
+
+class RowConflicts(BackupError):
+    """Rows cannot be brought back as they were, and nothing was done. The text names them."""
+
+
+class NotAsPlanned(BackupError):
+    """Rows that were to be written are not as they were planned: somebody has changed them."""

@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.collating.base import INDEXES, in_order, provide
 from tests.conftest import open_backup
 
 SCHEMA = """
@@ -136,7 +137,11 @@ def new_shop(host):
 
 
 def schema(shop, sql):
-    with closing(sqlite3.connect(shop.database)) as connection:
+    schema_of(shop.database, sql)
+
+
+def schema_of(database, sql):
+    with closing(sqlite3.connect(database)) as connection:
         connection.executescript(sql)
 
 
@@ -341,7 +346,7 @@ REFUSED = {
         ["tenant_backup_event"],
         "a table of tenant_backup",
     ),
-    "unknown": ("", "SELECT 1", ["shop_contracts"], "There is no table shop_contracts"),
+    "unknown": ("", "SELECT 1", ["shop_contracts"], "Is it one of these: shop_contract?"),
     "a column is gone": (
         "CREATE TABLE thing (id integer PRIMARY KEY, name, colour, size); "
         "INSERT INTO thing VALUES (1, 'x', 'red', 2);",
@@ -418,6 +423,15 @@ REFUSED = {
         DELETE_ALL,
         ["shop_ticket"],
         "shop_ticket 1: it needs shop_contract 1, which is gone. Name shop_contract, too.",
+    ),
+    "others change with it": (
+        "CREATE TABLE thing (id integer PRIMARY KEY, name UNIQUE, colour); "
+        "CREATE TABLE part (id integer PRIMARY KEY, "
+        "of REFERENCES THING (name) ON UPDATE CASCADE); "
+        "INSERT INTO thing VALUES (1, 'x', 'red'); INSERT INTO part VALUES (1, 'x');",
+        "UPDATE thing SET name = 'y'",
+        ["thing", "--changed"],
+        "because rows of other tables would change with them: part",
     ),
     "nothing is gone": ("", "SELECT 1", ["shop_contract"], "no row of shop_contract is gone"),
     "nothing has changed": (
@@ -570,3 +584,65 @@ def test_the_history_says_who_and_what(shop):
     for *_, actor, detail in events:
         assert actor
         assert detail.endswith(tables)
+
+
+# The connection
+
+
+def test_functions_and_collations_are_those_of_the_alias_that_leads_to_the_database(new_shop):
+    with closing(sqlite3.connect(new_shop.database)) as connection:
+        provide(connection)
+        connection.executescript(INDEXES)
+    link = new_shop.host.directory / "link"
+    link.symlink_to(new_shop.root)
+    alias = {"ENGINE": "tests.collating", "NAME": str(link / "db.sqlite3")}
+    new_shop.host.configure(
+        DATABASES={"acme": alias}, DATABASE_ROUTERS=["tenant_backup.routers.CatalogRouter"]
+    )
+    shop = new_shop.back_up()
+    with closing(sqlite3.connect(shop.database)) as connection:
+        provide(connection)
+        connection.executescript(DELETE_ALL)
+    answer = shop.bring_back("shop_contract", "--with-related")
+    assert in_order(shop.database) == [f"C-{number}" for number in range(1, ROWS + 1)]
+    assert shop.undo(answer).returncode == 0
+    assert in_order(shop.database) == []
+
+
+def test_the_journal_mode_of_another_alias_stays_with_that(new_shop):
+    """The control database's options put it into WAL mode, and only it."""
+    schema(new_shop, "PRAGMA journal_mode = delete")
+    shop = new_shop.back_up()
+    shop.sql(DELETE_ALL)
+    shop.bring_back("shop_contract")
+    with closing(sqlite3.connect(shop.database)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_the_catalog_may_lie_in_the_very_database(host, mode):
+    """In rollback mode whoever writes to the catalog in between would wait for itself."""
+    host.environment |= {
+        "TEST_PROVIDER": "tenant_backup.tenants.SingleTenant",
+        "TEST_JOURNAL_MODE": mode,
+        "TEST_BUSY_TIMEOUT": "2",
+        "TEST_CONTROL_TIMEOUT": "2",
+    }
+    database = host.directory / "control.sqlite3"
+    schema_of(database, SCHEMA.rpartition("CREATE TABLE django_session")[0])
+    schema_of(database, f"PRAGMA journal_mode = {mode}")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("INSERT INTO shop_contract VALUES (1, 'C-1', 'text')")
+        connection.execute("INSERT INTO shop_ticket VALUES (1, 1, 'ticket')")
+    host.succeed("runbackup")
+    script(database, DELETE_ALL)
+    backup = host.catalog()[0]["id"]
+    done = host.run(
+        "restorerows", "default", backup, "shop_contract", "--with-related", "--no-input", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert rows_of(database, "shop_ticket") == {1: (1, 1, "ticket")}
+    undo = shlex.split(json.loads(done.stdout)["undo"])
+    undone = host.run(*undo[2:], "--no-input")
+    assert undone.returncode == 0, undone.stderr
+    assert rows_of(database) == rows_of(database, "shop_ticket") == {}

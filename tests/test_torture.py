@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-KINDS = ["kills", "disks", "damage", "access", "clocks", "clusters"]
+KINDS = ["kills", "rows", "disks", "damage", "access", "clocks", "clusters"]
 
 NOT_OURS = {"DJANGO_SETTINGS_MODULE", "TEST_HOST", "TEST_CONTROL", "TEST_PROVIDER", "TEST_SETTINGS"}
 

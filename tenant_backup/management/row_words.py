@@ -7,8 +7,8 @@ from tenant_backup import rows
 from tenant_backup.management.output import shown
 from tenant_backup.models import Backup, RowRestore
 from tenant_backup.rows import Done, Plan, Undoing
-from tenant_backup.sqlite.row_choice import Loss
 from tenant_backup.sqlite.row_plan import Part
+from tenant_backup.sqlite.row_relatives import Loss
 from tenant_backup.tenants import Tenant
 from tenant_backup.words import ago
 
@@ -37,7 +37,8 @@ def about_plan(plan: Plan) -> list[str]:
         lines += [f"  {text}" for text in plan.skipped.said]
         for table, numbers in sorted(plan.counts.items()):
             if number := numbers["skipped"]:
-                lines.append(f"  {shown(table)}: {_skipped(number)}")
+                text = gettext("%(number)d skipped in all") % {"number": number}
+                lines.append(f"  {shown(table)}: {text}")
     if plan.losses:
         lines.append(gettext("Still gone:"))
         lines += [f"  {shown(loss.table)}: {_lost(loss)}" for loss in plan.losses]
@@ -127,17 +128,10 @@ def _will_go(part: Part, number: int) -> str:
     return text % values
 
 
-def _skipped(number: int) -> str:
-    text = ngettext("%(number)d skipped in all", "%(number)d skipped in all", number)
-    return text % {"number": number}
-
-
 def _lost(loss: Loss) -> str:
     if loss.gone is None:
-        text = gettext("rows that referred to them cannot be brought back. %(reason)s")
-        return text % {"reason": loss.why}
-    text = ngettext("%(number)d gone, not chosen", "%(number)d gone, not chosen", loss.gone)
-    return text % {"number": loss.gone}
+        return str(loss.why)
+    return gettext("%(number)d gone, not chosen") % {"number": loss.gone}
 
 
 def _total(tables: dict[str, dict[str, int]]) -> int:

@@ -9,7 +9,7 @@ from tenant_backup.rows.losses import (
     look_before_pruning,
     open_losses,
 )
-from tenant_backup.rows.plan import SAID_EACH_TIME, Plan, RowConflicts, Wanted, planned
+from tenant_backup.rows.plan import SAID_EACH_TIME, Plan, Wanted, planned
 from tenant_backup.rows.records import KEPT, forget
 from tenant_backup.rows.recovery import recover_all
 from tenant_backup.rows.restore import Done, perform
@@ -23,7 +23,6 @@ __all__ = [
     "Done",
     "Pair",
     "Plan",
-    "RowConflicts",
     "Undoing",
     "Wanted",
     "compare",

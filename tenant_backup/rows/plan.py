@@ -12,13 +12,14 @@ from tempfile import TemporaryDirectory
 
 from tenant_backup import backups
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError
+from tenant_backup.exceptions import BackupError, RowConflicts
 from tenant_backup.models import Backup
 from tenant_backup.rows.connection import host_connection
 from tenant_backup.rows.tables import generic_references, is_guarded, is_ours, refuse_ours
-from tenant_backup.sqlite.row_choice import Loss, RowChoice
+from tenant_backup.sqlite.row_choice import RowChoice
 from tenant_backup.sqlite.row_conflicts import Conflicts, ConflictSearch, skip
 from tenant_backup.sqlite.row_plan import RowPlan, attached_backup, explaining
+from tenant_backup.sqlite.row_relatives import Loss, Relatives
 from tenant_backup.sqlite.shapes import folded
 from tenant_backup.sqlite.structure import Structure
 from tenant_backup.tenants import Tenant
@@ -71,10 +72,6 @@ class Plan:
         return self.rows.counts()
 
 
-class RowConflicts(BackupError):
-    """Rows cannot be brought back as they were. Nothing was done."""
-
-
 @contextmanager
 def planned(tenant: Tenant, source: Backup, wanted: Wanted) -> Iterator[Plan]:
     """Plan to bring rows of a backup back. Changes nothing but the catalog, if a file is damaged.
@@ -107,9 +104,10 @@ def _fill(
     def may_follow(table: str) -> bool:
         return folded(table) in named or not (is_ours(table) or is_guarded(table))
 
-    choice = RowChoice(rows, structure, may_follow)
+    choice = RowChoice(rows, structure)
+    relatives = Relatives(choice, may_follow)
     choice.choose(wanted.tables, gone=wanted.gone, changed=wanted.changed, keys=wanted.keys)
-    left_out = choice.follow() if wanted.with_related else []
+    left_out = relatives.follow() if wanted.with_related else []
     search = ConflictSearch(rows, structure, named)
     search.find()
     found = search.found(MOST_NAMED)
@@ -123,28 +121,20 @@ def _fill(
     def is_quiet(table: str) -> bool:
         return is_ours(table) or (is_guarded(table) and folded(table) not in named)
 
-    left_out += choice.losses(is_quiet, COUNTING_SECONDS)
+    left_out += relatives.losses(is_quiet, COUNTING_SECONDS)
     return Plan(tenant, source, wanted, rows, structure, search, found, left_out)
 
 
 def conflicting(found: Conflicts, *more: Text) -> RowConflicts:
     """The error that names the rows with a conflict."""
-    lines = Text(
-        "\n".join(["%(first)s", *(f"%(row{place})s" for place in range(len(found.said)))]),
-        first=Counted(
-            "Nothing was brought back, because of %(number)d row:",
-            "Nothing was brought back, because of %(number)d rows:",
-            number=found.rows,
-        ),
-        **{f"row{place}": text for place, text in enumerate(found.said)},
+    first = Counted(
+        "Nothing was brought back, because of %(number)d row:",
+        "Nothing was brought back, because of %(number)d rows:",
+        number=found.rows,
     )
-    end = [
-        *more,
-        Text("With --skip-conflicts, all others are brought back that need none of them."),
-    ]
-    if found.rows > len(found.said):
-        end.insert(0, Text("These are the first %(number)d.", number=len(found.said)))
-    return RowConflicts("%(lines)s\n%(end)s", lines=lines, end=joined(*end))
+    others = Text("With --skip-conflicts, all others are brought back that need none of them.")
+    lines = found.listed(first, joined(others, *more))
+    return RowConflicts(lines.text, **lines.values)
 
 
 def _nothing(wanted: Wanted, found: Conflicts) -> BackupError:

@@ -34,18 +34,21 @@ CHUNK = 1024 * 1024
 
 def pack(file: Path) -> bytes:
     """A plan's file as the catalog keeps it. Raises `BackupError` if it is too large for that."""
-    # The least effort: the file is read while an operator waits.
+    # The least effort: an operator is waiting.
     packer, packed = zlib.compressobj(1), bytearray()
     with file.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            packed += packer.compress(chunk)
-            if len(packed) > MOST_BYTES:
-                raise BackupError(
-                    "These are too many rows for one time: what undoing it needs would take more "
-                    "than %(bytes)d bytes of the catalog. Bring back fewer tables or rows at once.",
-                    bytes=MOST_BYTES,
-                )
-    return bytes(packed + packer.flush())
+        is_over = False
+        while not is_over and len(packed) <= MOST_BYTES:
+            chunk = stream.read(CHUNK)
+            is_over = not chunk
+            packed += packer.compress(chunk) if chunk else packer.flush()
+    if len(packed) > MOST_BYTES:
+        raise BackupError(
+            "These are too many rows for one time: what undoing it needs would take more than "
+            "%(bytes)d bytes of the catalog. Bring back fewer tables or rows at once.",
+            bytes=MOST_BYTES,
+        )
+    return bytes(packed)
 
 
 @contextmanager

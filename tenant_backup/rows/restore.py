@@ -5,19 +5,20 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
+from django.db import DatabaseError
 from django.utils.translation import gettext
 
 from tenant_backup import backups, sqlite
 from tenant_backup.catalog import catalog_transaction
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError, explained
+from tenant_backup.exceptions import BackupError, NotAsPlanned, explained
 from tenant_backup.models import LABEL_LENGTH, Backup, RowRestore, Trigger
 from tenant_backup.rows.plan import MOST_NAMED, Plan, conflicting
 from tenant_backup.rows.records import mark_done, pack
 from tenant_backup.rows.recovery import Restored, recover_under_lock, settle
 from tenant_backup.sqlite.row_conflicts import skip
 from tenant_backup.sqlite.row_plan import explaining
-from tenant_backup.sqlite.row_writing import Moved, write
+from tenant_backup.sqlite.row_writing import write
 from tenant_backup.texts import Text
 
 ATTEMPTS = 5
@@ -87,7 +88,7 @@ def _write(plan: Plan, safety_copy: Backup, actor: str) -> RowRestore:
         try:
             # Nothing is written to the catalog until this has ended.
             write(plan.rows, plan.structure, conf.BUSY_TIMEOUT)
-        except Moved as error:
+        except NotAsPlanned as error:
             record.delete()
             _bring_in_line(plan, error)
             if attempt == ATTEMPTS:
@@ -98,7 +99,14 @@ def _write(plan: Plan, safety_copy: Backup, actor: str) -> RowRestore:
             raise
         else:
             break
-    mark_done(plan.tenant, record)
+    try:
+        mark_done(plan.tenant, record)
+    except DatabaseError as error:
+        raise BackupError(
+            "The rows are back, but the catalog could not record it: %(reason)s. The next command "
+            "of this kind, or the schedule, does.",
+            reason=error,
+        ) from error
     return record
 
 
@@ -109,7 +117,7 @@ def _save(record: RowRestore, plan: Plan) -> None:
         record.save()
 
 
-def _bring_in_line(plan: Plan, error: Moved) -> None:
+def _bring_in_line(plan: Plan, error: NotAsPlanned) -> None:
     """Take out of the plan what somebody has changed meanwhile, or refuse to go on."""
     with explaining(plan.tenant.database, conf.BUSY_TIMEOUT):
         plan.search.clear()

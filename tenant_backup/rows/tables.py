@@ -62,24 +62,36 @@ def generic_references(connection: Connection, structure: Structure) -> Iterator
     The number of a content type may mean another model in another database.
     """
     types = shared_types(connection, structure)
-    for model in apps.get_models(include_auto_created=True):
-        for field in model._meta.private_fields:
-            if not (hasattr(field, "ct_field") and hasattr(field, "fk_field")):
+    for table, of_type, of_row in _generic_columns():
+        if not _has(structure, table, {of_type, of_row}):
+            continue
+        for (app, name), number in types.items():
+            try:
+                to = apps.get_model(app, name)._meta
+            except LookupError:
                 continue
-            of_type = model._meta.get_field(field.ct_field).column  # type: ignore[union-attr]
-            of_row = model._meta.get_field(field.fk_field).column  # type: ignore[union-attr]
-            for (app, name), number in types.items():
-                try:
-                    to = apps.get_model(app, name)
-                except LookupError:
-                    continue
-                key = to._meta.pk
-                if key and key.column and of_type and of_row:
-                    yield Reference(
-                        model._meta.db_table,
-                        (of_row,),
-                        to._meta.db_table,
-                        (key.column,),
-                        type_column=of_type,
-                        type_value=number,
-                    )
+            if to.pk:
+                target, key = to.db_table, str(to.pk.column)
+                yield Reference(
+                    table, (of_row,), target, (key,), type_column=of_type, type_value=number
+                )
+
+
+def _generic_columns() -> Iterator[tuple[str, str, str]]:
+    """The tables that refer to others by content type: in which columns they hold type and key."""
+    for model in apps.get_models(include_auto_created=True):
+        names = {field.name: field.column for field in model._meta.concrete_fields}
+        for field in model._meta.private_fields:
+            of_type = names.get(getattr(field, "ct_field", ""))
+            of_row = names.get(getattr(field, "fk_field", ""))
+            if of_type and of_row:
+                yield model._meta.db_table, of_type, of_row
+
+
+def _has(structure: Structure, table: str, columns: set[str]) -> bool:
+    """Whether both databases have a table with these columns."""
+    shape = structure.shape(table)
+    wanted = set(map(folded, columns))
+    return bool(shape and shape.sides) and all(
+        wanted.issubset(map(folded, side.names)) for side in (shape.sides if shape else ())
+    )

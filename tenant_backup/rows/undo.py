@@ -6,19 +6,18 @@ from dataclasses import dataclass
 
 from tenant_backup import backups
 from tenant_backup.conf import conf
-from tenant_backup.exceptions import BackupError
+from tenant_backup.exceptions import BackupError, NotAsPlanned
 from tenant_backup.models import RowRestore
 from tenant_backup.rows.plan import MOST_NAMED
 from tenant_backup.rows.records import mark_undone, plan_of
 from tenant_backup.rows.recovery import recover, settle
 from tenant_backup.sqlite import row_writing
-from tenant_backup.sqlite.row_conflicts import Conflicts, ConflictSearch
+from tenant_backup.sqlite.row_conflicts import ConflictSearch
 from tenant_backup.sqlite.row_plan import RowPlan, explaining
-from tenant_backup.sqlite.row_writing import Moved
 from tenant_backup.sqlite.shapes import folded
 from tenant_backup.sqlite.structure import Structure
 from tenant_backup.tenants import Tenant
-from tenant_backup.texts import Counted, Text
+from tenant_backup.texts import Counted
 
 State = RowRestore.State
 
@@ -72,7 +71,7 @@ def take_back(found: Undoing, *, actor: str = "") -> RowRestore:
             row_writing.take_back(rows, found.structure, conf.BUSY_TIMEOUT)
         except BaseException as error:
             settle(found.tenant, record, rows)
-            if isinstance(error, Moved):
+            if isinstance(error, NotAsPlanned):
                 with explaining(found.tenant.database, conf.BUSY_TIMEOUT):
                     _require_untouched(found.search)
             raise
@@ -109,18 +108,10 @@ def _require_untouched(search: ConflictSearch) -> None:
     found = search.found(MOST_NAMED)
     search.clear()
     if found.rows:
-        raise _touched(found)
-
-
-def _touched(found: Conflicts) -> BackupError:
-    first = Counted(
-        "Nothing was undone, because of %(number)d row:",
-        "Nothing was undone, because of %(number)d rows:",
-        number=found.rows,
-    )
-    lines = ["%(first)s", *(f"%(row{place})s" for place in range(len(found.said)))]
-    values = {f"row{place}": text for place, text in enumerate(found.said)}
-    if found.rows > len(found.said):
-        lines.append("%(more)s")
-        values["more"] = Text("These are the first %(number)d.", number=len(found.said))
-    return BackupError("\n".join(lines), first=first, **values)
+        first = Counted(
+            "Nothing was undone, because of %(number)d row:",
+            "Nothing was undone, because of %(number)d rows:",
+            number=found.rows,
+        )
+        lines = found.listed(first)
+        raise BackupError(lines.text, **lines.values)

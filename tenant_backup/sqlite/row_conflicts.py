@@ -11,6 +11,7 @@ from tenant_backup.sqlite.row_plan import (
     key_in_words,
     row_value,
 )
+from tenant_backup.sqlite.shapes import folded
 from tenant_backup.sqlite.structure import Reference, Structure, Unique, uniques_of
 from tenant_backup.sqlite.tables import quoted
 from tenant_backup.texts import Text
@@ -55,6 +56,14 @@ class Conflicts:
     rows: int
     said: list[Text]
 
+    def listed(self, first: Text, *last: Text) -> Text:
+        """One text, with a line for each row."""
+        lines = [first, *self.said]
+        if self.rows > len(self.said):
+            lines.append(Text("These are the first %(number)d.", number=len(self.said)))
+        values = {f"line{place}": line for place, line in enumerate([*lines, *last])}
+        return Text("\n".join(f"%({name})s" for name in values), **values)
+
 
 @dataclass(frozen=True, slots=True)
 class ConflictSearch:
@@ -63,7 +72,7 @@ class ConflictSearch:
     plan: RowPlan
     structure: Structure
     named: frozenset[str]
-    """The tables that somebody named, of which all rows were wanted that are gone."""
+    """The tables that somebody named, by folded name."""
 
     def find(self) -> None:
         """Note every row that cannot be written as the live database is now."""
@@ -76,11 +85,6 @@ class ConflictSearch:
                 if reference.table == part.table:
                     self._find_orphans(part, reference)
             self._find_empty(part)
-
-    def find_moved(self) -> None:
-        """Note those whose own key has changed since the plan was made. It is quick."""
-        for part in self.plan.parts:
-            self._find_moved(part)
 
     def find_touched(self) -> None:
         """Note those that are not as they were restored, or that something refers to now."""
@@ -223,7 +227,7 @@ class ConflictSearch:
         shape = self.structure.shape(reference.to_table)
         if shape and shape.then:
             then = f'"then".{quoted(shape.then.name)}'
-            gone = "parent row" if reference.to_table in self.named else "parent"
+            gone = "parent row" if folded(reference.to_table) in self.named else "parent"
             why = (
                 f"CASE WHEN EXISTS (SELECT 1 FROM {then} AS n WHERE {parent}) "
                 f"THEN '{gone}' ELSE 'nowhere' END"
@@ -232,30 +236,37 @@ class ConflictSearch:
         self._note(part, why, condition, detail)
 
     def _find_needed(self, part: Part, reference: Reference) -> None:
-        """New rows that a row refers to which would stay when they are taken back."""
-        to = [part.value(name) for name in reference.to_columns]
-        if None in to:
-            return
-        shape = self.structure.shape(reference.table)
-        if shape is None or shape.now is None:
-            return
-        columns = reference.compared([f"n.{quoted(name)}" for name in reference.columns])
-        refers = conjunction(
-            f"{column} = p.{value}" for column, value in zip(columns, to, strict=True)
-        )
-        table = shape.now
-        identity = list(table.key) or ([table.row_id] if table.row_id else [])
-        own = [f"n.{quoted(name)}" for name in identity]
-        for other in self.plan.parts:
-            is_undone = other.kind == "new" or set(reference.columns) <= set(other.columns)
-            if other.table == reference.table and is_undone:
-                keys = f"SELECT {', '.join(other.keys)} FROM {other.name}"
-                refers += f" AND {row_value(own)} NOT IN ({keys})"
-        detail = f"{_text(reference.table)} || char(0) || {key_in_words(own or ['NULL'])}"
-        self.plan.run(
-            f"INSERT INTO plan.conflicts SELECT {part.number}, p.row, 'needed', {detail} "
-            f"FROM {part.name} AS p CROSS JOIN {LIVE}.{quoted(reference.table)} AS n WHERE {refers}"
-        )
+        if found := needed(self.plan, self.structure, part, reference):
+            source, other = found
+            detail = f"{_text(reference.table)} || char(0) || {other}"
+            self.plan.run(
+                f"INSERT INTO plan.conflicts SELECT {part.number}, p.row, 'needed', {detail} "
+                f"FROM {source}"
+            )
+
+
+def needed(
+    plan: RowPlan, structure: Structure, part: Part, reference: Reference
+) -> tuple[str, str] | None:
+    """SQL for the new rows `p` that a row refers to which stays when they are taken back.
+
+    And for the key of that row. None if there can be none.
+    """
+    to = [part.value(name) for name in reference.to_columns]
+    shape = structure.shape(reference.table)
+    if None in to or shape is None or shape.now is None:
+        return None
+    columns = reference.compared([f"n.{quoted(name)}" for name in reference.columns])
+    refers = conjunction(f"{column} = p.{value}" for column, value in zip(columns, to, strict=True))
+    identity = shape.now.key or ((shape.now.row_id,) if shape.now.row_id else ())
+    own = [f"n.{quoted(name)}" for name in identity]
+    for other in plan.parts:
+        is_taken_back = other.kind == "new" or set(reference.columns) <= set(other.columns)
+        if other.table == reference.table and is_taken_back:
+            keys = f"SELECT {', '.join(other.keys)} FROM {other.name}"
+            refers += f" AND {row_value(own)} NOT IN ({keys})"
+    source = f"{part.name} AS p CROSS JOIN {LIVE}.{quoted(reference.table)} AS n WHERE {refers}"
+    return source, key_in_words(own or ["NULL"])
 
 
 def skip(search: ConflictSearch) -> None:

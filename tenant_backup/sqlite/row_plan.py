@@ -174,7 +174,7 @@ class RowPlan:
             return part
         part = Part(len(self.parts) + 1, kind, table, tuple(key), tuple(columns))
         own = ", ".join([*part.keys, *part.values, *part.old_values])
-        self.run(f"CREATE TABLE {part.name} (row INTEGER PRIMARY KEY, round, note, {own})")
+        self.run(f"CREATE TABLE {part.name} (row INTEGER PRIMARY KEY, turn, note, {own})")
         self.run(
             "INSERT INTO plan.parts VALUES (?, ?, ?, ?, ?)",
             (part.number, kind, table, json.dumps(part.key), json.dumps(part.columns)),

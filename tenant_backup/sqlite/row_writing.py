@@ -1,14 +1,15 @@
 """Writing what a plan says into the live database, or taking it back: one short transaction.
 
-The connection is the host's own, so that functions and collations are. In the transaction the
-plan's own rows are looked at again; all other conflicts are refused by the database itself.
+The connection is the host's own, so functions and collations are, too. While others wait, only the
+planned keys are looked at again; all else that has changed meanwhile the database itself refuses.
 """
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tenant_backup.exceptions import BackupError
+from tenant_backup.exceptions import NotAsPlanned
+from tenant_backup.sqlite.row_conflicts import needed
 from tenant_backup.sqlite.row_plan import LIVE, Part, RowPlan, refused, row_value
 from tenant_backup.sqlite.structure import Structure, has_triggers, uniques_of
 from tenant_backup.sqlite.tables import quoted
@@ -17,21 +18,16 @@ CACHE_KIB = 64 * 1024
 """With less, SQLite writes the same pages to the log several times while the others wait."""
 
 
-class Moved(BackupError):
-    """Between the plan and the transaction, somebody has changed what it is about."""
-
-
 def write(plan: RowPlan, structure: Structure, busy_timeout: float) -> None:
     """Write what the plan says, all of it or nothing.
 
-    Raises `Moved` if the database is not as planned, `DatabaseLocked`, or `BackupError` in SQLite's
-    own words.
+    Raises `NotAsPlanned` if something has changed since, `DatabaseLocked`, or `BackupError` in
+    SQLite's own words.
     """
     doubtful = _doubtful(plan, structure)
     with _transaction(plan, busy_timeout):
-        for part in plan.of_kind("new"):
-            _require_absent(plan, part)
-        # Updates come first: a row may give up a value that a new one needs.
+        # Updates come first: a row may give up a value that a new one needs. Each looks at its row
+        # again, and so does each plain INSERT, which fails for a key that is there.
         for part in (*plan.of_kind("changed"), *plan.of_kind("refilled")):
             _update(plan, part, part.values, part.old_values)
         for part in _in_order(plan, structure):
@@ -46,6 +42,8 @@ def take_back(plan: RowPlan, structure: Structure, busy_timeout: float) -> None:
     with _transaction(plan, busy_timeout):
         for part in plan.parts:
             _require_as(plan, part, part.values)
+        for part in plan.of_kind("new"):
+            _require_not_needed(plan, structure, part)
         for part in plan.of_kind("refilled"):
             _update(plan, part, part.old_values, part.values)
         # A changed row may refer to a new one, whose deletion would change or delete it, too.
@@ -105,7 +103,7 @@ def _transaction(plan: RowPlan, busy_timeout: float) -> Iterator[None]:
                 connection.execute("ROLLBACK")
             raise
     except sqlite3.IntegrityError as error:
-        raise Moved(
+        raise NotAsPlanned(
             "The database %(database)s does not take these rows: %(reason)s.",
             database=plan.database,
             reason=error,
@@ -133,7 +131,8 @@ def _doubtful(plan: RowPlan, structure: Structure) -> list[Part]:
 def _insert(plan: RowPlan, part: Part) -> None:
     columns = ", ".join(map(quoted, (*part.key, *part.columns)))
     plan.connection.execute(
-        f"INSERT INTO {part.live} ({columns}) "
+        # This is what a plain INSERT does, unless the table itself says "ON CONFLICT REPLACE".
+        f"INSERT OR ABORT INTO {part.live} ({columns}) "
         f"SELECT {', '.join([*part.keys, *part.values])} FROM {part.name} ORDER BY row"
     )
 
@@ -146,11 +145,11 @@ def _update(plan: RowPlan, part: Part, values: list[str], expected: list[str]) -
         f"{quoted(column)} = p.{value}" for column, value in zip(part.columns, values, strict=True)
     )
     done = plan.connection.execute(
-        f"UPDATE {part.live} AS n SET {changes} FROM {part.name} AS p "
+        f"UPDATE OR ABORT {part.live} AS n SET {changes} FROM {part.name} AS p "
         f"WHERE {part.is_same_row} AND {part.is_as(expected)}"
     ).rowcount
     if done != plan.count(part):
-        raise Moved("Rows of %(table)s have been changed meanwhile.", table=part.table)
+        raise NotAsPlanned("Rows of %(table)s have been changed meanwhile.", table=part.table)
 
 
 def _set_back(plan: RowPlan, part: Part, columns: set[str]) -> None:
@@ -163,10 +162,11 @@ def _set_back(plan: RowPlan, part: Part, columns: set[str]) -> None:
     if not changes:
         return
     done = plan.connection.execute(
-        f"UPDATE {part.live} AS n SET {changes} FROM {part.name} AS p WHERE {part.is_same_row}"
+        f"UPDATE OR ABORT {part.live} AS n SET {changes} FROM {part.name} AS p "
+        f"WHERE {part.is_same_row}"
     ).rowcount
     if done != plan.count(part):
-        raise Moved(
+        raise NotAsPlanned(
             "Rows of %(table)s would be deleted with others that refer to them.", table=part.table
         )
 
@@ -178,19 +178,27 @@ def _delete(plan: RowPlan, part: Part) -> None:
     )
 
 
-def _require_absent(plan: RowPlan, part: Part) -> None:
-    query = f"SELECT 1 FROM {part.name} AS p JOIN {part.live} AS n ON {part.is_same_row} LIMIT 1"
-    if plan.connection.execute(query).fetchone():
-        raise Moved("Rows of %(table)s are there again.", table=part.table)
-
-
 def _require_as(plan: RowPlan, part: Part, values: list[str]) -> None:
     if _number_as(plan, part, values) != plan.count(part):
-        raise Moved(
+        raise NotAsPlanned(
             "Rows of %(table)s are not what they should be: somebody has changed them, or a "
             "trigger or another type of a column does.",
             table=part.table,
         )
+
+
+def _require_not_needed(plan: RowPlan, structure: Structure, part: Part) -> None:
+    """Raise `NotAsPlanned` if a row refers to one to be deleted: it might be deleted with it."""
+    for reference in structure.references:
+        if reference.to_table != part.table:
+            continue
+        found = needed(plan, structure, part, reference)
+        if found and plan.connection.execute(f"SELECT 1 FROM {found[0]} LIMIT 1").fetchone():
+            raise NotAsPlanned(
+                "Rows of %(table)s refer to rows of %(other)s that would be deleted.",
+                table=reference.table,
+                other=part.table,
+            )
 
 
 def _number_as(plan: RowPlan, part: Part, values: list[str]) -> int:

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tenant_backup.sqlite.shapes import Catalog, Schema, Shape, folded, shape_of
+from tenant_backup.sqlite.shapes import Catalog, Schema, Shape, Table, folded, shape_of
 from tenant_backup.sqlite.tables import quoted
 
 WRITES = re.compile(
@@ -260,3 +260,15 @@ def shared_types(
         "ON n.id = t.id AND n.app_label = t.app_label AND n.model = t.model"
     ).fetchall()
     return {(label, model): number for label, model, number in rows}
+
+
+def changing_with(connection: sqlite3.Connection, schema: str, table: Table) -> list[str]:
+    """The tables whose references to this one follow when its other columns than the key change."""
+    key = {folded(name) for name in table.key}
+    rows = connection.execute(
+        f'SELECT m.name, f."to" FROM {quoted(schema)}.sqlite_master AS m, '
+        "pragma_foreign_key_list(m.name, ?1) AS f WHERE m.type = 'table' "
+        "AND lower(f.\"table\") = lower(?2) AND f.on_update NOT IN ('NO ACTION', 'RESTRICT')",
+        (schema, table.name),
+    ).fetchall()
+    return sorted({name for name, to in rows if to is not None and folded(to) not in key})

@@ -18,7 +18,7 @@ import pytest
 
 from tests.torture.host import scratch
 
-KINDS = ["kills", "disks", "damage", "access", "clocks", "clusters"]
+KINDS = ["kills", "rows", "disks", "damage", "access", "clocks", "clusters"]
 
 SURVIVED, SKIPPED = "survived", "skipped"
 

@@ -30,6 +30,7 @@ from tenant_backup.management.commands import (  # noqa: F401
     listbackups,
     prunebackups,
     restorebackup,
+    restorerows,
     runbackup,
     syncbackups,
     verifybackups,
