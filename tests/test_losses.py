@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone, translation
 
 from tenant_backup import backups, monitoring, retention, rows
-from tenant_backup.backups import pruning
+from tenant_backup.backups import counting, pruning
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import (
     Backup,
@@ -27,6 +27,7 @@ from tenant_backup.models import (
     Verdict,
 )
 from tenant_backup.rows import losses
+from tenant_backup.sqlite import Counts
 from tests.conftest import make_database
 from tests.test_counts import change, migrated
 from tests.test_monitoring import ADMINS, configure, notify, post, subjects
@@ -99,12 +100,12 @@ def held(tenant):
     return sorted(found.values_list("backup_id", flat=True))
 
 
-def add_counts(tenant, at, tables, *, looked_at=None, **fields):
+def add_counts(tenant, at, tables, **fields):
     """A good backup of this time without a file, and what is kept of its rows."""
     number = Backup.objects.count()
     given = {"trigger": Trigger.AUTOMATIC, "status": "complete", "file_name": f"b{number}"}
     backup = Backup.objects.create(tenant_id=tenant.id, created_at=at, **(given | fields))
-    RowCounts.objects.create(backup=backup, tables=tables, migrations="m", looked_at=looked_at)
+    counting.keep(backup, Counts(tables, "m"))
     return backup
 
 

@@ -132,15 +132,16 @@ class TestThePast:
     def test_what_was_intended_is_the_baseline_from_then_on(self):
         counted = backups(*[1000] * 10, 850, 600, 600)
         assert found(counted)
-        told = {"contracts": Past(intended_at=counted[12].created_at + DAY / 2)}
+        told = {"contracts": Past(counted[10].created_at, counted[12].created_at + DAY / 2)}
         assert not found(counted, past=told)
         more = [*counted, *backups(*[0] * 13, 590, 470)[13:]]
         assert not found(more[:-1], past=told)
+        assert not found([*more[:-2], replace(more[-2], tables={"contracts": 481})], past=told)
         assert found(more, past=told) == [(590, 470, 14, 15)]
 
     def test_of_another_table_it_says_nothing(self):
         counted = backups(1000, 100)
-        assert found(counted, past={"tickets": Past(intended_at=START + 9 * DAY)})
+        assert found(counted, past={"tickets": Past(START, START + 9 * DAY)})
         assert not found(counted, without=["contracts"])
 
 
@@ -224,7 +225,7 @@ def test_the_order_of_the_backups_does_not_matter(counted, random):
 @examples
 @given(tenants())
 def test_what_was_just_intended_is_not_found_again(counted):
-    told = Past(intended_at=counted[-1].created_at + DAY)
+    told = Past(counted[-1].created_at, counted[-1].created_at + DAY)
     assert losses(counted, RULE, past=dict.fromkeys("abc", told)) == []
 
 
