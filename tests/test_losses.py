@@ -297,6 +297,24 @@ class TestOver:
         lose(tenant, keep=60)
         assert open_losses(tenant) == [("credits", 81, 60)]
 
+    def test_rows_that_often_come_back_by_themselves_were_not_lost(self, tenant):
+        """Such as in a table that is emptied every week."""
+        back_up(tenant)
+        for number in range(2):
+            lose(tenant)
+            assert len(open_losses(tenant)) == 1, number
+            refill(tenant)
+        lose(tenant)
+        assert open_losses(tenant) == []
+
+    def test_what_was_restored_did_not_come_back_by_itself(self, tenant):
+        back_up(tenant)
+        for number in range(3):
+            lose(tenant)
+            assert len(open_losses(tenant)) == 1, number
+            Event.record(EventKind.ROWS_RESTORED, tenant.id)
+            refill(tenant)
+
     def test_when_it_was_intended(self, tenant):
         good = back_up(tenant)
         lose(tenant, keep=50)
