@@ -18,6 +18,7 @@ from tenant_backup.catalog import catalog_transaction
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, Event, EventKind, RowCounts, RowLoss
+from tenant_backup.rows.counts import fold_pruned
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text
 from tenant_backup.vanishing import OLDEST, YOUNGEST, Counted, Loss, Past, Rule, losses
@@ -129,7 +130,8 @@ def look(tenant: Tenant, now: datetime | None = None) -> list[RowLoss]:
         with catalog_transaction():
             if waiting.update(looked_at=now) and newest:
                 _note_numbers(were_open, newest)
-                _forget_old(tenant.id, newest)
+                spans = [(loss.after_at, loss.ended_at) for loss in known]
+                fold_pruned(tenant.id, since=newest.created_at - OLDEST, without=spans)
         return []
     with index_kept(tenant) as is_behind, catalog_transaction():
         if not waiting.update(looked_at=now):
@@ -208,12 +210,6 @@ def _is_over(loss: RowLoss, newest: Counted) -> bool:
     rows = newest.tables.get(loss.table, 0)
     is_known = rows is not None and newest.created_at >= loss.after_at
     return is_known and not rule().is_lost(loss.least_before, rows or 0)
-
-
-def _forget_old(tenant_id: str, newest: Counted) -> None:
-    """Forget the numbers of pruned backups that are too old for any baseline."""
-    rows = RowCounts.objects.filter(tenant_id=tenant_id, backup=None)
-    rows.filter(created_at__lt=newest.created_at - OLDEST).delete()
 
 
 def _note(tenant: Tenant, loss: Loss, now: datetime) -> RowLoss | None:
