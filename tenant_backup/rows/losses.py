@@ -90,7 +90,7 @@ def look_at_new(tenants: Collection[Tenant]) -> None:
 
     A failure is logged: nobody else's judgement may depend on it.
     """
-    waiting = RowCounts.objects.filter(looked_at=None)
+    waiting = RowCounts.objects.waiting()
     if len(tenants) == 1:
         waiting = waiting.filter(tenant_id__in=[tenant.id for tenant in tenants])
     ids = set(waiting.values_list("tenant_id", flat=True))
@@ -113,7 +113,7 @@ def look(tenant: Tenant, now: datetime | None = None) -> list[RowLoss]:
     They are noted, their backups held, and those ended whose rows are back: all that or nothing,
     and of several processes that look at once, one does it.
     """
-    waiting = RowCounts.objects.filter(tenant_id=tenant.id, looked_at=None)
+    waiting = RowCounts.objects.waiting().filter(tenant_id=tenant.id)
     if not waiting.exists():
         return []
     now = now or timezone.now()
@@ -136,12 +136,12 @@ def look(tenant: Tenant, now: datetime | None = None) -> list[RowLoss]:
     with index_kept(tenant) as is_behind, catalog_transaction():
         if not waiting.update(looked_at=now):
             return []  # Somebody else has just looked.
+        if newest:
+            _note_numbers(were_open, newest)
         for loss in over:
             # They were back when the backup was made, which is a baseline again.
             if _end(loss, newest.created_at if newest else now):
                 Event.record(EventKind.ROWS_BACK, tenant.id, detail=_numbers(loss))
-        if newest:
-            _note_numbers(were_open, newest)
         new = [row for loss in found if (row := _note(tenant, loss, now))]
         _hold(tenant, now, counts=not is_behind)
     return new
