@@ -14,7 +14,7 @@ from tenant_backup.sqlite.errors import code_of, is_damage
 from tenant_backup.texts import Text
 
 BATCH = 500
-"""Rows that are fetched at a time."""
+"""Rows that are fetched at a time if they are small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,41 +34,44 @@ class Reader:
         require_time(self.deadline, self.doing)
 
     def rows(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
-        for batch in self.batches(sql, *parameters):
+        """The rows that a query finds, one at a time: each may be large. Raises as `batches`."""
+        for batch in self.batches(sql, *parameters, size=1):
             yield from batch
 
-    def batches(self, sql: str, *parameters: object) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows that a query finds, some at a time.
+    def batches(
+        self, sql: str, *parameters: object, size: int = BATCH
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows that a query finds, so many at a time.
 
         Raises `DeadlineExceeded`; `CannotCompare` if SQLite cannot run the query; and another
         `BackupError` if a file cannot be read, or if the disk for temporary files is full.
         """
-        with self.in_words():
-            self._provide(sql, *parameters)
+        self.provide(sql, *parameters)
         # The query begins in the first batch, so that every step of it can be interrupted.
         cursor = None
         while True:
             with self.in_words(), interruptible(self.connection, self.doing, self.deadline):
                 if cursor is None:
                     cursor = self.connection.execute(sql, parameters)
-                batch = cursor.fetchmany(BATCH)
+                batch = cursor.fetchmany(size)
             if not batch:
                 return
             yield batch
 
-    def _provide(self, sql: str, *parameters: object) -> None:
+    def provide(self, sql: str, *parameters: object) -> None:
         """Add stand-ins for what the query's tables need and only the host has.
 
         No query lets one decide what it finds. EXPLAIN names the missing one, and runs nothing.
         """
-        while True:
-            try:
-                self.connection.execute(f"EXPLAIN {sql}", parameters).fetchone()
-            except sqlite3.OperationalError as error:
-                if not add_stand_in(self.connection, str(error)):
-                    raise
-            else:
-                return
+        with self.in_words():
+            while True:
+                try:
+                    self.connection.execute(f"EXPLAIN {sql}", parameters).fetchone()
+                except sqlite3.OperationalError as error:
+                    if not add_stand_in(self.connection, str(error)):
+                        raise
+                else:
+                    return
 
     @contextmanager
     def in_words(self) -> Iterator[None]:
