@@ -34,10 +34,10 @@ from tenant_backup.admin.automation import switch_context
 from tenant_backup.admin.backups import BackupAdmin, condition_of
 from tenant_backup.admin.base import has_model_permission, light, may_see
 from tenant_backup.admin.verdicts import TenantsOfRequest
+from tenant_backup.command_lines import command
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, BackupSettings, Event, Verdict
 from tenant_backup.progress import progress_of
-from tenant_backup.restore import manual
 from tenant_backup.tenants import Tenant, get_tenant
 from tenant_backup.views.access import backup_or_404
 from tenant_backup.views.page import chart_of
@@ -149,7 +149,7 @@ class HubAdmin(TenantActions):
             "backup": backup,
             "tables": tables,
             "has_today": any(table.is_there_today for table in tables),
-            "command": manual.command("restorebackup", tenant.id, str(backup.pk)),
+            "command": command("restorebackup", tenant.id, str(backup.pk)),
         }
         request.current_app = self.admin_site.name
         template = "admin/tenant_backup/backupsettings/contents.html"
@@ -240,7 +240,7 @@ def _line(backup: Backup, tenant: Tenant | None) -> dict[str, Any]:
         "backup": backup,
         "condition": condition_of(backup),
         "has_file": backup.has_file and tenant is not None,
-        "command": manual.command("restorebackup", tenant.id, str(backup.pk))
+        "command": command("restorebackup", tenant.id, str(backup.pk))
         if tenant and backup.is_good
         else "",
     }

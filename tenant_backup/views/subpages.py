@@ -9,6 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from tenant_backup import automation, backups, contact
+from tenant_backup.command_lines import command
 from tenant_backup.exceptions import BackupError
 from tenant_backup.languages import messages
 from tenant_backup.models import Backup, Event
@@ -58,7 +59,7 @@ def _restore_commands(tenant: Tenant, backup: Backup) -> dict[str, str]:
     """With paths on the server, so only for operators."""
     file = backups.directory_of(tenant).file(backup.file_name)
     return {
-        "restorebackup": manual.command("restorebackup", tenant.id, str(backup.pk)),
+        "restorebackup": command("restorebackup", tenant.id, str(backup.pk)),
         "by_hand": manual.commands(
             tenant.database.resolve(), file.resolve(), backup.sha256, tenant_id=tenant.id
         ),
