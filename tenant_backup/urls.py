@@ -16,6 +16,9 @@ urlpatterns = [
     # Text, not a number: a user who may not download must not learn which ids are well-formed.
     path("settings/admin/backup/download/<str:backup_id>", views.download, name="download"),
     path("settings/admin/backup/contents/<str:backup_id>", views.contents, name="contents"),
+    path("settings/admin/backup/ask", views.ask, name="ask"),
+    path("settings/admin/backup/withdraw", views.withdraw, name="withdraw"),
+    path("settings/admin/backup/intended", views.intended, name="intended"),
     path("settings/admin/backup/summary", views.summary, name="summary"),
     path("settings/admin/backup/test-mail", views.test_mail, name="test_mail"),
     path("settings/admin/backup/diagnosis", views.diagnose, name="diagnosis"),

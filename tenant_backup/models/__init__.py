@@ -14,7 +14,13 @@ from tenant_backup.models.backup import (
     Trigger,
 )
 from tenant_backup.models.events import ALARMING, Event, EventKind, EventQuerySet
-from tenant_backup.models.rows import RestoreRequest, RowCounts, RowLoss, RowRestore
+from tenant_backup.models.rows import (
+    NOTE_LENGTH,
+    RestoreRequest,
+    RowCounts,
+    RowLoss,
+    RowRestore,
+)
 from tenant_backup.models.settings import (
     BackupSettings,
     BackupSettingsQuerySet,
@@ -27,6 +33,7 @@ __all__ = [
     "ALARMING",
     "FORM_TOKEN_LENGTH",
     "LABEL_LENGTH",
+    "NOTE_LENGTH",
     "Automation",
     "Backup",
     "BackupQuerySet",

@@ -131,13 +131,10 @@ def _require_tables(tenant: Tenant, backup: Backup, wanted: Iterable[str]) -> No
 
 
 def _in_words(request: RestoreRequest) -> Text | str:
-    """What the history says was asked for."""
+    """What the history says was asked for. The note is the request's own."""
     if not request.tables:
-        return str(request.note)
-    tables = ", ".join(request.tables)
-    if not request.note:
-        return Text("Tables: %(tables)s", tables=tables)
-    return Text("%(note)s (tables: %(tables)s)", note=request.note, tables=tables)
+        return ""
+    return Text("Tables: %(tables)s", tables=", ".join(request.tables))
 
 
 def hold(tenant: Tenant, backup: Backup, reason: Text) -> None:
