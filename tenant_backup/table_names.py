@@ -1,12 +1,11 @@
-"""What people call a table and its columns: the names of the host's models.
+"""What people call a table: by the names of the host's models.
 
 A table without a model, or of an app that is no longer installed, keeps its own name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import lru_cache
 
 from django.apps import apps
@@ -16,15 +15,6 @@ from django.utils.text import capfirst
 
 FRAMEWORK = ("django.", "django_q", "tenant_backup")
 """The apps whose tables no user of the host knows of, by the beginning of their modules' names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column, as people know it: by its field."""
-
-    name: str
-    words: str
-    field: Field | None = None  # type: ignore[type-arg]
 
 
 def in_words(table: str) -> str:
@@ -48,16 +38,11 @@ def is_the_hosts(table: str) -> bool:
     return not model._meta.app_config.name.startswith(FRAMEWORK)
 
 
-def columns(table: str, names: Iterable[str]) -> list[Column]:
-    """These columns of a table, with the names of their fields."""
+def fields_of(table: str) -> Mapping[str, Field]:  # type: ignore[type-arg]
+    """The fields of the table's model, by their columns; none without a model."""
     model = _models().get(table)
-    fields = {each.column: each for each in model._meta.local_concrete_fields} if model else {}
-    return [
-        Column(name, str(capfirst(fields[name].verbose_name)), fields[name])
-        if name in fields
-        else Column(name, name)
-        for name in names
-    ]
+    fields = model._meta.local_concrete_fields if model else []
+    return {field.column: field for field in fields if field.column}
 
 
 def _models() -> Mapping[str, type[Model]]:

@@ -28,7 +28,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from tenant_backup import backups, monitoring
+from tenant_backup import backups, monitoring, rows, table_names
 from tenant_backup.admin.actions import TenantActions
 from tenant_backup.admin.automation import switch_context
 from tenant_backup.admin.backups import BackupAdmin, condition_of
@@ -36,10 +36,17 @@ from tenant_backup.admin.base import has_model_permission, light, may_see
 from tenant_backup.admin.verdicts import TenantsOfRequest
 from tenant_backup.command_lines import command
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Backup, BackupSettings, Event, Verdict
+from tenant_backup.models import (
+    Backup,
+    BackupSettings,
+    Event,
+    RestoreRequest,
+    RowLoss,
+    Verdict,
+)
 from tenant_backup.progress import progress_of
 from tenant_backup.tenants import Tenant, get_tenant
-from tenant_backup.views.access import backup_or_404
+from tenant_backup.views.access import backup_or_404, id_or_404, user_name
 from tenant_backup.views.page import chart_of
 from tenant_backup.views.streaming import file_answer
 from tenant_backup.words import going_in_words, settings_in_words
@@ -88,6 +95,9 @@ class HubAdmin(TenantActions):
         if doing in ("pin", "unpin", "verify_one"):
             self._do_with_backup(request, row_id, doing)
             return self._to_hub(row_id)
+        if doing in ("answered", "intended"):
+            self._do_about_loss(request, row_id, doing)
+            return self._to_hub(row_id)
         known: dict[str, Callable[[HttpRequest, QuerySet[BackupSettings]], None]] = {
             "back_up": self.back_up_now,
             "verify": self.verify,
@@ -100,9 +110,9 @@ class HubAdmin(TenantActions):
         may = self.has_back_up_permission if doing == "back_up" else self.has_change_permission
         # Before anything is looked for: who may not, does not learn what there is.
         self._require(may(request))
-        rows = BackupSettings.objects.filter(pk=row_id)
-        get_object_or_404(rows)
-        known[doing](request, rows)
+        chosen = BackupSettings.objects.filter(pk=row_id)
+        get_object_or_404(chosen)
+        known[doing](request, chosen)
         return self._to_hub(row_id)
 
     def _do_with_backup(self, request: HttpRequest, row_id: int, doing: str) -> None:
@@ -118,6 +128,32 @@ class HubAdmin(TenantActions):
         catalog = cast("BackupAdmin", self.admin_site.get_model_admin(Backup))
         do = catalog.pin if doing == "pin" else catalog.unpin
         do(request, Backup.objects.filter(pk=backup.pk))
+
+    def _do_about_loss(self, request: HttpRequest, row_id: int, doing: str) -> None:
+        """Close a request for lost data, or the finding that rows were lost."""
+        if doing == "answered":
+            self._require(self.has_change_permission(request))
+        else:
+            self._require(has_model_permission(request, "delete", Backup))
+        row = get_object_or_404(BackupSettings, pk=row_id)
+        number, actor = id_or_404(request.POST.get("id", "")), user_name(request)
+        try:
+            tenant = get_tenant(row.tenant_id)
+            if doing == "answered":
+                asked = get_object_or_404(
+                    RestoreRequest.objects.for_tenant(tenant.id).select_related("backup"), pk=number
+                )
+                rows.answer(tenant, asked, actor=actor)
+                text = _("The request is answered, and its backup is no longer held for it.")
+            else:
+                loss = get_object_or_404(RowLoss.objects.for_tenant(tenant.id), pk=number)
+                rows.intend(tenant, loss, actor)
+                text = _("Noted: %(what)s were deleted on purpose.")
+                text %= {"what": table_names.in_words(loss.table)}
+        except BackupError as error:
+            self.message_user(request, str(error), messages.ERROR)
+        else:
+            self.message_user(request, text, messages.SUCCESS)
 
     def download_view(self, request: HttpRequest, row_id: int, backup_id: int) -> HttpResponseBase:
         self._require(has_model_permission(request, "download", Backup))
@@ -174,9 +210,9 @@ class HubAdmin(TenantActions):
             "delete": tenant is not None and has_model_permission(request, "delete", Backup),
             "download": tenant is not None and has_model_permission(request, "download", Backup),
         }
-        rows = Backup.objects.for_tenant(row.tenant_id)
-        active = rows.active().first()
-        page = Paginator(rows.newest_first(), LINES_PER_PAGE).get_page(request.GET.get("page"))
+        catalog = Backup.objects.for_tenant(row.tenant_id)
+        active = catalog.active().first()
+        page = Paginator(catalog.newest_first(), LINES_PER_PAGE).get_page(request.GET.get("page"))
         lines = Event.objects.for_tenant(row.tenant_id).in_short()
         return {
             **_verdict(row, tenants, tenant),
@@ -187,6 +223,7 @@ class HubAdmin(TenantActions):
             "lists": self.lists(request),
             "tenant": tenant,
             "may": may,
+            **_lost(row),
             "is_gone": not tenants.trouble and row.tenant_id not in tenants.listed,
             "active": active,
             "progress": progress_of(tenant, active) if tenant else None,
@@ -221,6 +258,19 @@ def _verdict(
         "verdict_light": light(verdict.tone, str(verdict.label)),
         "findings": findings,
         "last_good_at": last_good_at,
+    }
+
+
+def _lost(row: BackupSettings) -> dict[str, Any]:
+    """What was asked for and is not answered, and the findings that rows were lost."""
+    asked = rows.open_request(row.tenant_id)
+    return {
+        "asked": asked,
+        "asked_tables": [table_names.in_words(table) for table in asked.tables] if asked else [],
+        "asked_commands": rows.commands_for(asked) if asked else [],
+        "losses": [
+            (table_names.heading_of(loss.table), loss) for loss in rows.open_losses(row.tenant_id)
+        ],
     }
 
 
