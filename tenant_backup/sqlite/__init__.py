@@ -7,29 +7,43 @@ another process may write at the same time. `stat` is harmless.
 """
 
 from tenant_backup.sqlite.checks import Fingerprint, check, fingerprint
+from tenant_backup.sqlite.comparison import Comparison, Difference, Kind, Row, comparing
 from tenant_backup.sqlite.deadlines import CHUNK_BYTES, Progress, SignOfLife
 from tenant_backup.sqlite.errors import inode_shortage
 from tenant_backup.sqlite.exclusive_use import Exclusive, exclusive
 from tenant_backup.sqlite.facts import Facts, companions, left_behind
 from tenant_backup.sqlite.opening import open_backup, open_copy
+from tenant_backup.sqlite.reading import CannotCompare
+from tenant_backup.sqlite.shapes import Column, ForeignKey, Shape, Table, folded
 from tenant_backup.sqlite.snapshots import Snapshot, look, require_openable, snapshot
 from tenant_backup.sqlite.tables import contents
 from tenant_backup.sqlite.users import User, in_use, users_of
 
 __all__ = [
     "CHUNK_BYTES",
+    "CannotCompare",
+    "Column",
+    "Comparison",
+    "Difference",
     "Exclusive",
     "Facts",
     "Fingerprint",
+    "ForeignKey",
+    "Kind",
     "Progress",
+    "Row",
+    "Shape",
     "SignOfLife",
     "Snapshot",
+    "Table",
     "User",
     "check",
     "companions",
+    "comparing",
     "contents",
     "exclusive",
     "fingerprint",
+    "folded",
     "in_use",
     "inode_shortage",
     "left_behind",

@@ -10,6 +10,9 @@ from tenant_backup.exceptions import BackupError
 from tenant_backup.sqlite.errors import code_of, no_database, refusal
 from tenant_backup.sqlite.facts import left_behind
 
+UNTOUCHED = "mode=ro&immutable=1"
+"""How to open a file that nobody writes to, so that SQLite ignores what lies beside it."""
+
 
 def connect_immutable(path: Path) -> sqlite3.Connection:
     """Connect to a file that nobody writes to, so that SQLite ignores what lies beside it.
@@ -17,7 +20,7 @@ def connect_immutable(path: Path) -> sqlite3.Connection:
     A copy of a database in WAL mode is itself marked as WAL. Opened in any other way, it would get
     a `-wal` and a `-shm` beside it.
     """
-    return _connect(path, "mode=ro&immutable=1", timeout=0)
+    return _connect(path, UNTOUCHED, timeout=0)
 
 
 def open_backup(file: Path) -> sqlite3.Connection:
@@ -101,7 +104,12 @@ def require_header(path: Path) -> None:
             raise refusal(path, error) from error
 
 
+def uri_of(path: Path, parameters: str) -> str:
+    """The file as SQLite opens it with these parameters."""
+    return f"{path.absolute().as_uri()}?{parameters}"
+
+
 def _connect(path: Path, parameters: str, timeout: float) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"{path.absolute().as_uri()}?{parameters}", uri=True, timeout=timeout, isolation_level=None
+        uri_of(path, parameters), uri=True, timeout=timeout, isolation_level=None
     )

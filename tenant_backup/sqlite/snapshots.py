@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tenant_backup.exceptions import (
     BackupError,
@@ -103,11 +104,16 @@ def snapshot(database: Path, *, busy_timeout: float, only_look: bool = False) ->
     """
     path = regular_file(database)
     require_header(path)
+    with opened(path, mode_of(path, only_look=only_look), busy_timeout) as connection:
+        yield begin_snapshot(path, connection, busy_timeout)
+
+
+def mode_of(path: Path, *, only_look: bool) -> Literal["ro", "rw"]:
+    """The mode in which reading a live database changes nothing but what `snapshot` says."""
     # A read-only connection never brings the log into the database, which somebody may have
     # overwritten. But if there is no log, it would leave an empty one.
     read_only = bytes_in(log_of(path)) or (only_look and bytes_in(journal_of(path)))
-    with opened(path, "ro" if read_only else "rw", busy_timeout) as connection:
-        yield begin_snapshot(path, connection, busy_timeout)
+    return "ro" if read_only else "rw"
 
 
 def look(database: Path, *, busy_timeout: float) -> Facts:
