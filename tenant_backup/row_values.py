@@ -90,6 +90,15 @@ def changes(
     return found
 
 
+def name_of(columns: Sequence[Column], key: Sequence[object], values: Sequence[object]) -> str:
+    """What one recognizes a row by: its key, and the first text that is in it."""
+    found = [str(part) for part in key]
+    for column, value in zip(columns, values, strict=True):
+        if isinstance(column.field, models.CharField) and str(value) not in found:
+            return ": ".join([*found, _shortened(column.show(value))])
+    return ", ".join(found)
+
+
 def _by_field(field: models.Field[Any, Any], value: object) -> object:
     """A value as the host's own forms would show it, if it is one that they know."""
     if isinstance(field, models.BooleanField) and value in (0, 1):

@@ -1,7 +1,7 @@
 """Comparing two databases, table by table: what is gone, new and changed, whatever is in them."""
 
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
 
