@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 from tenant_backup.contact import after_the_operator
 from tenant_backup.files import size_in_words
-from tenant_backup.texts import Counted, Text
+from tenant_backup.texts import Counted, Text, as_stored
 
 EXEMPT_TRIGGERS = frozenset({"manual", "adopted"})
 """What a person made by hand, or put into the folder, only people delete."""
@@ -44,6 +44,8 @@ class Candidate(Protocol):
     @property
     def hold_reason(self) -> str: ...
     @property
+    def hold_reason_data(self) -> str: ...
+    @property
     def held_until(self) -> datetime | None: ...
     @property
     def stored_bytes(self) -> int: ...
@@ -66,6 +68,7 @@ class Stored:
     deleting_at: datetime | None = None
     future_at: datetime | None = None
     hold_reason: str = ""
+    hold_reason_data: str = ""
     held_until: datetime | None = None
 
     @property
@@ -85,6 +88,11 @@ def is_future(backup: Candidate, now: datetime) -> bool:
 def is_held(backup: Candidate, now: datetime) -> bool:
     """Whether a backup is kept for a reason of its own, for now or until somebody releases it."""
     return bool(backup.hold_reason) and (backup.held_until is None or backup.held_until > now)
+
+
+def reason_to_hold(backup: Candidate) -> Text:
+    """Why a held backup is held."""
+    return as_stored(backup.hold_reason, backup.hold_reason_data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +201,7 @@ def exemption_of(backup: Candidate, now: datetime) -> Text | None:
     if backup.pinned:
         return Text("It is pinned.")
     if is_held(backup, now):
-        return Text("It is held: %(reason)s", reason=backup.hold_reason)
+        return Text("It is held: %(reason)s", reason=reason_to_hold(backup))
     if backup.trigger in EXEMPT_TRIGGERS:
         return Text("It was made on the page or found on disk, so retention never removes it.")
     return None

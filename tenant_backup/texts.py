@@ -88,7 +88,12 @@ def in_active_language(text: str, data: str) -> str:
 
     `data` is the JSON of `Text.as_data`. If it is empty, the text stays as it was stored.
     """
-    return str(Text.from_data(json.loads(data))) if data else text
+    return str(as_stored(text, data)) if data else text
+
+
+def as_stored(text: str, data: str) -> Text:
+    """A stored text as a value of another one. `data` is as for `in_active_language`."""
+    return Text.from_data(json.loads(data)) if data else Text(text)
 
 
 def joined(first: Text, *more: Text) -> Text:

@@ -12,7 +12,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext, npgettext_lazy
 
 from tenant_backup.models import Backup, BackupSettings, Interval, Status
-from tenant_backup.retention import AHEAD
+from tenant_backup.retention import AHEAD, reason_to_hold
 from tenant_backup.schedule import HOURS_BETWEEN
 
 PAST: dict[str, Any] = {
@@ -127,7 +127,7 @@ def why_it_stays(backup: Backup, now: datetime) -> str:
             "not count towards the limits."
         )
     if backup.is_held(now):
-        return gettext("It is held: %(reason)s") % {"reason": backup.hold_reason}
+        return gettext("It is held: %(reason)s") % {"reason": reason_to_hold(backup)}
     return ""
 
 

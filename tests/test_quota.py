@@ -270,7 +270,7 @@ class TestTheirBytes:
             backups.create(tenant, COMMAND)
         limit(MAX_BYTES=10**9)
         with django_assert_num_queries(1):
-            assert quota._bytes_that_stay(tenant, None) == 0
+            assert quota._bytes_that_stay(tenant, quota.stored_backups(tenant), None) == 0
 
     def test_the_oldest_may_be_replaced_here_too(self, tenant, limit):
         oldest = click(tenant).backup

@@ -50,6 +50,7 @@ class Candidate:
     is_good: bool = True
     future_at: datetime | None = None
     hold_reason: str = ""
+    hold_reason_data: str = ""
     held_until: datetime | None = None
     stored_bytes: int = 100
 

@@ -13,6 +13,7 @@ from tenant_backup.backups.copying import begin, copy_into, make_from, take_back
 from tenant_backup.backups.creation import BackupResult, create, perform, preview, request
 from tenant_backup.backups.deletion import Deleted, Remaining, delete, delete_all, remaining
 from tenant_backup.backups.folder import directory_of
+from tenant_backup.backups.holds import hold, release
 from tenant_backup.backups.locking import learn_from_folder, recover, tenant_lock
 from tenant_backup.backups.outcomes import INTERRUPTED, refuse
 from tenant_backup.backups.pins import pin
@@ -62,6 +63,7 @@ __all__ = [
     "delete",
     "delete_all",
     "directory_of",
+    "hold",
     "is_moving",
     "last_progress_at",
     "learn_from_folder",
@@ -79,6 +81,7 @@ __all__ = [
     "recover",
     "recover_running",
     "refuse",
+    "release",
     "remaining",
     "removals",
     "removals_after_next",

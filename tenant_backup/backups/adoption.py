@@ -12,15 +12,15 @@ from datetime import datetime
 from django.utils import timezone
 
 from tenant_backup import sqlite
-from tenant_backup.backups import index
+from tenant_backup.backups import counting, index
 from tenant_backup.backups.folder import directory_of, note_change
 from tenant_backup.backups.index import Entry
 from tenant_backup.backups.requests import BackupRequest
 from tenant_backup.catalog import catalog_transaction
 from tenant_backup.exceptions import BackupError, cannot_be_read
 from tenant_backup.files import made_at
-from tenant_backup.models import Backup, Event, EventKind, Status, Trigger
-from tenant_backup.sqlite import Fingerprint
+from tenant_backup.models import Backup, Event, EventKind, Hold, HoldKind, Status, Trigger
+from tenant_backup.sqlite import Counts, Fingerprint
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text
 
@@ -44,13 +44,15 @@ def adopt_unknown(
         try:
             copy = _recognise(tenant, name)
             sqlite.check(directory.file(name))
+            counts = counting.count(directory.file(name))
         except BackupError as error:
             refused.append(str(error))
             continue
         entry = entries.get(name)
         if entry and entry.fingerprint != copy:
             entry = None
-        adopted.append(_adopt(tenant, name, made, copy, entry, (requests or {}).get(name)))
+        request = (requests or {}).get(name)
+        adopted.append(_adopt(tenant, name, made, copy, counts, entry, request))
     return adopted, refused
 
 
@@ -65,7 +67,8 @@ def adopt_described(tenant: Tenant, entries: Mapping[str, Entry]) -> list[Backup
         with suppress(BackupError):
             if _recognise(tenant, name) == entry.fingerprint:
                 sqlite.check(directory.file(name))
-                adopted.append(_adopt(tenant, name, made, entry.fingerprint, entry, None))
+                counts = counting.count(directory.file(name))
+                adopted.append(_adopt(tenant, name, made, entry.fingerprint, counts, entry, None))
     return adopted
 
 
@@ -126,6 +129,7 @@ def _adopt(
     name: str,
     made: datetime,
     copy: Fingerprint,
+    counts: Counts | None,
     entry: Entry | None,
     request: BackupRequest | None,
 ) -> Backup:
@@ -147,8 +151,6 @@ def _adopt(
             **asdict(asked),
             tenant_id=tenant.id,
             status=Status.COMPLETE,
-            hold_reason=entry.hold_reason if entry else "",
-            held_until=entry.held_until if entry else None,
             file_name=name,
             size=copy.size,
             sha256=copy.sha256,
@@ -156,6 +158,9 @@ def _adopt(
             finished_at=made,
             verified_at=timezone.now(),
         )
+        counting.keep(backup, counts)
+        if entry and entry.hold_reason:
+            Hold.objects.add(backup, HoldKind.FOLDER, entry.hold_reason, entry.held_until, key="")
         note_change(tenant.id)
         # What a request asked for needs no event, unless it was itself about a file found here.
         if not request or request.trigger == Trigger.ADOPTED:

@@ -11,8 +11,9 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from tenant_backup import sqlite
+from tenant_backup.backups import counting
 from tenant_backup.backups.folder import directory_of
-from tenant_backup.backups.outcomes import as_backup_error, complete
+from tenant_backup.backups.outcomes import as_backup_error, complete, record_copy
 from tenant_backup.backups.recovery import finalise
 from tenant_backup.backups.requests import BackupRequest, claim
 from tenant_backup.catalog import close_connection
@@ -33,14 +34,18 @@ Copy = Callable[[Backup], Fingerprint]
 """Copies into the partial of a running backup, verifies that, and returns its fingerprint."""
 
 
-def make(tenant: Tenant, backup: Backup, copy: Copy) -> None:
-    """Bring a queued row to `complete` with its file, or to `failed` with the error raised."""
+def make(tenant: Tenant, backup: Backup, copy: Copy, *, deadline: float | None = None) -> None:
+    """Bring a queued row to `complete` with its file, or to `failed` with the error raised.
+
+    `deadline`, a time of `time.monotonic()`, is for counting the rows: `copy` has its own.
+    """
     directory = directory_of(tenant)
     _start(tenant, backup)
     try:
         backup_started.send_robust(Backup, tenant=tenant, backup=backup)
         made = copy(backup)
-        backup.record_copy(made)
+        counts = counting.count(directory.partial(backup.file_name), deadline=deadline)
+        record_copy(backup, made, counts)
         directory.publish(backup.file_name, made.sha256)
         complete(backup)
     except BaseException as error:

@@ -21,6 +21,7 @@ from tenant_backup.backups.locking import TenantWork, recover, tenant_work
 from tenant_backup.backups.outcomes import announce, as_backup_error, refuse
 from tenant_backup.backups.pruning import prune_under_lock, removals
 from tenant_backup.backups.requests import NO_LIMITS, BackupRequest, Limits, admitted, claim
+from tenant_backup.backups.room import make_room
 from tenant_backup.catalog import renew_connection, require_no_transaction
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import AlreadyAskedFor, BackupError, BackupInProgress, RowChanged
@@ -166,7 +167,8 @@ def _make_now(
         with tenant_work(tenant, wait=limits.lock_wait) as work:
             backup = find_row()
             work.ended.append(backup)
-            make(tenant, backup, copy)
+            make_room(work, is_click=is_click and quota.binds(backup))
+            make(tenant, backup, copy, deadline=limits.deadline)
             return _finish(work, backup)
     except (AlreadyAskedFor, BackupInProgress, _NothingToDo):
         raise

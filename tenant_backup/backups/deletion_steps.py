@@ -62,10 +62,13 @@ def delete_in_steps(directory: BackupDirectory, backup: Backup, deletion: Deleti
     """Delete a backup; the lock's holder calls it.
 
     Raises `RowChanged` if it may not be deleted, or is gone, and `NotWritable` if its file cannot
-    be removed: the row is then as it was.
+    be removed: the row is then as it was. What somebody holds at this moment is not pruned.
     """
     rows = Backup.objects.for_tenant(backup.tenant_id).filter(pk=backup.pk)
-    if not rows.deletable().update(**deletion.as_mark()):
+    deletable = rows.deletable()
+    if deletion.kind is EventKind.PRUNED:
+        deletable = deletable.not_held(timezone.now())
+    if not deletable.update(**deletion.as_mark()):
         raise not_deletable(rows.first(), backup.pk)
     try:
         remove_files(directory, backup)

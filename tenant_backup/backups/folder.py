@@ -25,7 +25,7 @@ from tenant_backup.catalog import catalog_transaction
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import BackupDirectory
-from tenant_backup.models import Backup, Event, EventKind, TenantState
+from tenant_backup.models import Backup, Event, EventKind, Hold, HoldKind, TenantState
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text
 
@@ -163,19 +163,18 @@ class Folder:
 
 def _protect(row: Backup, entry: Entry) -> bool:
     """Give a row the pin and the hold that the index knows of; False if it had both already."""
-    changes: dict[str, object] = {}
-    if entry.pinned and not row.pinned:
-        changes["pinned"] = True
-    if _holds_longer(entry, row):
-        changes |= {"hold_reason": entry.hold_reason, "held_until": entry.held_until}
-    if not changes:
+    is_pinned_there, is_held_there = entry.pinned and not row.pinned, _holds_longer(entry, row)
+    if not (is_pinned_there or is_held_there):
         return False
     with catalog_transaction():
-        if not Backup.objects.complete().filter(pk=row.pk).update(**changes):
+        pinned = row.pinned or entry.pinned
+        if not Backup.objects.complete().filter(pk=row.pk).update(pinned=pinned):
             return False
+        row.pinned = pinned
         note_change(row.tenant_id)
-        vars(row).update(changes)
-        if "pinned" in changes:
+        if is_held_there:
+            Hold.objects.add(row, HoldKind.FOLDER, entry.hold_reason, entry.held_until, key="")
+        if is_pinned_there:
             detail = Text(
                 "The list in the backup folder, which is newer than the one here, has it pinned."
             )

@@ -6,8 +6,11 @@ ends by writing a new index. The host's receivers are called when the lock is fr
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+
+from django.db import transaction
 
 from tenant_backup import lock
 from tenant_backup.backups.adoption import adopt_described
@@ -16,6 +19,7 @@ from tenant_backup.backups.folder import Folder, directory_of
 from tenant_backup.backups.outcomes import announce, as_backup_error
 from tenant_backup.backups.recovery import recover_deletions, recover_running
 from tenant_backup.catalog import require_no_transaction
+from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, BackupInProgress
 from tenant_backup.models import Backup
 from tenant_backup.signals import backup_deleted
@@ -158,3 +162,31 @@ def learn_from_folder(tenant: Tenant) -> None:
     work.folder.is_newer = work.folder.index is not None
     work.learn_from_folder()
     work.write_index()
+
+
+@contextmanager
+def index_kept(tenant: Tenant) -> Iterator[bool]:
+    """Keep the folder's index in line with a change of rows that does not wait for the lock.
+
+    Yields whether the catalog is behind the folder's index nevertheless. Counting a change would
+    hide that then, and a new index is written anyway once the catalog has learned from it.
+
+    If the lock is free, we hold it during the change. If it is not, its holder writes the index:
+    they compare the revisions after they have released the lock, and we count our change before we
+    find it taken. Only if that holder is killed, the next one writes the index.
+    """
+    try:
+        require_no_transaction()
+    except BackupError:
+        yield Folder.of(tenant).is_newer
+        write = partial(write_stale_index, tenant)
+        transaction.on_commit(write, using=conf.CATALOG_DATABASE, robust=True)
+        return
+    with ExitStack() as stack:
+        is_ours = False
+        with suppress(BackupError):
+            stack.enter_context(tenant_work(tenant, wait=0))
+            is_ours = True
+        yield not is_ours and Folder.of(tenant).is_newer
+    if not is_ours:
+        write_stale_index(tenant)

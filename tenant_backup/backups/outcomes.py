@@ -5,17 +5,29 @@ from contextlib import contextmanager
 
 from django.utils.translation import gettext_noop
 
+from tenant_backup.backups import counting
 from tenant_backup.backups.folder import note_change
 from tenant_backup.catalog import catalog_transaction
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, Event, EventKind, Status
 from tenant_backup.signals import backup_completed, backup_failed
+from tenant_backup.sqlite import Counts, Fingerprint
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text
 
 INTERRUPTED = gettext_noop(
     "Interrupted: the process that made this backup ended before the backup was complete."
 )
+
+
+def record_copy(backup: Backup, copy: Fingerprint, counts: Counts | None) -> None:
+    """The copy is verified and counted, and about to be published.
+
+    Both are noted together, so that a backup that is recovered has its numbers, too.
+    """
+    with _transition(backup):
+        backup.record_copy(copy)
+        counting.keep(backup, counts)
 
 
 def complete(backup: Backup) -> None:
@@ -30,6 +42,7 @@ def fail(backup: Backup, reason: Text) -> None:
     """Turn a running backup that left no file into a failed one."""
     with _transition(backup):
         backup.fail(reason)
+        counting.forget(backup)
         Event.record(EventKind.FAILED, backup, actor=backup.requested_by, detail=reason)
 
 

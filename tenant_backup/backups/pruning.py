@@ -4,11 +4,13 @@ What goes, and why, `retention.py` decides. Nothing is removed on trust: first t
 that stays is read again.
 """
 
+from django.dispatch import Signal
 from django.utils import timezone
 
 from tenant_backup import retention
 from tenant_backup.backups.deletion_steps import Deletion
 from tenant_backup.backups.folder import directory_of, has_directory
+from tenant_backup.backups.holds import end_what_is_over
 from tenant_backup.backups.locking import TenantWork, tenant_work
 from tenant_backup.backups.verification import check_files, difference, flaws_by_look, note_flaw
 from tenant_backup.catalog import require_no_transaction
@@ -18,6 +20,9 @@ from tenant_backup.models import Backup, BackupSettings, EventKind
 from tenant_backup.retention import Decision
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import joined
+
+before_pruning = Signal()
+"""Something is about to be removed: what must be kept is held now. Receivers get `tenant`."""
 
 
 def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
@@ -38,7 +43,12 @@ def prune(tenant: Tenant, *, actor: str = "") -> list[Decision[Backup]]:
 def prune_under_lock(
     work: TenantWork, *, actor: str, just_made: Backup | None = None
 ) -> list[Decision[Backup]]:
-    """As `prune`, by the lock's holder, who may have just verified the newest backup."""
+    """As `prune`, by the lock's holder, who may have just verified the newest backup.
+
+    The receivers of `before_pruning` may hold backups. If one of them fails, nothing is removed.
+    """
+    before_pruning.send(Backup, tenant=work.tenant)
+    end_what_is_over(work.tenant)
     failures: list[BackupError] = []
     removed = []
     for decision in _safe_removals(work.tenant, just_made):

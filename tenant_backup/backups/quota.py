@@ -6,6 +6,7 @@ such backups (`MAX_MANUAL`) and to the bytes of a tenant (`MAX_BYTES`). All this
 catalog and by `stat` alone. Sizes are in bytes; None is not known.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -14,11 +15,21 @@ from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from tenant_backup.backups.folder import directory_of
+from tenant_backup.backups.yielding import Yielding, bytes_freed, yielding
 from tenant_backup.conf import conf
 from tenant_backup.contact import after_the_operator
 from tenant_backup.exceptions import LimitReached
 from tenant_backup.files import SPACE_MARGIN, size_in_words
-from tenant_backup.models import Backup, BackupQuerySet, Event, EventKind, Status, Trigger
+from tenant_backup.models import (
+    Backup,
+    BackupQuerySet,
+    Event,
+    EventKind,
+    Hold,
+    HoldKind,
+    Status,
+    Trigger,
+)
 from tenant_backup.retention import Stored, exemption_of, floor_of, is_future
 from tenant_backup.tenants import Tenant
 
@@ -141,28 +152,56 @@ def _made_by_hand(tenant: Tenant) -> BackupQuerySet:
 
 
 def _replaceable(tenant: Tenant) -> BackupQuerySet:
-    is_free = Q(hold_reason="") | Q(held_until__lte=timezone.now())
-    return _made_by_hand(tenant).filter(is_free, pinned=False)
+    return _made_by_hand(tenant).not_held(timezone.now()).filter(pinned=False)
+
+
+def is_short(tenant: Tenant, *, is_click: bool, with_yielding: bool) -> bool:
+    """Whether there is too little room for the next backup, on the disk or by `MAX_BYTES`.
+
+    Clicks must leave more. `with_yielding` counts as room what is held for lost rows alone.
+    """
+    needed, stored = database_bytes(tenant), _without_holds(tenant, with_yielding)
+    if is_click:
+        return bool(
+            _by_the_disk(tenant, needed, stored) or _by_their_bytes(tenant, needed, None, stored)
+        )
+    try:
+        free = directory_of(tenant).free_bytes()
+    except OSError:
+        return False  # Making the backup says what is wrong.
+    free += bytes_freed(tenant, stored, timezone.now())
+    return needed is not None and free < needed + SPACE_MARGIN
+
+
+def _without_holds(tenant: Tenant, with_yielding: bool) -> Yielding:
+    is_held = Hold.objects.for_tenant(tenant.id).filter(kind=HoldKind.LOSS).exists()
+    if conf.MAX_BYTES is None and not is_held:
+        return Yielding()  # Nobody asks what there is: a page need not load thousands of rows.
+    stored = stored_backups(tenant)
+    return yielding(tenant, stored, timezone.now()) if with_yielding else Yielding((), stored)
 
 
 def _refusal(tenant: Tenant, number: int, without: Backup | None = None) -> LimitReached | None:
-    """Why no further backup may be made by hand, if `without` were deleted afterwards."""
-    needed = database_bytes(tenant)
+    """Why no further backup may be made by hand, if `without` were deleted afterwards.
+
+    What is held for lost rows alone does not count: it gives way when the backup is made.
+    """
+    needed, stored = database_bytes(tenant), _without_holds(tenant, with_yielding=True)
     return (
-        _by_the_disk(tenant, needed)
+        _by_the_disk(tenant, needed, stored)
         or _by_their_number(tenant, number, without)
-        or _by_their_bytes(tenant, needed, without)
+        or _by_their_bytes(tenant, needed, without, stored)
     )
 
 
-def _by_the_disk(tenant: Tenant, needed: int | None) -> LimitReached | None:
+def _by_the_disk(tenant: Tenant, needed: int | None, stored: Yielding) -> LimitReached | None:
     directory = directory_of(tenant)
     try:
         free, size = directory.free_bytes(), directory.disk_bytes()
     except OSError:
         return None  # Making the backup says what is wrong.
     reserved = min(size // RESERVED_SHARE, RESERVED_MOST) + SPACE_MARGIN
-    if needed is None or free >= needed + reserved:
+    if needed is None or free + bytes_freed(tenant, stored, timezone.now()) >= needed + reserved:
         return None
     return LimitReached(
         "There is not enough room on the disk: the backup needs %(needed)s, %(free)s are free, and "
@@ -194,11 +233,11 @@ def _by_their_number(tenant: Tenant, number: int, without: Backup | None) -> Lim
 
 
 def _by_their_bytes(
-    tenant: Tenant, needed: int | None, without: Backup | None
+    tenant: Tenant, needed: int | None, without: Backup | None, stored: Yielding
 ) -> LimitReached | None:
     if conf.MAX_BYTES is None or needed is None:
         return None
-    kept = _bytes_that_stay(tenant, without)
+    kept = _bytes_that_stay(tenant, stored.stored, without)
     if kept + needed <= conf.MAX_BYTES:
         return None
     return LimitReached(
@@ -213,10 +252,10 @@ def _by_their_bytes(
     )
 
 
-def _bytes_that_stay(tenant: Tenant, without: Backup | None) -> int:
+def _bytes_that_stay(tenant: Tenant, stored: Sequence[Stored], without: Backup | None) -> int:
     """The bytes that `MAX_BYTES` would not remove once there is one more backup."""
     now = timezone.now()
-    stored = [row for row in stored_backups(tenant) if without is None or row.pk != without.pk]
+    stored = [row for row in stored if without is None or row.pk != without.pk]
     made = Stored(pk=0, trigger=Trigger.MANUAL, pinned=False, created_at=now)
     good = [row for row in stored if row.is_good and not is_future(row, now)]
     floor = floor_of([made, *good], tenant.zone)

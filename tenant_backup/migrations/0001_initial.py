@@ -130,6 +130,7 @@ class Migration(migrations.Migration):
                         blank=True, default="", max_length=200, verbose_name="held because"
                     ),
                 ),
+                ("hold_reason_data", models.TextField(blank=True, default="", editable=False)),
                 (
                     "held_until",
                     models.DateTimeField(blank=True, null=True, verbose_name="held until"),
@@ -371,6 +372,43 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Hold",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("loss", "rows were lost after it"),
+                            ("request", "somebody asked for it"),
+                            ("restore", "made before a restore of rows"),
+                            ("folder", "the backup folder says so"),
+                            ("other", "another reason"),
+                        ],
+                        editable=False,
+                        max_length=10,
+                    ),
+                ),
+                ("key", models.CharField(blank=True, default="", editable=False, max_length=64)),
+                ("reason", models.CharField(editable=False, max_length=200)),
+                ("reason_data", models.TextField(blank=True, default="", editable=False)),
+                ("until", models.DateTimeField(editable=False, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+            ],
+            options={
+                "verbose_name": "hold",
+                "verbose_name_plural": "holds",
+            },
+        ),
+        migrations.CreateModel(
             name="RestoreRequest",
             fields=[
                 (
@@ -431,6 +469,7 @@ class Migration(migrations.Migration):
                 ("table", models.CharField(editable=False, max_length=255, verbose_name="table")),
                 ("rows_before", models.PositiveBigIntegerField(editable=False)),
                 ("rows_now", models.PositiveBigIntegerField(editable=False)),
+                ("least_before", models.PositiveBigIntegerField(editable=False)),
                 ("before_at", models.DateTimeField(editable=False)),
                 ("after_at", models.DateTimeField(editable=False)),
                 (
@@ -606,6 +645,10 @@ class Migration(migrations.Migration):
                     models.DateTimeField(blank=True, editable=False, null=True),
                 ),
                 (
+                    "rows_lost_notified_until",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+                (
                     "absence_notified_at",
                     models.DateTimeField(blank=True, editable=False, null=True),
                 ),
@@ -682,6 +725,7 @@ class Migration(migrations.Migration):
                     "migrations",
                     models.CharField(blank=True, default="", editable=False, max_length=64),
                 ),
+                ("looked_at", models.DateTimeField(editable=False, null=True)),
             ],
             options={
                 "verbose_name": "numbers of rows",
@@ -765,6 +809,16 @@ class Migration(migrations.Migration):
             index=models.Index(fields=["kind", "created_at"], name="tenant_backup_events_of"),
         ),
         migrations.AddField(
+            model_name="hold",
+            name="backup",
+            field=models.ForeignKey(
+                editable=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="holds",
+                to="tenant_backup.backup",
+            ),
+        ),
+        migrations.AddField(
             model_name="restorerequest",
             name="backup",
             field=models.ForeignKey(
@@ -817,6 +871,20 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.SET_NULL,
                 related_name="+",
                 to="tenant_backup.backup",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="rowcounts",
+            index=models.Index(
+                condition=models.Q(("looked_at__isnull", True)),
+                fields=["looked_at"],
+                name="tenant_backup_not_looked",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="hold",
+            constraint=models.UniqueConstraint(
+                fields=("backup", "kind", "key"), name="tenant_backup_one_hold_each"
             ),
         ),
         migrations.AddConstraint(

@@ -8,12 +8,14 @@ from tenant_backup.models.automation import Automation
 from tenant_backup.models.backup import (
     FORM_TOKEN_LENGTH,
     LABEL_LENGTH,
+    WHY_LENGTH,
     Backup,
     BackupQuerySet,
     Status,
     Trigger,
 )
 from tenant_backup.models.events import ALARMING, Event, EventKind, EventQuerySet
+from tenant_backup.models.holds import Hold, HoldKind, HoldQuerySet
 from tenant_backup.models.rows import (
     NOTE_LENGTH,
     RestoreRequest,
@@ -34,6 +36,7 @@ __all__ = [
     "FORM_TOKEN_LENGTH",
     "LABEL_LENGTH",
     "NOTE_LENGTH",
+    "WHY_LENGTH",
     "Automation",
     "Backup",
     "BackupQuerySet",
@@ -42,6 +45,9 @@ __all__ = [
     "Event",
     "EventKind",
     "EventQuerySet",
+    "Hold",
+    "HoldKind",
+    "HoldQuerySet",
     "Interval",
     "Recipient",
     "RestoreRequest",

@@ -18,6 +18,7 @@ from tenant_backup.texts import Text, data_of, in_active_language
 
 LABEL_LENGTH = 200
 FORM_TOKEN_LENGTH = 32
+WHY_LENGTH = 200
 
 
 class Status(models.TextChoices):
@@ -91,6 +92,10 @@ class BackupQuerySet(models.QuerySet["Backup"]):
             | Q(missing_at__gt=wrong)
             | Q(damaged_at__gt=wrong),
         )
+
+    def not_held(self, now: datetime) -> BackupQuerySet:
+        """Those that retention keeps for no reason of their own."""
+        return self.filter(Q(hold_reason="") | Q(held_until__lte=now))
 
     def deletable(self) -> BackupQuerySet:
         """Neither pinned nor still queued or running."""
@@ -176,8 +181,9 @@ class Backup(models.Model):
     enqueued_at = models.DateTimeField(_("enqueued"), null=True, blank=True)
     # Found to be dated in the future, by a clock that was wrong. That stays true for good.
     future_at = models.DateTimeField(_("found dated in the future"), null=True, blank=True)
-    # Why retention keeps it, and until when. Without a time, it is kept until it is released.
-    hold_reason = models.CharField(_("held because"), max_length=200, blank=True, default="")
+    # Why retention keeps it, and until when (or until it is released): the sum of its `Hold` rows.
+    hold_reason = models.CharField(_("held because"), max_length=WHY_LENGTH, blank=True, default="")
+    hold_reason_data = models.TextField(blank=True, default="", editable=False)
     held_until = models.DateTimeField(_("held until"), null=True, blank=True)
     # The mark of a deletion that has begun: since when, by whom, and why. See `deletion_steps`.
     deleting_at = models.DateTimeField(null=True, blank=True, editable=False)

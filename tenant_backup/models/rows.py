@@ -29,10 +29,20 @@ class RowCounts(models.Model):
     tables: Any = models.JSONField(default=dict, editable=False)
     # What `django_migrations` held, as a digest: whether a table vanished by a migration.
     migrations = models.CharField(max_length=64, blank=True, default="", editable=False)
+    # When somebody last looked whether rows were lost; null until this backup was looked at, too.
+    looked_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         verbose_name = _("numbers of rows")
         verbose_name_plural = _("numbers of rows")
+        indexes = [
+            # Each tick asks for these, and there are hardly ever any.
+            models.Index(
+                fields=["looked_at"],
+                condition=Q(looked_at__isnull=True),
+                name="tenant_backup_not_looked",
+            )
+        ]
 
     def __str__(self) -> str:
         return str(self.backup_id)
@@ -54,6 +64,8 @@ class RowLoss(models.Model):
     table = models.CharField(_("table"), max_length=255, editable=False)
     rows_before = models.PositiveBigIntegerField(editable=False)
     rows_now = models.PositiveBigIntegerField(editable=False)
+    # The least that there were in the weeks before, by which it is judged whether they are back.
+    least_before = models.PositiveBigIntegerField(editable=False)
     # The last good backup before the rows were lost, which is held, and the first after that.
     before = models.ForeignKey(Backup, models.SET_NULL, null=True, related_name="+", editable=False)
     after = models.ForeignKey(Backup, models.SET_NULL, null=True, related_name="+", editable=False)

@@ -144,6 +144,8 @@ class TenantState(models.Model):
     # them are news.
     missing_notified = models.PositiveIntegerField(default=0, editable=False)
     missing_notified_until = models.DateTimeField(null=True, blank=True, editable=False)
+    # When the last loss of rows was found that it told of. A later one is news.
+    rows_lost_notified_until = models.DateTimeField(null=True, blank=True, editable=False)
     absence_notified_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     # When a worker was last asked to verify a backup of this tenant again.

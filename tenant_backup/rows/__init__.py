@@ -1,12 +1,14 @@
 """Rows: what is in backups, what has vanished since, and bringing single rows back."""
 
 from tenant_backup.rows.browsing import SomeRows, browse
-from tenant_backup.rows.compare import compare
-from tenant_backup.rows.counts import history
+from tenant_backup.rows.compare import Compared, compare
+from tenant_backup.rows.counts import CountedBackup, history, kept_with
 from tenant_backup.rows.losses import intend, open_losses
 from tenant_backup.rows.requests import answer, ask, commands_for, open_request, open_requests
 
 __all__ = [
+    "Compared",
+    "CountedBackup",
     "SomeRows",
     "answer",
     "ask",
@@ -15,6 +17,7 @@ __all__ = [
     "compare",
     "history",
     "intend",
+    "kept_with",
     "open_losses",
     "open_request",
     "open_requests",

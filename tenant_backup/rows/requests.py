@@ -9,11 +9,11 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from tenant_backup import sqlite
-from tenant_backup.backups import directory_of
+from tenant_backup.backups import directory_of, hold, release
 from tenant_backup.catalog import catalog_transaction
 from tenant_backup.command_lines import command
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Backup, Event, EventKind, RestoreRequest, RowCounts
+from tenant_backup.models import Backup, Event, EventKind, HoldKind, RestoreRequest, RowCounts
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text
 
@@ -57,7 +57,8 @@ def ask(
                 tenant_id=tenant.id, backup=backup, tables=wanted, note=note, asked_by=actor
             )
             Event.record(EventKind.ASKED, backup, actor=actor, detail=_in_words(request))
-            hold(tenant, backup, Text("%(who)s has asked for data from it.", who=actor))
+            why = Text("%(who)s has asked for data from it.", who=actor)
+            hold(tenant, backup, why, kind=HoldKind.REQUEST, actor=actor)
     except IntegrityError as error:
         raise BackupError(
             "Data has already been asked for, and there is no answer yet. Take that request back "
@@ -81,7 +82,7 @@ def answer(
         detail = Text("The request was taken back.") if is_taken_back else ""
         Event.record(EventKind.ANSWERED, about, actor=actor, detail=detail)
         if request.backup:
-            release(tenant, request.backup)
+            release(tenant, request.backup, kind=HoldKind.REQUEST, actor=actor)
 
 
 def commands_for(request: RestoreRequest) -> list[str]:
@@ -135,17 +136,3 @@ def _in_words(request: RestoreRequest) -> Text | str:
     if not request.tables:
         return ""
     return Text("Tables: %(tables)s", tables=", ".join(request.tables))
-
-
-def hold(tenant: Tenant, backup: Backup, reason: Text) -> None:
-    """Keep the backup until `release`."""
-    Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk).update(
-        hold_reason=str(reason)[:200], held_until=None
-    )
-
-
-def release(tenant: Tenant, backup: Backup) -> None:
-    """Let retention decide about the backup again."""
-    Backup.objects.for_tenant(tenant.id).filter(pk=backup.pk).update(
-        hold_reason="", held_until=None
-    )

@@ -16,7 +16,7 @@ from tenant_backup.sqlite.opening import open_backup, open_copy
 from tenant_backup.sqlite.reading import CannotCompare
 from tenant_backup.sqlite.shapes import Column, ForeignKey, Shape, Table, folded
 from tenant_backup.sqlite.snapshots import Snapshot, look, require_openable, snapshot
-from tenant_backup.sqlite.tables import contents
+from tenant_backup.sqlite.tables import Counts, contents, count
 from tenant_backup.sqlite.users import User, in_use, users_of
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "CannotCompare",
     "Column",
     "Comparison",
+    "Counts",
     "Difference",
     "Exclusive",
     "Facts",
@@ -41,6 +42,7 @@ __all__ = [
     "companions",
     "comparing",
     "contents",
+    "count",
     "exclusive",
     "fingerprint",
     "folded",

@@ -92,13 +92,12 @@ def inside(tenant: Tenant, backup: Backup) -> dict[str, Any]:
 
     Raises `BackupError` if the backup cannot be read.
     """
+    compared: rows.Compared | None = None
     try:
         compared = rows.compare(tenant, backup, seconds=SECONDS)
     except BackupError as error:
         logger.warning("Today's rows of tenant %r cannot be compared: %s", tenant.id, error)
-        compared, differences = None, _counted(tenant, backup)
-    else:
-        differences = compared.tables
+    differences = compared.tables if compared else _counted(tenant, backup)
     found = [TableInside.of(difference) for difference in differences]
     return {
         "backup": backup,
@@ -133,7 +132,7 @@ def opened(tenant: Tenant, backup: Backup, asked: Mapping[str, str]) -> dict[str
     Raises `Http404` if there is no such table, and `BackupError` if the rows cannot be compared.
     """
     given, page = asked.get("kind"), int(Place.of(asked).page or 1)
-    kind = next((each for each in KINDS if each == given), "gone")
+    kind: Kind = next((each for each in KINDS if each == given), "gone")
     found = rows.browse(
         tenant,
         backup,
