@@ -23,13 +23,14 @@ from tests.example import TOP
 NAMES = [
     *("well", "failed", "none", "overdue", "lost", "paused", "stalled", "not_set_up", "off"),
     *("queued", "running", "interrupted", "no_room", "many", "fleet"),
+    "rows_lost",
 ]
 
 
 def enter(name: str) -> None:
     from django_q.models import Schedule
 
-    from example_project.business.models import InventoryItem
+    from example_project.business.models import Contract, InventoryItem
     from example_project.control.models import Customer
     from example_project.tenancy import tenant_context
     from tenant_backup import automation, backups, monitoring
@@ -206,6 +207,15 @@ def enter(name: str) -> None:
             if number % 20 == 7:
                 fail(tenant=tenant)
 
+    def rows_lost():
+        """Somebody deletes all contracts, and the next backup notices that."""
+        kept = acme.database.with_name("with_contracts.sqlite3")
+        if not kept.exists():
+            shutil.copy(acme.database, kept)
+        with tenant_context(acme):
+            Contract.objects.all().delete()
+        create(acme)
+
     situations = {
         "well": lambda: None,
         "failed": fail,
@@ -222,6 +232,7 @@ def enter(name: str) -> None:
         "no_room": no_room,
         "many": many,
         "fleet": fleet,
+        "rows_lost": rows_lost,
     }
     assert list(situations) == NAMES
     if name == "month":

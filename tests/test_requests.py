@@ -205,7 +205,13 @@ class TestPage:
 
     def found(self, backups, **values):
         before, after = backups[2], backups[3]
-        given = {"tenant_id": "acme", "table": "credits", "rows_before": 100, "rows_now": 2}
+        given = {
+            "tenant_id": "acme",
+            "table": "credits",
+            "rows_before": 100,
+            "rows_now": 2,
+            "least_before": 80,
+        }
         moments = {"before_at": before.created_at, "after_at": after.created_at}
         return RowLoss.objects.create(**given, before=before, after=after, **moments, **values)
 
@@ -232,7 +238,7 @@ class TestPage:
         assert "<circle" in first
         assert second.startswith("debit notes")
         assert "<circle" not in second
-        assert f"The last backup before that is No. {fallen[2].pk}" in text_of(answer)
+        assert f"No. {fallen[2].pk}, made " in text_of(answer)
         assert f'href="{PAGE}/contents/{fallen[2].pk}"' in part
         assert f'name="backup" value="{fallen[2].pk}"' in part
         assert f'href="{PAGE}/contents/{fallen[4].pk}"' in part
@@ -241,7 +247,7 @@ class TestPage:
         counted(fallen[4], credits=100, debits=7)
         part = self.part(visit().get(PAGE))
         assert "<circle" not in part
-        assert "The last backup before that" not in part
+        assert "is the last backup before that" not in part
 
     def test_another_tenants_are_in_no_part_of_it(self, fallen, add_tenant, visit):
         globex = add_tenant("globex")
@@ -281,7 +287,7 @@ class TestPage:
         backup = make(tenant)
         request = asked(tenant, backup, note="<b>all</b>", actor="eve")
         part = self.part(visit().get(PAGE))
-        assert f"eve asked for data from backup No. {backup.pk} today" in part
+        assert f"for data from backup No. {backup.pk}." in part
         assert "<q>&lt;b&gt;all&lt;/b&gt;</q>" in part
         assert "No mail about it has been sent yet." in part
         assert 'id="ask"' not in part

@@ -44,11 +44,17 @@ class Losses:
         return bool(self.newest or self.is_open)
 
     @property
-    def asked_for(self) -> Sequence[str]:
-        """The tables that a request for the proposed backup names, if nobody chooses others."""
-        if self.proposed is None:
-            return []
-        return [loss.table for loss in self.found if loss.before_id == self.proposed.pk]
+    def choices(self) -> Sequence[tuple[str, str]]:
+        """The tables that lost rows after the proposed backup, each with its name."""
+        return [
+            (line.table, name)
+            for name, line, loss in self.rows
+            if self.proposed
+            and (
+                (loss and loss.before_id == self.proposed.pk)
+                or (line.fall and line.fall.before.pk == self.proposed.pk)
+            )
+        ]
 
 
 def losses_of(tenant: Tenant) -> Losses:
