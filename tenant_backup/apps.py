@@ -13,7 +13,11 @@ class TenantBackupConfig(AppConfig):
     def ready(self) -> None:
         # Not before now, since these modules import models. The checks register themselves.
         from tenant_backup import automation, before_migrate, checks, signals  # noqa: F401
+        from tenant_backup.backups import before_pruning
         from tenant_backup.monitoring import disk_space
+        from tenant_backup.rows import look_before_pruning
+
+        before_pruning.connect(look_before_pruning, dispatch_uid="tenant_backup.losses")
 
         if not apps.is_installed("django_q"):
             return  # One of the checks says so, and nothing runs before it is installed.

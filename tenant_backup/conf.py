@@ -140,6 +140,18 @@ OPERATOR_PARTS = {
 }
 
 
+ROWS_LOST_PARTS = {
+    "share": Part(
+        "a number above 0 and up to 1", lambda value: _is_number(value) and 0 < value <= 1
+    ),
+    "rows": Part("a whole number above 0", _is_count),
+    "exclude": Part(
+        "a list of names of tables",
+        lambda value: isinstance(value, list | tuple) and all(map(_is_name, value)),
+    ),
+}
+
+
 class Conf:
     """Typed access to `TENANT_BACKUP`; use the instance `conf` of this module."""
 
@@ -193,6 +205,13 @@ class Conf:
     )
     OPERATOR: Setting[Mapping[str, Any]] = Setting(
         {}, "a dict", lambda value: isinstance(value, Mapping), parts=OPERATOR_PARTS
+    )
+
+    ROWS_LOST: Setting[Mapping[str, Any]] = Setting(
+        {"share": 0.2, "rows": 20, "exclude": []},
+        "a dict",
+        lambda value: isinstance(value, Mapping),
+        parts=ROWS_LOST_PARTS,
     )
 
     @staticmethod

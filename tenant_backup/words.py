@@ -1,7 +1,7 @@
 """Moments, backups and settings in words: "tomorrow at 02:04", "every day at 02:00"."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from django.template.defaultfilters import filesizeformat
@@ -45,6 +45,21 @@ def when(at: datetime, now: datetime | None = None) -> str:
         values = {"weekday": date_format(local, "l"), "time": time}
         return gettext("on %(weekday)s at %(time)s") % values
     return date_format(local, "DATETIME_FORMAT")
+
+
+def on_day(at: datetime, zone: tzinfo, now: datetime | None = None) -> str:
+    """A day in the past as somebody in this zone would say it today; today with its time."""
+    local, today = timezone.localtime(at, zone), timezone.localtime(now, zone)
+    days = (today.date() - local.date()).days
+    if days <= 0:
+        return gettext("today at %(time)s") % {"time": time_format(local.time(), "TIME_FORMAT")}
+    if days == 1:
+        return gettext("yesterday")
+    if days < 7:
+        return gettext("on %(day)s") % {"day": date_format(local, "l")}
+    is_this_year = local.year == today.year
+    day = date_format(local, "MONTH_DAY_FORMAT" if is_this_year else "DATE_FORMAT")
+    return gettext("on %(day)s") % {"day": day}
 
 
 def ago(at: datetime | None, now: datetime | None = None) -> str:

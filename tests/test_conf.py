@@ -28,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "HEARTBEAT_URL": None,
     "HEARTBEAT_FAIL_URL": None,
     "OPERATOR": {},
+    "ROWS_LOST": {"share": 0.2, "rows": 20, "exclude": []},
 }
 
 WRONG: dict[str, list[Any]] = {
@@ -56,6 +57,7 @@ WRONG: dict[str, list[Any]] = {
     "MAX_BYTES": ["", "1024", 0, -1, 1.5, True, False],
     "MAX_MANUAL": [None, "", "50", 0, -1, 1.5, True, False],
     "OPERATOR": [None, "", "NOT_INCLUDED", ["NAME"], 1],
+    "ROWS_LOST": [None, "", "share", ["share"], 0.2, False],
 }
 
 RIGHT: dict[str, list[Any]] = {
@@ -87,6 +89,12 @@ RIGHT: dict[str, list[Any]] = {
         {"SERVICES": "gunicorn", "SITE_URL": "http://localhost:8000"},
         {"SERVICES": ()},
     ],
+    "ROWS_LOST": [
+        {},
+        {"share": 0.5},
+        {"share": 1, "rows": 1, "exclude": ["crm_log", "tmp_*"]},
+        {"exclude": ()},
+    ],
 }
 
 WRONG_PARTS: dict[str, list[Any]] = {
@@ -100,6 +108,13 @@ WRONG_PARTS: dict[str, list[Any]] = {
     ],
     "SERVICES": [None, 1, {"web": "gunicorn"}, ["gunicorn", 1], {"gunicorn"}],
     "NOT_INCLUDED": [None, 1, ["Scans"]],
+}
+
+
+WRONG_LIMITS: dict[str, list[Any]] = {
+    "share": [None, "", "0.2", 0, -0.1, 1.1, 20, True, float("nan")],
+    "rows": [None, "20", 0, -1, 20.5, True],
+    "exclude": [None, "crm_log", {"crm_log"}, [""], [1], ["crm_log", None]],
 }
 
 
@@ -153,6 +168,21 @@ def test_an_unknown_key_of_the_operators_is_refused_with_its_name(settings, typo
         f"TENANT_BACKUP['OPERATOR'] has an unknown key {typo!r}. Known are NAME, EMAIL, PHONE, "
         "SITE_URL, SERVICES, NOT_INCLUDED."
     )
+
+
+@pytest.mark.parametrize(("key", "wrong"), cases(WRONG_LIMITS))
+def test_a_wrong_limit_of_lost_rows_is_refused_with_both_keys(settings, key, wrong):
+    settings.TENANT_BACKUP = {"ROWS_LOST": {key: wrong}}
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        conf.ROWS_LOST  # noqa: B018
+    assert str(refusal.value).startswith(f"TENANT_BACKUP['ROWS_LOST']['{key}'] must be ")
+
+
+def test_every_limit_of_lost_rows_is_in_these_tests(settings):
+    assert list(Conf.ROWS_LOST.parts) == list(WRONG_LIMITS)
+    settings.TENANT_BACKUP = {"ROWS_LOST": {"number": 3}}
+    with pytest.raises(ImproperlyConfigured, match="unknown key 'number'"):
+        conf.ROWS_LOST  # noqa: B018
 
 
 def test_a_wrong_value_spoils_no_other_setting(settings):

@@ -33,7 +33,7 @@ def blocks(page, language):
 @pytest.mark.parametrize("setting", list(Conf.known()), ids=lambda setting: setting.key)
 def test_every_setting_is_documented_with_its_default(setting):
     default = setting.default
-    words = f'"{default}"' if isinstance(default, str) else repr(default)
+    words = f'"{default}"' if isinstance(default, str) else repr(default).replace("'", '"')
     assert f"| `{setting.key}` | `{words}` |" in (DOCS / "settings.md").read_text()
 
 

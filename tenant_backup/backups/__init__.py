@@ -13,12 +13,12 @@ from tenant_backup.backups.copying import begin, copy_into, make_from, take_back
 from tenant_backup.backups.creation import BackupResult, create, perform, preview, request
 from tenant_backup.backups.deletion import Deleted, Remaining, delete, delete_all, remaining
 from tenant_backup.backups.folder import directory_of
-from tenant_backup.backups.holds import hold, release
-from tenant_backup.backups.locking import learn_from_folder, recover, tenant_lock
+from tenant_backup.backups.holds import hold, hold_for_losses, release
+from tenant_backup.backups.locking import index_kept, learn_from_folder, recover, tenant_lock
 from tenant_backup.backups.outcomes import INTERRUPTED, refuse
 from tenant_backup.backups.pins import pin
 from tenant_backup.backups.prospects import Prospect, prospect, removals_after_next
-from tenant_backup.backups.pruning import prune, removals
+from tenant_backup.backups.pruning import before_pruning, prune, removals
 from tenant_backup.backups.quota import Space, database_bytes, quota_of, space
 from tenant_backup.backups.reading import Table, contents, open_file
 from tenant_backup.backups.reconciliation import Synced, sync
@@ -53,6 +53,7 @@ __all__ = [
     "Table",
     "adopt_unknown",
     "attempts_since",
+    "before_pruning",
     "begin",
     "check_files",
     "configure",
@@ -64,6 +65,8 @@ __all__ = [
     "delete_all",
     "directory_of",
     "hold",
+    "hold_for_losses",
+    "index_kept",
     "is_moving",
     "last_progress_at",
     "learn_from_folder",

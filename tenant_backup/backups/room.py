@@ -9,7 +9,6 @@ from tenant_backup.backups.holds import release
 from tenant_backup.backups.locking import TenantWork
 from tenant_backup.backups.pruning import prune_under_lock
 from tenant_backup.backups.yielding import yielding
-from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, HoldKind
 
 logger = logging.getLogger("tenant_backup")
@@ -32,5 +31,5 @@ def make_room(work: TenantWork, *, is_click: bool) -> None:
             prune_under_lock(work, actor="")
             if not quota.is_short(tenant, is_click=is_click, with_yielding=False):
                 return
-    except BackupError as error:
-        logger.warning("No room could be made for a backup of tenant %r: %s", tenant.id, error)
+    except Exception:
+        logger.exception("No room could be made for a backup of tenant %r.", tenant.id)

@@ -50,7 +50,13 @@ class EventKind(models.TextChoices):
     ROWS_UNDONE = "rows_undone", _("restore of rows undone")
 
 
-ALARMING = {EventKind.FAILED, EventKind.OVERDUE, EventKind.MISSING, EventKind.DAMAGED}
+ALARMING = {
+    EventKind.FAILED,
+    EventKind.OVERDUE,
+    EventKind.MISSING,
+    EventKind.DAMAGED,
+    EventKind.ROWS_LOST,
+}
 """What the log reports as errors. Everything else is information."""
 
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext
 
 from tenant_backup import backups
 from tenant_backup.exceptions import InvalidTenant
-from tenant_backup.models import Backup, BackupSettings, Status, TenantState, Verdict
+from tenant_backup.models import Backup, BackupSettings, RowLoss, Status, TenantState, Verdict
 from tenant_backup.monitoring import absence, disk_space
 from tenant_backup.monitoring.verdict import (
     Facts,
@@ -22,6 +22,7 @@ from tenant_backup.monitoring.verdict import (
     overdue_since,
     verdict_of_backups,
 )
+from tenant_backup.rows import look_at_new
 from tenant_backup.tenants import Listing, Tenant
 
 logger = logging.getLogger("tenant_backup")
@@ -38,13 +39,14 @@ EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def judge_tenant(tenant: Tenant, *, automation_runs: bool) -> Judgement:
-    """How a tenant stands, after a look at its files and at its disk.
+    """How a tenant stands, after a look at its files, at its disk and for lost rows.
 
     Makes its settings if there are none yet.
     """
     BackupSettings.objects.ensure([tenant.id])
     backups.check_files(tenant)
     disk_space.note(tenant)
+    look_at_new([tenant])
     directory = backups.directory_of(tenant)
     unreachable = "" if directory.is_there() else str(directory.path)
     [judgement] = judge_all(
@@ -61,7 +63,7 @@ def judge_all(
     is_patient: bool = False,
     unreachable: str = "",
 ) -> list[Judgement]:
-    """How these tenants stand by the catalog alone, in their order, in three queries.
+    """How these tenants stand by the catalog alone, in their order, in four queries.
 
     A tenant without settings is new and is left out. With `is_patient`, what may be over in a
     moment does not count yet: a file that was found missing just now, and a running backup that
@@ -74,6 +76,7 @@ def judge_all(
     states = _states(ids)
     active = Backup.objects.active().filter(tenant_id__in=ids)
     active_by_id = {backup.tenant_id: backup for backup in active}
+    losses = _losses(ids)
     judgements = []
     for tenant in tenants:
         if not (settings := settings_by_id.get(tenant.id)):
@@ -94,6 +97,7 @@ def judge_all(
                 is_under_way=is_under_way,
                 interrupted_at=interrupted_at,
                 unreachable_directory=unreachable,
+                losses=losses.get(tenant.id, ()),
             )
             judgements.append(judge(facts))
         except Exception as error:
@@ -159,6 +163,8 @@ def wrong_since(judgement: Judgement) -> datetime | None:
             missing = rows.missing_or_damaged(found_by=now)
             times = [at for pair in missing.values_list("missing_at", "damaged_at") for at in pair]
             return min(filter(None, times), default=None)
+        case Verdict.ROWS_LOST:
+            return min(loss.found_at for loss in judgement.losses)
         case Verdict.NO_ROOM:
             return state.no_room_since
     return None
@@ -200,6 +206,15 @@ def _states(tenant_ids: Collection[str]) -> dict[str, TenantState]:
     """The states of these tenants, an empty one, not saved, for each that has none yet."""
     there_are = {row.tenant_id: row for row in TenantState.objects.filter(tenant_id__in=tenant_ids)}
     return {key: there_are.get(key) or TenantState(tenant_id=key) for key in tenant_ids}
+
+
+def _losses(tenant_ids: Collection[str]) -> dict[str, list[RowLoss]]:
+    """The open findings of lost rows, by tenant, the first one first."""
+    found: dict[str, list[RowLoss]] = {}
+    open_ones = RowLoss.objects.open().filter(tenant_id__in=tenant_ids)
+    for loss in open_ones.order_by("found_at", "pk"):
+        found.setdefault(loss.tenant_id, []).append(loss)
+    return found
 
 
 def _is_under_way(tenant: Tenant, active: Backup, now: datetime) -> bool:

@@ -35,6 +35,9 @@ NUMBERS = {
         "%(number)d tenants without room for a backup",
         "number",
     ),
+    Verdict.ROWS_LOST: ngettext_lazy(
+        "%(number)d tenant lost rows", "%(number)d tenants lost rows", "number"
+    ),
     Verdict.MISSING: ngettext_lazy(
         "backups of %(number)d tenant missing or damaged",
         "backups of %(number)d tenants missing or damaged",
@@ -111,9 +114,9 @@ class News:
     def kinds(self) -> list[Verdict]:
         """What the subject counts a tenant as: by what is wrong, as long as anything is."""
         trouble = self.judgement.trouble
-        if trouble is not Verdict.MISSING and self.judgement.finding(Verdict.MISSING):
-            return [trouble, Verdict.MISSING]
-        return [trouble]
+        others = (Verdict.MISSING, Verdict.ROWS_LOST)
+        more = [kind for kind in others if kind is not trouble and self.judgement.finding(kind)]
+        return [trouble, *more]
 
 
 @dataclass(slots=True)

@@ -32,6 +32,7 @@ from tenant_backup.monitoring import absence, disk_space, mails
 from tenant_backup.monitoring.judgements import judge_all, judge_invalid
 from tenant_backup.monitoring.mails import Bulletin, Condition
 from tenant_backup.monitoring.verdict import Judgement
+from tenant_backup.rows import look_at_new
 from tenant_backup.tenants import Listing, Tenant, list_tenants
 
 logger = logging.getLogger("tenant_backup")
@@ -62,10 +63,11 @@ AskAutomation = Callable[[Sequence[Tenant], datetime], Condition]
 def notify(now: datetime | None = None, *, ask_automation: AskAutomation | None = None) -> bool:
     """Note what has changed, and mail it to `ADMINS` and to the tenants' own addresses.
 
-    That is a failure, an overdue backup, missing or damaged files, a full disk, a tenant that is
-    not valid or has disappeared, the trouble of automation (which `ask_automation` finds out), and
-    that it is over; and every week what is not over. A mail that cannot be sent is logged and tried
-    again. Nothing is raised: no backup may fail because of a notice. Returns whether all is well.
+    That is a failure, an overdue backup, missing or damaged files, lost rows, a full disk, a tenant
+    that is not valid or has disappeared, the trouble of automation (which `ask_automation` finds
+    out), and that it is over; and every week what is not over. A mail that cannot be sent is logged
+    and tried again. Nothing is raised: no backup may fail because of a notice. Returns whether all
+    is well.
     """
     try:
         return _notify(now or timezone.now(), ask_automation)
@@ -77,6 +79,7 @@ def notify(now: datetime | None = None, *, ask_automation: AskAutomation | None 
 def _notify(now: datetime, ask_automation: AskAutomation | None) -> bool:
     row = Automation.load()
     listing, fault = _ask_provider()
+    look_at_new(listing.tenants)
     # Whether automation runs is a notice of its own.
     of_valid = judge_all(listing.tenants, now, automation_runs=True, is_patient=True)
     judgements = [*judge_invalid(listing.invalid, now), *of_valid]
@@ -175,7 +178,7 @@ def _news_of(judgement: Judgement, now: datetime) -> mails.News | None:
     if trouble != state.noted:
         return None
     recovered = has_recovered(judgement, before)
-    if recovered or _more_are_missing(judgement):
+    if recovered or _more_are_missing(judgement) or _more_rows_are_lost(judgement):
         return mails.News(judgement, has_recovered=recovered)
     if trouble == before:
         is_reminder = judgement.findings and _is_due(state.notified_at, now)
@@ -198,6 +201,13 @@ def _more_are_missing(judgement: Judgement) -> bool:
     return settings.missing > state.missing_notified or (
         until is not None and settings.missing_found_at > until
     )
+
+
+def _more_rows_are_lost(judgement: Judgement) -> bool:
+    """Whether another table has lost rows since somebody was last notified of any."""
+    until = judgement.state.rows_lost_notified_until
+    newest = max((loss.found_at for loss in judgement.losses), default=None)
+    return newest is not None and (until is None or newest > until)
 
 
 def _calm_is_over(last: datetime | None, now: datetime) -> bool:
@@ -273,6 +283,8 @@ def _remember(news: mails.News, now: datetime, *, unsent_to: str) -> None:
     if judgement.tenant:
         told["missing_notified"] = judgement.settings.missing
         told["missing_notified_until"] = judgement.settings.missing_found_at
+    if judgement.losses:
+        told["rows_lost_notified_until"] = max(loss.found_at for loss in judgement.losses)
     state.change("notified", **told)
 
 

@@ -6,18 +6,24 @@ page, the mails, `checkbackups` and the admin show the same verdict and the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils.formats import number_format
 from django.utils.translation import gettext, ngettext
 
+from tenant_backup import table_names
 from tenant_backup.files import size_in_words
-from tenant_backup.models import BackupSettings, TenantState, Verdict
+from tenant_backup.models import BackupSettings, RowLoss, TenantState, Verdict
 from tenant_backup.monitoring.moments import moment_in_words
 from tenant_backup.schedule import next_slot, overdue_at
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import in_active_language
+from tenant_backup.words import on_day
+
+MOST_LOSSES = 5
+"""So many tables that have lost rows are named. Of an emptied database nobody reads a long list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,8 @@ class Facts:
     """When the backup was started that is still `running`, though nobody seems to make it."""
     unreachable_directory: str = ""
     """The backup directory, if it should be there and is not."""
+    losses: Sequence[RowLoss] = ()
+    """The tables that have lost rows, by the open findings."""
     finding: Finding | None = None
     """Why it is not backed up at all: that it is not valid, or has disappeared."""
 
@@ -75,6 +83,8 @@ class Judgement:
     findings: tuple[Finding, ...] = ()
     is_under_way: bool = False
     """Whether a backup is being made, or is about to be."""
+    losses: Sequence[RowLoss] = ()
+    """The tables that have lost rows, by the open findings."""
 
     @property
     def headline(self) -> str:
@@ -116,6 +126,7 @@ def judge(facts: Facts) -> Judgement:
         findings[0].verdict if findings else _without_findings(facts),
         tuple(findings),
         facts.is_under_way,
+        facts.losses,
     )
 
 
@@ -152,6 +163,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
         yield from _failed(facts, facts.tenant)
         yield from _future(facts, facts.tenant)
         yield from _missing(facts)
+        yield from _rows_lost(facts, facts.tenant)
         yield from _no_room(facts)
 
 
@@ -218,6 +230,36 @@ def _missing(facts: Facts) -> Iterator[Finding]:
     if facts.unreachable_directory and facts.settings.last_good_at:
         text = gettext("The backup directory is not there, or out of reach:")
         yield Finding(Verdict.MISSING, text, facts.unreachable_directory)
+
+
+def _rows_lost(facts: Facts, tenant: Tenant) -> Iterator[Finding]:
+    """A finding a table; of very many, those that have lost most."""
+    by_size = sorted(facts.losses, key=lambda loss: loss.rows_now - loss.rows_before)
+    for loss in by_size[:MOST_LOSSES]:
+        yield Finding(Verdict.ROWS_LOST, loss_in_words(loss, tenant, facts.now))
+    if more := len(by_size[MOST_LOSSES:]):
+        text = ngettext(
+            "%(number)d more table has lost rows. Intended?",
+            "%(number)d more tables have lost rows. Intended?",
+            more,
+        )
+        yield Finding(Verdict.ROWS_LOST, text % {"number": more})
+
+
+def loss_in_words(loss: RowLoss, tenant: Tenant, now: datetime) -> str:
+    """What a table has lost: "3,600 contracts fewer than on Monday. Intended?"."""
+    name = table_names.in_words(loss.table)
+    number = max(loss.rows_before - loss.rows_now, 0)
+    values = {
+        "number": number_format(number, force_grouping=True),
+        "name": name,
+        "day": on_day(loss.before_at, tenant.zone, now),
+    }
+    if name == loss.table:
+        text = gettext("%(number)s rows of the table %(name)s fewer than %(day)s. Intended?")
+    else:
+        text = gettext("%(number)s %(name)s fewer than %(day)s. Intended?")
+    return text % values
 
 
 def _no_room(facts: Facts) -> Iterator[Finding]:

@@ -3,7 +3,13 @@
 from tenant_backup.rows.browsing import SomeRows, browse
 from tenant_backup.rows.compare import Compared, compare
 from tenant_backup.rows.counts import CountedBackup, history, kept_with
-from tenant_backup.rows.losses import intend, open_losses
+from tenant_backup.rows.losses import (
+    intend,
+    look,
+    look_at_new,
+    look_before_pruning,
+    open_losses,
+)
 from tenant_backup.rows.requests import answer, ask, commands_for, open_request, open_requests
 
 __all__ = [
@@ -18,6 +24,9 @@ __all__ = [
     "history",
     "intend",
     "kept_with",
+    "look",
+    "look_at_new",
+    "look_before_pruning",
     "open_losses",
     "open_request",
     "open_requests",
