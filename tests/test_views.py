@@ -194,7 +194,8 @@ def open_loss(backup):
     """A finding about the tenant of this backup, which it has from now on if it had none."""
     given = {"tenant_id": backup.tenant_id, "table": "credits", "ended_at": None}
     at = backup.created_at
-    found = {"rows_before": 100, "rows_now": 0, "before": backup, "before_at": at, "after_at": at}
+    found = {"rows_before": 100, "rows_now": 0, "least_before": 100, "before": backup}
+    found |= {"before_at": at, "after_at": at}
     return RowLoss.objects.get_or_create(**given, defaults=found)[0]
 
 
@@ -242,6 +243,7 @@ ROUTES = {
     "pin": Route("post", 302, body={"backup": "<id>", "pinned": "yes"}, action="delete"),
     "download": Route("get", 200, args=("<id>",), action="download"),
     "contents": Route("get", 200, args=("<id>",)),
+    "rows": Route("get", 200, ("<id>",), {"table": "credits"}, action="download"),
     "ask": Route("post", 302, body={"backup": "<id>", "note": "all gone"}, action="create"),
     "withdraw": Route("post", 302, body={"request": "<request>"}, action="create"),
     "intended": Route("post", 302, body={"loss": "<loss>"}, action="delete"),
@@ -308,6 +310,7 @@ class TestRoutes:
         back = {
             "download": f"{PAGE}/download/{backup.pk}",
             "contents": f"{PAGE}/contents/{backup.pk}",
+            "rows": f"{PAGE}/rows/{backup.pk}?table=credits",
             "diagnosis": f"{PAGE}/diagnosis",
             "history": f"{PAGE}/history",
         }
@@ -388,7 +391,7 @@ def catch_all(request, *args, **kwargs):
 class TestSlash:
     """An address with a slash at its end leads to the one without."""
 
-    @pytest.mark.parametrize("page", ["", "/contents/7", "/diagnosis", "/history"])
+    @pytest.mark.parametrize("page", ["", "/contents/7", "/rows/7", "/diagnosis", "/history"])
     @pytest.mark.parametrize("person", ["ada", None])
     def test_leads_to_the_page(self, tenant, visit, page, person):
         client = visit(person)
@@ -402,7 +405,7 @@ class TestSlash:
         answer = visit().get(f"{PAGE}/", SCRIPT_NAME="/app")
         assert answer.url == f"/app{PAGE}"
 
-    @pytest.mark.parametrize("page", ["", "/contents/7", "/diagnosis", "/history"])
+    @pytest.mark.parametrize("page", ["", "/contents/7", "/rows/7", "/diagnosis", "/history"])
     def test_nothing_else_is_led_anywhere(self, tenant, visit, page):
         for method in ("post", "put", "patch", "delete", "options"):
             assert getattr(visit(), method)(f"{PAGE}{page}/").status_code == 405
@@ -617,7 +620,7 @@ class TestOverview:
             complete_row(made, error="/srv/why" if made % 2 else "")
         client = visit()
         client.get(PAGE)
-        with django_assert_num_queries(26):
+        with django_assert_num_queries(29):
             client.get(PAGE)
 
     @pytest.mark.parametrize("number", [30, 300])
@@ -630,7 +633,7 @@ class TestOverview:
         client = visit()
         text = text_of(client.get(PAGE))
         assert text.count("will be removed after the next backup") == 18
-        with django_assert_num_queries(26):
+        with django_assert_num_queries(29):
             client.get(PAGE)
 
     def test_another_tenants_are_in_no_part_of_it(self, tenant, add_tenant, visit):
@@ -669,7 +672,7 @@ class TestOverview:
                 (other, ["Look inside", "Download", "Pin", "Delete"]),
             ]
             for text in texts
-        }
+        } | {f"All tables No. {other.pk}": "All tables"}
         menus = re.findall(r'<summary aria-label="([^"]+)">⋯</summary>', page)
         assert menus == [f"More about No. {backup.pk}" for backup in (other, pinned)]
 
