@@ -94,7 +94,8 @@ def name_of(columns: Sequence[Column], key: Sequence[object], values: Sequence[o
     """What one recognizes a row by: its key, and the first text that is in it."""
     found = [str(part) for part in key]
     for column, value in zip(columns, values, strict=True):
-        if isinstance(column.field, models.CharField) and str(value) not in found:
+        is_text = isinstance(column.field, models.CharField) and column.name not in SECRET
+        if is_text and str(value) not in found:
             return ": ".join([*found, _shortened(column.show(value))])
     return ", ".join(found)
 
