@@ -47,15 +47,13 @@ from tenant_backup.models import (
 from tenant_backup.progress import progress_of
 from tenant_backup.tenants import Tenant, get_tenant
 from tenant_backup.views.access import backup_or_404, id_or_404, user_name
+from tenant_backup.views.inside import inside, opened
 from tenant_backup.views.page import chart_of
 from tenant_backup.views.streaming import file_answer
 from tenant_backup.words import going_in_words, settings_in_words
 
 LINES_PER_PAGE = 25
 LINES_OF_HISTORY = 10
-
-COUNTING_SECONDS = 5
-"""How long the rows of each of the two databases are counted while a browser waits."""
 
 
 class HubAdmin(TenantActions):
@@ -71,6 +69,7 @@ class HubAdmin(TenantActions):
         return [
             route("do/", "do", self.do_view, require_POST),
             route("contents/<int:backup_id>/", "contents", self.contents_view, require_safe),
+            route("contents/<int:backup_id>/rows/", "rows", self.rows_view, require_safe),
             route("download/<int:backup_id>/", "download", self.download_view, require_safe),
             *super().get_urls(),
         ]
@@ -172,24 +171,42 @@ class HubAdmin(TenantActions):
         backup = backup_or_404(row.tenant_id, str(backup_id))
         try:
             tenant = get_tenant(row.tenant_id)
-            tables = backups.contents(tenant, backup, seconds=COUNTING_SECONDS)
+            found = inside(tenant, backup)
         except BackupError as error:
             self.message_user(request, str(error), messages.ERROR)
             return self._to_hub(row_id)
-        context = {
+        restore = command("restorebackup", tenant.id, str(backup.pk))
+        may_open = has_model_permission(request, "download", Backup)
+        more = {"command": restore, "may_open": may_open}
+        return self._subpage(request, row, "contents.html", {**found, **more})
+
+    def rows_view(self, request: HttpRequest, row_id: int, backup_id: int) -> HttpResponseBase:
+        """The rows of one table that differ since a backup."""
+        self._require(has_model_permission(request, "download", Backup))
+        row = get_object_or_404(BackupSettings, pk=row_id)
+        backup = backup_or_404(row.tenant_id, str(backup_id))
+        try:
+            found = opened(get_tenant(row.tenant_id), backup, request.GET)
+        except BackupError as error:
+            self.message_user(request, str(error), messages.ERROR)
+            address = self.address_of(BackupSettings, "contents", row_id, backup_id)
+            return HttpResponseRedirect(address)
+        return self._subpage(request, row, "rows.html", found)
+
+    def _subpage(
+        self, request: HttpRequest, row: BackupSettings, template: str, context: dict[str, Any]
+    ) -> HttpResponse:
+        """A page below the hub, about the inside of a backup."""
+        common = {
             **self.admin_site.each_context(request),
             "title": _("Inside the backup"),
             "opts": self.opts,
             "media": self.media,
             "original": row,
-            "backup": backup,
-            "tables": tables,
-            "has_today": any(table.is_there_today for table in tables),
-            "command": command("restorebackup", tenant.id, str(backup.pk)),
         }
         request.current_app = self.admin_site.name
-        template = "admin/tenant_backup/backupsettings/contents.html"
-        return TemplateResponse(request, template, context)
+        path = f"admin/tenant_backup/backupsettings/{template}"
+        return TemplateResponse(request, path, common | context)
 
     def _to_hub(self, row_id: int) -> HttpResponseRedirect:
         return HttpResponseRedirect(self.address_of(BackupSettings, "change", row_id))

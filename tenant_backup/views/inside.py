@@ -103,7 +103,8 @@ def inside(tenant: Tenant, backup: Backup) -> dict[str, Any]:
         "backup": backup,
         "tables": [each for each in found if each.is_the_hosts],
         "other_tables": [each for each in found if not each.is_the_hosts],
-        "has_today": compared is not None,
+        "has_today": compared is not None or any(each.now for each in found),
+        "is_compared": compared is not None,
         "is_complete": all(each.is_complete for each in differences),
         "compared_with": compared.now if compared else None,
     }
@@ -114,7 +115,7 @@ def _counted(tenant: Tenant, backup: Backup) -> list[Difference]:
         Difference(
             table.name,
             rows_then=table.rows,
-            rows_now=None,
+            rows_now=table.rows_today,
             gone=None,
             new=None,
             changed=None,
@@ -193,7 +194,7 @@ def contents(request: HttpRequest, tenant: Tenant, backup_id: str) -> HttpRespon
         **found,
         "may": may,
         "asked": asked,
-        "can_ask": may[CREATE] and asked is None and backup.is_good and found["has_today"],
+        "can_ask": may[CREATE] and asked is None and backup.is_good and found["is_compared"],
         "request_form": RequestForm(),
         "commands": _restore_commands(tenant, backup) if is_operator(request) else None,
         "services": contact.services(),
