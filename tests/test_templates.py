@@ -97,6 +97,8 @@ def test_every_variable_is_documented_with_its_type_and_no_other(tenant, visit, 
         browser.get(f"{PAGE}/rows/{backup.pk}", {"table": "credits"})
     with closing(sqlite3.connect(tenant.database)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
+    Backup.objects.update(created_at=timezone.now() - timedelta(days=1))
+    make(tenant)
     rows.ask(tenant, backup, note="where?", actor="ada")
     client.get(f"{PAGE}/contents/{backup.pk}")
     client.get(f"{PAGE}/rows/{backup.pk}", {"table": "credits"})

@@ -20,7 +20,7 @@ from tenant_backup.backups.pins import pin
 from tenant_backup.backups.prospects import Prospect, prospect, removals_after_next
 from tenant_backup.backups.pruning import before_pruning, prune, removals
 from tenant_backup.backups.quota import Space, database_bytes, quota_of, space
-from tenant_backup.backups.reading import Table, contents, open_file
+from tenant_backup.backups.reading import Table, contents, file_to_read, open_file
 from tenant_backup.backups.reconciliation import Synced, sync
 from tenant_backup.backups.recovery import is_moving, last_progress_at, recover_running
 from tenant_backup.backups.requests import (
@@ -28,6 +28,7 @@ from tenant_backup.backups.requests import (
     BackupRequest,
     Limits,
     request_limits,
+    request_timeout,
 )
 from tenant_backup.backups.verification import (
     check_files,
@@ -64,6 +65,7 @@ __all__ = [
     "delete",
     "delete_all",
     "directory_of",
+    "file_to_read",
     "hold",
     "hold_for_losses",
     "index_kept",
@@ -90,6 +92,7 @@ __all__ = [
     "removals_after_next",
     "request",
     "request_limits",
+    "request_timeout",
     "require_no_transaction",
     "require_sound",
     "space",

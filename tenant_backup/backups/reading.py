@@ -5,6 +5,7 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import BinaryIO
 
 from django.utils import timezone
@@ -64,8 +65,7 @@ def contents(tenant: Tenant, backup: Backup, *, seconds: float | None = None) ->
     Neither file is changed. Counting each takes at most so many seconds. Raises `BackupError` if
     the backup cannot be read.
     """
-    _open(tenant, backup).close()  # It is there, and no link to somewhere else.
-    file = directory_of(tenant).file(backup.file_name)
+    file = file_to_read(tenant, backup)
     then = sqlite.contents(file, deadline=_deadline(seconds))
     today: dict[str, int | None] = {}
     try:
@@ -79,6 +79,15 @@ def contents(tenant: Tenant, backup: Backup, *, seconds: float | None = None) ->
         Table(name, then.get(name), today.get(name), name in then, name in today)
         for name in sorted({*then, *today})
     ]
+
+
+def file_to_read(tenant: Tenant, backup: Backup) -> Path:
+    """A complete backup's file: it is there, is no link to somewhere else, and has its size.
+
+    Raises `BackupError` otherwise.
+    """
+    _open(tenant, backup).close()
+    return directory_of(tenant).file(backup.file_name)
 
 
 def _open(tenant: Tenant, backup: Backup) -> BinaryIO:

@@ -241,14 +241,14 @@ class TenantCommand(CatalogCommand):
         similar = {tenant_id: similar_tenants(tenant_id, also) for tenant_id in tenant_ids}
         if self.as_json:
             errors = [
-                (tenant_id, " ".join(["There is no such tenant.", *_question(ids)]))
+                (tenant_id, " ".join(["There is no such tenant.", *did_you_mean(ids)]))
                 for tenant_id, ids in similar.items()
             ]
             self.say(Report(errors=errors).as_json())
         text = gettext("There is no tenant %(tenants)s. Nothing was done.")
         sentence = text % {"tenants": ", ".join(map(shown, tenant_ids))}
         meant = dict.fromkeys(tenant_id for ids in similar.values() for tenant_id in ids)
-        raise CommandError(" ".join([sentence, *_question(meant)]), returncode=USAGE_ERROR)
+        raise CommandError(" ".join([sentence, *did_you_mean(meant)]), returncode=USAGE_ERROR)
 
     def report_invalid(self, listing: Listing) -> None:
         """Report the tenants that are not valid, so that nobody believes them to be backed up."""
@@ -328,12 +328,12 @@ def zone_in_words() -> str:
     return text % {"zone": timezone.get_current_timezone_name()}
 
 
-def _question(tenant_ids: Collection[str]) -> list[str]:
-    """The question who was meant, if it may be one of these."""
-    if not tenant_ids:
+def did_you_mean(names: Collection[str]) -> list[str]:
+    """The question what was meant, if it may be one of these."""
+    if not names:
         return []
-    names = get_text_list([shown(tenant_id) for tenant_id in tenant_ids], gettext("or"))
-    return [gettext("Did you mean %(tenants)s?") % {"tenants": names}]
+    listed = get_text_list([shown(name) for name in names], gettext("or"))
+    return [gettext("Did you mean %(tenants)s?") % {"tenants": listed}]
 
 
 def catalog_trouble(error: DatabaseError) -> str:

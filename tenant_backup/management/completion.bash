@@ -46,6 +46,15 @@ _tenant_backup_complete() {
             fi
             [[ $((COMP_CWORD - start)) -eq 1 ]] || return 0
             ;;
+        comparebackups)
+            if [[ $((COMP_CWORD - start)) -eq 2 || $((COMP_CWORD - start)) -eq 3 ]]; then
+                _tenant_backup_offer "$current" < <(
+                    "${run[@]}" listbackups --ids --skip-checks -- "${COMP_WORDS[start + 1]}" 2>/dev/null
+                )
+                return 0
+            fi
+            [[ $((COMP_CWORD - start)) -eq 1 ]] || return 0
+            ;;
         runbackup | listbackups | verifybackups | prunebackups | syncbackups | checkbackups) ;;
         automatebackups)
             _tenant_backup_offer "$current" < <(printf '%s\n' enable pause resume status)

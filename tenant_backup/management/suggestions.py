@@ -1,4 +1,4 @@
-"""What somebody may have meant who named a tenant that does not exist: "Did you mean acme?"."""
+"""What somebody may have meant who named what does not exist: "Did you mean acme?"."""
 
 import logging
 from collections.abc import Iterable
@@ -32,4 +32,13 @@ def similar_tenants(text: str, also: Iterable[str] = ()) -> list[str]:
     found += [names[key] for key in get_close_matches(wanted, names, MOST)]
     if len(wanted) >= LONG_ENOUGH:
         found += sorted(tenant_id for name, tenant_id in names.items() if wanted in name)
+    return list(dict.fromkeys(found))[:MOST]
+
+
+def similar_names(text: str, names: Iterable[str]) -> list[str]:
+    """At most three of these names that contain this text or are like it."""
+    known = {name.casefold(): name for name in names}
+    wanted = text.casefold().strip()
+    found = [name for key, name in known.items() if len(wanted) >= LONG_ENOUGH and wanted in key]
+    found += [known[key] for key in get_close_matches(wanted, known, MOST)]
     return list(dict.fromkeys(found))[:MOST]

@@ -1,8 +1,8 @@
 """Rows: what is in backups, what has vanished since, and bringing single rows back."""
 
 from tenant_backup.rows.browsing import SomeRows, browse
-from tenant_backup.rows.compare import Compared, compare
 from tenant_backup.rows.counts import CountedBackup, history, kept_with
+from tenant_backup.rows.differences import Compared, Pair, compare, opened
 from tenant_backup.rows.losses import (
     intend,
     look,
@@ -15,6 +15,7 @@ from tenant_backup.rows.requests import answer, ask, commands_for, open_request,
 __all__ = [
     "Compared",
     "CountedBackup",
+    "Pair",
     "SomeRows",
     "answer",
     "ask",
@@ -30,4 +31,5 @@ __all__ = [
     "open_losses",
     "open_request",
     "open_requests",
+    "opened",
 ]

@@ -7,7 +7,14 @@ another process may write at the same time. `stat` is harmless.
 """
 
 from tenant_backup.sqlite.checks import Fingerprint, check, fingerprint
-from tenant_backup.sqlite.comparison import Comparison, Difference, Kind, Row, comparing
+from tenant_backup.sqlite.comparison import (
+    Comparison,
+    Difference,
+    Kind,
+    NoSuchTable,
+    Row,
+    comparing,
+)
 from tenant_backup.sqlite.deadlines import CHUNK_BYTES, Progress, SignOfLife
 from tenant_backup.sqlite.errors import inode_shortage
 from tenant_backup.sqlite.exclusive_use import Exclusive, exclusive
@@ -31,6 +38,7 @@ __all__ = [
     "Fingerprint",
     "ForeignKey",
     "Kind",
+    "NoSuchTable",
     "Progress",
     "Row",
     "Shape",

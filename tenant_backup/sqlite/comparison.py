@@ -24,6 +24,10 @@ ALL = -1
 """As a limit, in SQLite."""
 
 
+class NoSuchTable(BackupError):
+    """Neither database has a table of this name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """How a table differs between the two databases.
@@ -101,11 +105,11 @@ class Comparison:
         return [name for _, name in sorted(names.items())]
 
     def shape(self, table: str) -> Shape:
-        """The shape of a table in both. Raises `BackupError` if neither has it."""
+        """The shape of a table in both. Raises `NoSuchTable` if neither has it."""
         name = folded(table)
         if name not in self._shapes:
             if name not in self._then.names and name not in self._now.names:
-                raise BackupError(
+                raise NoSuchTable(
                     "There is no table %(table)r, neither in %(then)s nor in %(now)s.",
                     table=table,
                     then=self._reader.then,

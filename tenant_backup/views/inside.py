@@ -21,7 +21,7 @@ from tenant_backup.forms import RequestForm
 from tenant_backup.languages import messages
 from tenant_backup.models import Backup
 from tenant_backup.restore import manual
-from tenant_backup.sqlite import Difference, Kind
+from tenant_backup.sqlite import Difference, Kind, NoSuchTable
 from tenant_backup.tenants import (
     ACTIONS,
     CREATE,
@@ -105,7 +105,7 @@ def inside(tenant: Tenant, backup: Backup) -> dict[str, Any]:
         "other_tables": [each for each in found if not each.is_the_hosts],
         "has_today": compared is not None or any(each.now for each in found),
         "is_compared": compared is not None,
-        "is_complete": all(each.is_complete for each in differences),
+        "is_complete": compared is None or compared.is_complete,
         "compared_with": compared.now if compared else None,
     }
 
@@ -134,17 +134,18 @@ def opened(tenant: Tenant, backup: Backup, asked: Mapping[str, str]) -> dict[str
     """
     given, page = asked.get("kind"), int(Place.of(asked).page or 1)
     kind: Kind = next((each for each in KINDS if each == given), "gone")
-    found = rows.browse(
-        tenant,
-        backup,
-        asked.get("table", ""),
-        kind,
-        offset=(page - 1) * ROWS_PER_PAGE,
-        limit=ROWS_PER_PAGE,
-        seconds=SECONDS,
-    )
-    if found is None:
-        raise Http404("There is no such table.")
+    try:
+        found = rows.browse(
+            tenant,
+            backup,
+            asked.get("table", ""),
+            kind,
+            offset=(page - 1) * ROWS_PER_PAGE,
+            limit=ROWS_PER_PAGE,
+            seconds=SECONDS,
+        )
+    except NoSuchTable as error:
+        raise Http404("There is no such table.") from error
     table = TableInside.of(found.difference)
     columns = row_values.columns(table.table, found.columns)
     return {
@@ -172,7 +173,7 @@ def opened(tenant: Tenant, backup: Backup, asked: Mapping[str, str]) -> dict[str
         ],
         "number": page,
         "has_more": found.has_more,
-        "compared_with": found.now,
+        "compared_with": found.pair.now,
     }
 
 
