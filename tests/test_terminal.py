@@ -405,6 +405,8 @@ class TestCompletion:
         assert complete("runbackup", "acm") == ["acme", "acme2"]
         assert complete("checkbackups", "acme", "g") == ["globex"]
         assert complete("restorebackup", "acme", "") == ["1"]
+        assert complete("comparebackups", "acme", "1", "") == ["1"]
+        assert complete("comparebackups", "acm") == ["acme", "acme2"]
         assert complete("listb") == ["listbackups"]
         assert complete("listbackups", "--fai") == ["--failed"]
         assert complete("automatebackups", "p") == ["pause"]

@@ -19,7 +19,7 @@ from tenant_backup.sqlite.opening import (
 from tenant_backup.sqlite.snapshots import mode_of
 
 CACHE_KIB = 500
-"""Of each database, and of what is sorted at a time. Both are read in order, so more is no faster."""
+"""Of each database, and what is sorted at a time. Both are read in order: more is no faster."""
 
 LENGTH_MARGIN = 1024 * 1024
 """How many bytes a value or a statement may have beyond what the files can hold."""
