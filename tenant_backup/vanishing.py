@@ -5,7 +5,7 @@ as many others, it cannot see.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 NOTHING_LEFT = 20
@@ -38,7 +38,8 @@ class Rule:
 class Counted:
     """A good backup, and how many rows each of its tables holds."""
 
-    pk: int
+    pk: int | None
+    """None if it is gone by now: then it is part of the baseline, and nothing can come from it."""
     created_at: datetime
     tables: Mapping[str, int | None]
     """By the table's name; None for a table that was not counted."""
@@ -51,16 +52,26 @@ class Past:
     """What is known of the earlier findings about one table."""
 
     intended_from: datetime | None = None
-    """Since this backup, its numbers are those that somebody has said to be intended."""
+    """From this backup on, the numbers are those that somebody has said to be intended."""
+    intended_at: datetime | None = None
+    """When that was said: no earlier backup is a finding again."""
     losses: Sequence[tuple[datetime, datetime | None]] = ()
     """From when to when it had lost rows that came back later; None until today."""
 
-    def is_baseline(self, backup: Counted) -> bool:
-        """Whether a backup shows what there should be."""
-        at = backup.created_at
-        if self.intended_from and at < self.intended_from:
-            return False
-        return not any(start <= at and (end is None or at < end) for start, end in self.losses)
+    def baseline(self, in_order: Sequence[Counted]) -> Sequence[Counted]:
+        """The backups that show what there should be, of all, the oldest first."""
+        if not self.intended_from and not self.losses:
+            return in_order
+        first = self.intended_from or in_order[0].created_at
+        return [
+            each
+            for each in in_order
+            if each.created_at >= first
+            and not any(
+                start <= each.created_at and (end is None or each.created_at < end)
+                for start, end in self.losses
+            )
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +93,8 @@ class Loss:
 class _Line:
     """One table: its numbers in the backups since it first was there, oldest first."""
 
-    table: str
-    newest: Counted
-    points: Sequence[tuple[Counted, int]] = field(default_factory=list)
+    newest_at: datetime
+    points: Sequence[tuple[Counted, int]]
     """Without the newest backup."""
 
     def least(self) -> int | None:
@@ -92,7 +102,7 @@ class _Line:
 
         That is the backups of the right age. A table that is too young has all its earlier ones.
         """
-        at = self.newest.created_at
+        at = self.newest_at
         numbers = [
             number for backup, number in self.points if YOUNGEST <= at - backup.created_at <= OLDEST
         ]
@@ -101,19 +111,23 @@ class _Line:
     def last_before(self, least: int, rule: Rule) -> int:
         """The place of the last backup before the loss.
 
-        Where rows vanish step by step, the last one before the first step.
+        Where rows vanish step by step, the last one before the first step. One that is gone by now
+        is that only if all are.
         """
-        place = next(
+        whole = [
             place
-            for place in reversed(range(len(self.points)))
-            if not rule.is_lost(least, self.points[place][1])
-        )
-        while place and self.points[place][1] < least:
-            number, earlier = self.points[place][1], self.points[place - 1][1]
+            for place, (_, number) in enumerate(self.points)
+            if not rule.is_lost(least, number)
+        ]
+        there = [place for place in whole if self.points[place][0].pk is not None]
+        places = there or whole
+        last = places.pop()
+        while places and self.points[last][1] < least:
+            number, earlier = self.points[last][1], self.points[places[-1]][1]
             if earlier - number < STEEP * earlier or earlier == number:
                 break
-            place -= 1
-        return place
+            last = places.pop()
+        return last
 
 
 def losses(
@@ -130,25 +144,22 @@ def losses(
     one in which it had lost rows, or from before a loss that was intended. A table that is not
     there has lost all its rows, unless the migrations have changed since it was.
     """
-    in_order = sorted(counted, key=lambda backup: (backup.created_at, backup.pk))
+    in_order = sorted(counted, key=lambda backup: (backup.created_at, backup.pk or 0))
     if len(in_order) < 2:
         return []
-    *earlier, newest = in_order
-    names = {name for backup in earlier for name in backup.tables}.difference(without)
-    found = (
-        _loss(table, earlier, newest, rule, (past or {}).get(table)) for table in sorted(names)
-    )
+    names = {name for backup in in_order for name in backup.tables}.difference(without)
+    known = past or {}
+    found = (_loss(name, in_order, rule, known.get(name, Past())) for name in sorted(names))
     return [loss for loss in found if loss]
 
 
-def _loss(
-    table: str, earlier: Sequence[Counted], newest: Counted, rule: Rule, past: Past | None
-) -> Loss | None:
+def _loss(table: str, in_order: Sequence[Counted], rule: Rule, past: Past) -> Loss | None:
+    newest = in_order[-1]
     rows_now = newest.tables.get(table, 0)
-    if rows_now is None:
+    if rows_now is None or (past.intended_at and newest.created_at <= past.intended_at):
         return None
-    usable = [backup for backup in earlier if past is None or past.is_baseline(backup)]
-    line = _Line(table, newest, list(_points(table, usable)))
+    earlier = [backup for backup in past.baseline(in_order) if backup is not newest]
+    line = _Line(newest.created_at, list(_points(table, earlier)))
     least = line.least()
     if least is None or not rule.is_lost(least, rows_now):
         return None
@@ -156,11 +167,7 @@ def _loss(
     before, rows_before = line.points[place]
     if table not in newest.tables and not _same_migrations(before, newest):
         return None
-    after = next(
-        backup
-        for backup in [*earlier, newest]
-        if (backup.created_at, backup.pk) > (before.created_at, before.pk)
-    )
+    after = in_order[in_order.index(before) + 1]
     return Loss(table, least, rows_before, rows_now, before, after)
 
 

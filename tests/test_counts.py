@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
@@ -96,16 +97,16 @@ class TestKept:
 
         def look(self, *arguments):
             [row] = RowCounts.objects.select_related("backup")
-            seen.append((row.backup.status, row.tables))
+            seen.append((row.backup.status, row.tables, row.looked_at))
             publish(self, *arguments)
 
         monkeypatch.setattr(BackupDirectory, "publish", look)
         migrated(tenant.database, "0001")
         backup = backups.create(tenant, COMMAND).backup
-        assert seen == [(Status.RUNNING, {**CREDITS, "django_migrations": 1})]
+        assert seen == [(Status.RUNNING, {**CREDITS, "django_migrations": 1}, None)]
         kept = RowCounts.objects.get(backup=backup)
         assert kept.migrations == sqlite.count(tenant.database).migrations
-        assert kept.looked_at is None
+        assert kept.looked_at, "somebody has looked before pruning"
 
     def test_with_what_a_worker_makes(self, tenant):
         queued = backups.request(tenant, COMMAND)
@@ -172,10 +173,17 @@ class TestKept:
             backups.create(tenant, COMMAND)
         assert Backup.objects.get().status == Status.FAILED
 
-    def test_they_go_with_the_backup(self, tenant):
+    def test_they_outlive_the_backup_for_five_weeks(self, tenant):
+        """What was usual does not depend on retention."""
         backup = backups.create(tenant, COMMAND).backup
         backups.delete(tenant, backup)
-        assert not RowCounts.objects.exists()
+        kept = RowCounts.objects.get()
+        assert (kept.backup, kept.tenant_id, kept.tables) == (None, "acme", CREDITS)
+        backups.create(tenant, COMMAND)
+        assert RowCounts.objects.count() == 2
+        RowCounts.objects.filter(pk=kept.pk).update(created_at=timezone.now() - timedelta(days=36))
+        backups.create(tenant, COMMAND)
+        assert RowCounts.objects.filter(backup=None).count() == 0
 
 
 class TestHistory:

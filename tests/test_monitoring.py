@@ -565,7 +565,7 @@ class TestWhoIsJudged:
         tenants = many(tmp_path, number)
         for tenant in tenants[:3]:
             add(tenant, NOW - MINUTE, "queued")
-        with django_assert_num_queries(3):
+        with django_assert_num_queries(4):
             judgements = judge_all(tenants)
         assert len(judgements) == number
 
@@ -577,9 +577,9 @@ class TestWhoIsJudged:
         # Each looks at the disks of twenty tenants.
         for _ in range(3):
             monitoring.notify(NOW)
-        # Automation's row, the three of `judge_all`, who is no longer invalid, who has disappeared,
-        # who is back, and that the disks of some were looked at.
-        with django_assert_num_queries(8):
+        # Automation's row, where there is a new backup, the four of `judge_all`, who is no longer
+        # invalid, who has disappeared, who is back, and that the disks of some were looked at.
+        with django_assert_num_queries(10):
             monitoring.notify(NOW + HOUR)
 
 

@@ -22,7 +22,7 @@ from django.utils.html import strip_tags
 from tenant_backup import automation, backups, monitoring
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import SPACE_MARGIN, BackupDirectory
-from tenant_backup.models import Automation, Backup, BackupSettings, TenantState, Verdict
+from tenant_backup.models import Automation, Backup, BackupSettings, RowLoss, TenantState, Verdict
 from tenant_backup.monitoring import absence, disk_space
 from tenant_backup.monitoring.verdict import Facts, Finding, judge
 from tenant_backup.tenants import Tenant
@@ -49,6 +49,9 @@ def facts(present=(), *, automatic=True, runs=True, **more):
         settings.scheduled_since = NOW
     if Verdict.NO_ROOM in present:
         state.no_room_since, state.needed_bytes, state.free_bytes = NOW, 40 * MB, 2 * MB
+    losses = []
+    if Verdict.ROWS_LOST in present:
+        losses = [RowLoss(table="crm_contract", rows_before=3600, rows_now=0, before_at=NOW - DAY)]
     if Verdict.MISSING in present:
         settings.missing = 1
     if Verdict.FUTURE in present:
@@ -77,6 +80,7 @@ def facts(present=(), *, automatic=True, runs=True, **more):
             ),
             None,
         ),
+        losses=losses,
         **more,
     )
 
@@ -188,7 +192,7 @@ class Surfaces:
         client.force_login(user)
         url = reverse("admin:tenant_backup_backupsettings_changelist")
         shown = {}
-        for number in (1, 2):
+        for number in (1, 2, 3, 4):
             page = client.get(f"{url}?p={number}").content.decode()
             for row in re.findall(r"<tr>(.*?)</tr>", page.split('id="result_list"')[1], re.DOTALL):
                 cells = dict(re.findall(r'class="field-(\w+).*?>(.*?)</t[dh]>', row, re.DOTALL))
@@ -212,13 +216,14 @@ class Surfaces:
         return {name: self.labels[label] for name, label in headings if label in self.labels}
 
 
-def expected_of(automatic, good, failed, missing, future, no_room, under_way, *, is_running):
+def expected_of(automatic, good, failed, missing, future, lost, no_room, under_way, *, is_running):
     """The first that is the case, from the gravest on."""
     order = {
         Verdict.OVERDUE: automatic and good == "old" and not under_way,
         Verdict.FAILED: failed,
         Verdict.FUTURE: future and good == "never",
         Verdict.MISSING: missing,
+        Verdict.ROWS_LOST: lost,
         Verdict.NO_ROOM: no_room,
         Verdict.NO_BACKUP: good == "never",
         Verdict.STOPPED: automatic and not is_running,
@@ -226,6 +231,18 @@ def expected_of(automatic, good, failed, missing, future, no_room, under_way, *,
         Verdict.WELL: True,
     }
     return next(verdict for verdict, is_the_case in order.items() if is_the_case)
+
+
+def loss_of(tenant_id, now):
+    return RowLoss(
+        tenant_id=tenant_id,
+        table="crm_contract",
+        rows_before=3600,
+        rows_now=0,
+        least_before=3600,
+        before_at=now - DAY,
+        after_at=now - HOUR,
+    )
 
 
 @pytest.mark.django_db(transaction=True)
@@ -241,15 +258,15 @@ def test_all_surfaces_agree_for_every_combination_of_facts(add_tenant, settings,
         BackupDirectory, "free_bytes", lambda self: 0 if self.root in full else SPACE_MARGIN * 99
     )
     now = timezone.now()
-    rows = []
+    rows, losses = [], []
 
     def add(tenant_id, status="complete", **fields):
         rows.append(Backup(tenant_id=tenant_id, status=status, trigger="automatic", **fields))
 
-    combinations = list(product(YES_NO, ["never", "recent", "old"], *[YES_NO] * 5))
+    combinations = list(product(YES_NO, ["never", "recent", "old"], *[YES_NO] * 6))
     facts_of = {}
     for number, combination in enumerate(combinations):
-        automatic, good, failed, missing, future, no_room, under_way = combination
+        automatic, good, failed, missing, future, lost, no_room, under_way = combination
         tenant = add_tenant(f"t{number:03}", database=False)
         facts_of[tenant.id] = combination
         backups.directory_of(tenant).make()
@@ -267,6 +284,8 @@ def test_all_surfaces_agree_for_every_combination_of_facts(add_tenant, settings,
             add(tenant.id, created_at=now + 9 * DAY)
         if under_way:
             add(tenant.id, "queued", created_at=now)
+        if lost:
+            losses.append(loss_of(tenant.id, now))
         if no_room:
             full.add(tenant.root)
     for tenant in (add_tenant("zone", database=False), add_tenant("root", database=False)):
@@ -276,6 +295,7 @@ def test_all_surfaces_agree_for_every_combination_of_facts(add_tenant, settings,
         BackupSettings.objects.create(tenant_id=name)
         add(name, created_at=now - DAY)
     Backup.objects.bulk_create(rows)
+    RowLoss.objects.bulk_create(losses)
     absence.note({each.id for each in Tenants.tenants} | {"away"}, now - 2 * DAY)
     absence.note({each.id for each in Tenants.tenants}, now)
     absence.retire(["retired"])

@@ -25,5 +25,5 @@ def history(tenant: Tenant, number: int) -> list[CountedBackup]:
 
 def kept_with(backups: Sequence[Backup]) -> Mapping[int, Mapping[str, int | None]]:
     """The numbers kept with these backups, by the backup's id; none for one not counted."""
-    rows = RowCounts.objects.in_bulk([backup.pk for backup in backups])
-    return {pk: row.tables for pk, row in rows.items()}
+    rows = RowCounts.objects.filter(backup__in=[backup.pk for backup in backups])
+    return {row.backup_id: row.tables for row in rows if row.backup_id is not None}
