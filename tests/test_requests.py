@@ -9,10 +9,20 @@ from django.utils import timezone
 
 from tenant_backup import monitoring, rows
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Backup, Event, EventKind, RestoreRequest, RowCounts, RowLoss
+from tenant_backup.models import (
+    Backup,
+    BackupSettings,
+    Event,
+    EventKind,
+    RestoreRequest,
+    RowCounts,
+    RowLoss,
+)
+from tenant_backup.views.loss import LINES
 from tests.conftest import send_mail_by
 from tests.test_monitoring import ADMINS
 from tests.test_views import (
+    MOST_BYTES,
     PAGE,
     complete_row,
     is_page,
@@ -38,7 +48,7 @@ def admins(settings):
 
 
 def counted(backup, **tables):
-    RowCounts.objects.update_or_create(backup=backup, defaults={"tables": tables})
+    assert RowCounts.objects.filter(backup=backup).update(tables=tables)
     return backup
 
 
@@ -106,9 +116,8 @@ class TestAsking:
     def test_what_makes_no_sense_is_refused_and_changes_nothing(
         self, tenant, backup, values, reason, is_counted
     ):
-        RowCounts.objects.all().delete()
-        if is_counted:
-            counted(backup, credits=100)
+        if not is_counted:
+            RowCounts.objects.all().delete()
         with pytest.raises(BackupError, match=reason):
             asked(tenant, backup, **values)
         assert not RestoreRequest.objects.exists()
@@ -233,7 +242,7 @@ class TestPage:
         assert 'id="lost" open' not in part
         assert 'href="#lost-text"' in answer.content.decode()
         [first, second] = re.findall(r"<tr>\s*<th scope=\"row\">(.*?)</tr>", part, re.DOTALL)
-        assert first.startswith("credit notes")
+        assert "checked> credit notes</label>" in first
         assert "from 100 to 0" in first
         assert "<circle" in first
         assert second.startswith("debit notes")
@@ -266,7 +275,7 @@ class TestPage:
         part = self.part(visit().get(PAGE))
         assert 'id="lost" open' in part
         assert f'name="loss" value="{loss.pk}" aria-label="Intended: credit notes"' in part
-        assert '<input type="checkbox" name="table" value="credits" checked> credit notes' in part
+        assert 'form="ask" name="table" value="credits" checked> credit notes</label>' in part
         answer = visit().post(f"{PAGE}/intended", {"loss": loss.pk})
         assert is_page(answer)
         assert said(answer) == "Noted: credit notes were deleted on purpose."
@@ -327,3 +336,68 @@ class TestPage:
             answer = visit().post(f"{PAGE}/ask", {"backup": backup.pk, **body})
             assert reason in said(answer), body
         assert rows.open_request("acme") is None
+
+
+@pytest.mark.parametrize("who", ["ada", "operator"])
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_a_page_with_everything_on_it_is_small(tenant, visit, project, monkeypatch, language, who):
+    """Five hundred backups with long texts, thirty tables that go up and down, and findings."""
+    project.LANGUAGE_CODE = language
+    names = {f"t{number}": f"Vertragsverlängerungen {number}" for number in range(30)}
+    monkeypatch.setattr("tenant_backup.table_names.is_the_hosts", names.__contains__)
+    for name in ("in_words", "heading_of"):
+        monkeypatch.setattr(f"tenant_backup.table_names.{name}", names.get)
+    BackupSettings.objects.create(tenant_id="acme", automatic=True, keep_last=400)
+    now = timezone.now()
+    made = Backup.objects.bulk_create(
+        Backup(
+            tenant_id="acme",
+            status="failed" if number % 2 else "complete",
+            trigger="command",
+            label="ü" * 200,
+            requested_by="a" * 150,
+            error="ü" * 240 if number % 2 else "",
+            file_name="" if number % 2 else f"{number}.sqlite3",
+            size=1000,
+            created_at=now - timedelta(hours=2 * number),
+            verified_at=now,
+            pinned=number % 5 == 0,
+        )
+        for number in range(500)
+    )
+    good = made[::2]
+    RowCounts.objects.bulk_create(
+        RowCounts(
+            backup=backup,
+            tenant_id="acme",
+            created_at=backup.created_at,
+            looked_at=now,
+            # Nothing is left, and before that it went up and down.
+            tables=dict.fromkeys(names, 100000 * (1 + place % 2) if place else 0),
+        )
+        for place, backup in enumerate(good)
+    )
+    moments = {"before_at": good[1].created_at, "after_at": good[0].created_at}
+    RowLoss.objects.bulk_create(
+        RowLoss(
+            tenant_id="acme",
+            table=name,
+            rows_before=200_000,
+            rows_now=0,
+            least_before=100_000,
+            before=good[1],
+            **moments,
+        )
+        for name in names
+    )
+    for _ in range(6):
+        Event.objects.create(tenant_id="acme", kind="failed", detail="ü" * 240, actor="ada")
+    page = visit(who).get(PAGE).content
+    assert page.count(b"<circle") == page.count(b'name="loss"') == LINES
+    assert len(page) < MOST_BYTES
+    RestoreRequest.objects.create(
+        tenant_id="acme", backup=good[1], note="ü" * 500, asked_by="a" * 150
+    )
+    asked = visit(who).get(PAGE).content
+    assert b'class="banner"' in asked
+    assert len(asked) < MOST_BYTES

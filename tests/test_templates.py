@@ -39,7 +39,7 @@ OBJECTS = [
     *(Judgement, Finding, progress.Progress, AutomationStatus, quota.Quota, chart.Day),
     *(meaning.Meaning, meaning.Offer),
     *(backups.Space, listing.Line, Place, Event, troubleshooting.Answer, Verdict),
-    *(loss.Losses, row_lines.RowLine, inside.TableInside, row_values.Change),
+    *(loss.Losses, loss.Row, row_lines.RowLine, inside.TableInside, row_values.Change),
 ]
 
 

@@ -10,19 +10,31 @@ from tenant_backup.models import Backup, RestoreRequest, RowLoss
 from tenant_backup.row_lines import RowLine
 from tenant_backup.tenants import Tenant
 
-STATES = 20
-"""How many of the last backups a line is drawn through."""
+STATES = 15
+"""How many of the last backups a line is drawn through: two weeks of nights."""
 
-LINES = 5
+LINES = 4
 """How many lines are shown. All tables are inside each backup."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A table: how many rows it had in the last backups, and whether it lost some."""
+
+    name: str
+    line: RowLine[Backup]
+    loss: RowLoss | None
+    """The open finding about it."""
+    is_proposed: bool
+    """Whether it lost rows just after the proposed backup."""
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
     """What the part shows."""
 
-    rows: Sequence[tuple[str, RowLine[Backup], RowLoss | None]]
-    """The name of each table, its line, and the open finding that it lost rows."""
+    rows: Sequence[Row]
+    """What is worth most of a look first."""
     states: int
     """The number of backups that the lines are drawn through."""
     found: Sequence[RowLoss]
@@ -43,19 +55,6 @@ class Losses:
         """Without any good backup there is nothing to bring back."""
         return bool(self.newest or self.is_open)
 
-    @property
-    def choices(self) -> Sequence[tuple[str, str]]:
-        """The tables that lost rows after the proposed backup, each with its name."""
-        return [
-            (line.table, name)
-            for name, line, loss in self.rows
-            if self.proposed
-            and (
-                (loss and loss.before_id == self.proposed.pk)
-                or (line.fall and line.fall.before.pk == self.proposed.pk)
-            )
-        ]
-
 
 def losses_of(tenant: Tenant) -> Losses:
     """What the part shows of a tenant."""
@@ -65,17 +64,23 @@ def losses_of(tenant: Tenant) -> Losses:
     known = {table for _, numbers in states for table in numbers}
     tables = sorted(table for table in known if table in lost or table_names.is_the_hosts(table))
     drawn = row_lines.lines(states, tables, lost=lost)
+    proposed = _proposed(found, drawn)
     return Losses(
-        rows=[
-            (table_names.heading_of(line.table), line, lost.get(line.table))
-            for line in drawn[: max(LINES, len(lost))]
-        ],
+        rows=[_row(line, lost.get(line.table), proposed) for line in drawn[:LINES]],
         states=len(states),
         found=found,
         request=rows.open_request(tenant.id),
-        proposed=_proposed(found, drawn),
+        proposed=proposed,
         newest=states[-1][0] if states else None,
     )
+
+
+def _row(line: RowLine[Backup], loss: RowLoss | None, proposed: Backup | None) -> Row:
+    last_before = [loss.before] if loss else []
+    if line.fall:
+        last_before.append(line.fall.before)
+    is_proposed = proposed is not None and proposed in last_before
+    return Row(table_names.heading_of(line.table), line, loss, is_proposed)
 
 
 def _proposed(found: Sequence[RowLoss], drawn: Sequence[RowLine[Backup]]) -> Backup | None:
