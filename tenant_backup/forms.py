@@ -1,4 +1,4 @@
-"""What a tenant's administrator fills in: the settings, and the label of a new backup."""
+"""What a tenant's administrator fills in: the settings, a label, and a request for lost data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db.models import Field
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from tenant_backup.models import LABEL_LENGTH, BackupSettings, Interval
+from tenant_backup.models import LABEL_LENGTH, NOTE_LENGTH, BackupSettings, Interval
 from tenant_backup.presets import Preset
 
 
@@ -35,6 +35,17 @@ class LabelForm(forms.Form):
         max_length=LABEL_LENGTH,
         help_text=_("Optional: a few words that help you recognize this backup."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
+class RequestForm(forms.Form):
+    """What somebody asks the operator to bring back from a backup."""
+
+    note = forms.CharField(
+        label=_("What is missing, and since when?"),
+        required=False,
+        max_length=NOTE_LENGTH,
+        widget=forms.Textarea(attrs={"rows": 2}),
     )
 
 

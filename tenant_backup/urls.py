@@ -16,6 +16,10 @@ urlpatterns = [
     # Text, not a number: a user who may not download must not learn which ids are well-formed.
     path("settings/admin/backup/download/<str:backup_id>", views.download, name="download"),
     path("settings/admin/backup/contents/<str:backup_id>", views.contents, name="contents"),
+    path("settings/admin/backup/rows/<str:backup_id>", views.table_rows, name="rows"),
+    path("settings/admin/backup/ask", views.ask, name="ask"),
+    path("settings/admin/backup/withdraw", views.withdraw, name="withdraw"),
+    path("settings/admin/backup/intended", views.intended, name="intended"),
     path("settings/admin/backup/summary", views.summary, name="summary"),
     path("settings/admin/backup/test-mail", views.test_mail, name="test_mail"),
     path("settings/admin/backup/diagnosis", views.diagnose, name="diagnosis"),
@@ -24,6 +28,7 @@ urlpatterns = [
     # The addresses have no slash at the end. With one, they redirect to the page.
     path("settings/admin/backup/", views.without_slash),
     path("settings/admin/backup/contents/<str:backup_id>/", views.without_slash),
+    path("settings/admin/backup/rows/<str:backup_id>/", views.without_slash),
     path("settings/admin/backup/diagnosis/", views.without_slash),
     path("settings/admin/backup/history/", views.without_slash),
 ]

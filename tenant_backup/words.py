@@ -6,7 +6,7 @@ from typing import Any
 
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
-from django.utils.formats import date_format, time_format
+from django.utils.formats import date_format, number_format, time_format
 from django.utils.text import capfirst, get_text_list
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext, npgettext_lazy
@@ -153,6 +153,17 @@ def going_in_words(number: int) -> str:
         "%(number)d backups will be removed after the next one.",
         number,
     ) % {"number": number}
+
+
+def number_in_words(number: int | None, *, is_complete: bool = True) -> str:
+    """A number; if not all could be counted, a round one that there are more than."""
+    if number is None or (not number and not is_complete):
+        return ""
+    if is_complete:
+        return number_format(number, 0, use_l10n=True, force_grouping=True)
+    step = 10 ** max(0, len(str(number)) - 2)
+    less = (number - 1) // step * step
+    return gettext("more than %(number)s") % {"number": number_in_words(less)}
 
 
 def schedule_in_words(settings: BackupSettings) -> str:

@@ -23,13 +23,20 @@ from tests.example import TOP
 NAMES = [
     *("well", "failed", "none", "overdue", "lost", "paused", "stalled", "not_set_up", "off"),
     *("queued", "running", "interrupted", "no_room", "many", "fleet"),
+    "rows_lost",
 ]
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """By SQLite, since a server may have either of them open."""
+    with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
+        one.backup(other)
 
 
 def enter(name: str) -> None:
     from django_q.models import Schedule
 
-    from example_project.business.models import InventoryItem
+    from example_project.business.models import Contract, InventoryItem
     from example_project.control.models import Customer
     from example_project.tenancy import tenant_context
     from tenant_backup import automation, backups, monitoring
@@ -99,6 +106,7 @@ def enter(name: str) -> None:
         backups.prune(acme)
         settings.update(keep_last=13)
         shutil.copytree(directory.path, kept)
+        copy_database(acme.database, kept.with_suffix(".sqlite3"))
         one_of_each(two)
 
     def one_of_each(at):
@@ -126,6 +134,7 @@ def enter(name: str) -> None:
         Automation.load()
         Automation.objects.update(last_tick_at=now, paused_at=None)
         fill_hole()
+        bring_back()
         for row in BackupSettings.objects.all():
             row.automatic = True
             row.reschedule(get_provider().get_tenant(row.tenant_id).zone, now)
@@ -138,6 +147,12 @@ def enter(name: str) -> None:
             (bytes_each,) = connection.execute("PRAGMA page_size").fetchone()
         # The file alone would not tell: its newest pages may be in the write-ahead log.
         os.truncate(acme.database, pages * bytes_each)
+
+    def bring_back():
+        """Undo `rows_lost`, or what somebody has done on the site."""
+        with tenant_context(acme):
+            if not Contract.objects.exists():
+                copy_database(kept.with_suffix(".sqlite3"), acme.database)
 
     def running(minutes):
         partial = directory.partial("acme-now.sqlite3")
@@ -206,6 +221,12 @@ def enter(name: str) -> None:
             if number % 20 == 7:
                 fail(tenant=tenant)
 
+    def rows_lost():
+        """Somebody deletes all contracts, and the next backup notices that."""
+        with tenant_context(acme):
+            Contract.objects.all().delete()
+        create(acme)
+
     situations = {
         "well": lambda: None,
         "failed": fail,
@@ -222,6 +243,7 @@ def enter(name: str) -> None:
         "no_room": no_room,
         "many": many,
         "fleet": fleet,
+        "rows_lost": rows_lost,
     }
     assert list(situations) == NAMES
     if name == "month":
@@ -258,11 +280,11 @@ class Situations:
         self.catalog = project.data / "control.sqlite3"
         self.saved = project.data / "control.saved"
         self._run("month")
-        self._copy(self.catalog, self.saved)
+        copy_database(self.catalog, self.saved)
 
     def enter(self, name: str) -> str:
         """Go there, and return the tenant that it is about."""
-        self._copy(self.saved, self.catalog)
+        copy_database(self.saved, self.catalog)
         self._run(name)
         return "initech" if name == "none" else "acme"
 
@@ -273,12 +295,6 @@ class Situations:
         self.process.stdin.write(f"{name}\n")
         self.process.stdin.flush()
         assert self.process.stdout.readline() == "done\n", "its errors are above"
-
-    @staticmethod
-    def _copy(source: Path, target: Path) -> None:
-        # By SQLite, since a server has the catalog open.
-        with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
-            one.backup(other)
 
 
 if __name__ == "__main__":

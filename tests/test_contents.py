@@ -198,7 +198,9 @@ class TestPage:
         tenant.database.unlink()
         text = text_of(visit().get(address(backup)))
         assert "The current database is missing or cannot be read." in text
-        assert "credits 100 -" in text
+        assert "Table Then" in text
+        assert "credits 100 debits 100" in text
+        assert "Today" not in text
 
     def test_a_file_that_is_gone_is_said_on_the_page(self, tenant, visit):
         backup = make(tenant)

@@ -40,11 +40,12 @@ from tests.test_admin import (
     url,
 )
 
-QUERIES = 29
+QUERIES = 32
 """The session and the user; the ids of all tenants; automation's row, its schedule, and what waits;
 the three of monitoring for all, and the ids of those who are not listed; the row, the active backup
 and the number of backups; a look at the files and the three of monitoring for this one; what will
-be removed; the chart and its space; the backups, and the history."""
+be removed; the chart and its space; the backups, and the history; the requests for lost data, of
+all and of this one; and what was lost, of all, of this one, and whether anybody has to look."""
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -278,7 +278,7 @@ class TestThePage:
         page = visit().get(PAGE).content.decode()
         card = re.search(r'<section class="module headline.*?</section>', page, re.DOTALL)[0]
         nav = re.search(r"<nav.*?</nav>", card, re.DOTALL)[0]
-        assert re.findall(r'href="(#[^"]+)"', nav) == ["#settings-form", "#help-text"]
+        assert re.findall(r'href="(#[^"]+)"', nav) == ["#settings-form", "#lost-text", "#help-text"]
         assert '<details class="module history" id="history">' in page
         assert 'href="#settings-form"' not in visit("vera").get(PAGE).content.decode()
 

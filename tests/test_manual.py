@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tenant_backup import sqlite, texts
+from tenant_backup.command_lines import command
 from tenant_backup.management.commands.syncbackups import Command as SyncCommand
-from tenant_backup.restore.manual import command, commands
+from tenant_backup.restore.manual import commands
 from tests.conftest import (
     AS_ROOT,
     NOBODY,

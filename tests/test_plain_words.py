@@ -234,7 +234,7 @@ class TestHelp:
     def test_is_folded_and_says_what_is_in_it(self, help_text):
         assert help_text.startswith('<details id="help" class="module words">')
         summary = re.search("<summary>.*</summary>", help_text, re.DOTALL)[0]
-        assert "How to get data back, what is in a backup" in summary
+        assert "How to get data back, and what is in a backup" in summary
         assert help_text.index('<div id="help-text">') > help_text.index("</summary>")
 
     def test_how_to_get_data_back_comes_first(self, help_text):

@@ -116,7 +116,10 @@ def assert_accessible(problems):
     return assert_accessible
 
 
-@pytest.mark.parametrize("situation", at_length(["well", "failed", "running", "stalled"], NAMES))
+USUAL_ONES = ["well", "failed", "running", "stalled", "rows_lost"]
+
+
+@pytest.mark.parametrize("situation", at_length(USUAL_ONES, NAMES))
 @pytest.mark.parametrize("locale", at_length(["en-US"], ["en-US", "de-DE"]))
 def test_the_page_in_each_situation(visit, assert_accessible, situation, locale):
     assert_accessible(visit(situation, locale=locale), ALL if situation == "failed" else USUAL)
@@ -131,7 +134,8 @@ def test_the_screens_behind_it(visit, assert_accessible, tenant, locale, devices
     is_german = locale == "de-DE"
     sync_api.expect(page.locator("h1")).to_have_text("Sicherungen" if is_german else "Backups")
     inside = page.locator("table.backups a[href*=contents]").first.get_attribute("href")
-    paths = [inside, f"{PAGE}/diagnosis", f"{PAGE}/history"]
+    opened = f"{inside.replace('/contents/', '/rows/')}?table=business_inventoryitem&kind=changed"
+    paths = [inside, opened, f"{PAGE}/diagnosis", f"{PAGE}/history"]
     # Of acme in English this is one of the situations.
     for path in [PAGE, *paths] if is_german else paths:
         page.goto(path)
@@ -479,7 +483,11 @@ def test_on_a_phone_the_page_is_short(visit, site, locale):
 
 @pytest.mark.parametrize("tenant", ["acme", "globex"])
 def test_the_keyboard_reaches_settings_and_help_at_once(visit, tenant):
-    for name, opened in [("Settings", "#settings"), ("Help", "#help")]:
+    for name, opened in [
+        ("Settings", "#settings"),
+        ("Something lost?", "#lost"),
+        ("Help", "#help"),
+    ]:
         page = visit("failed", tenant=tenant, java_script_enabled=False)
         # From the top of the page's own content.
         page.locator("h1").click()

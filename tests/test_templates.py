@@ -2,17 +2,30 @@
 
 import enum
 import re
+import sqlite3
 from collections import defaultdict
+from contextlib import closing
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from django.utils.functional import Promise
 
-from tenant_backup import backups, chart, meaning, progress, troubleshooting
+from tenant_backup import (
+    backups,
+    chart,
+    meaning,
+    progress,
+    row_lines,
+    row_values,
+    rows,
+    troubleshooting,
+)
 from tenant_backup.automation import AutomationStatus
 from tenant_backup.backups import quota
-from tenant_backup.models import Event, Status
+from tenant_backup.models import Backup, Event, Status
 from tenant_backup.monitoring import Finding, Judgement, Verdict
-from tenant_backup.views import listing, responses
+from tenant_backup.views import inside, listing, loss, responses
 from tenant_backup.views.place import Place
 from tests.conftest import REPOSITORY
 from tests.test_views import PAGE, make, note_tick, project, row, visit
@@ -25,7 +38,8 @@ PUBLIC = {file.name for file in TEMPLATES.glob("[!_]*.html")}
 OBJECTS = [
     *(Judgement, Finding, progress.Progress, AutomationStatus, quota.Quota, chart.Day),
     *(meaning.Meaning, meaning.Offer),
-    *(backups.Space, listing.Line, Place, Event, backups.Table, troubleshooting.Answer, Verdict),
+    *(backups.Space, listing.Line, Place, Event, troubleshooting.Answer, Verdict),
+    *(loss.Losses, loss.Row, row_lines.RowLine, inside.TableInside, row_values.Change),
 ]
 
 
@@ -80,6 +94,14 @@ def test_every_variable_is_documented_with_its_type_and_no_other(tenant, visit, 
     for browser in (client, operator, visit("vera")):
         browser.get(PAGE)
         browser.get(f"{PAGE}/contents/{backup.pk}")
+        browser.get(f"{PAGE}/rows/{backup.pk}", {"table": "credits"})
+    with closing(sqlite3.connect(tenant.database)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    Backup.objects.update(created_at=timezone.now() - timedelta(days=1))
+    make(tenant)
+    rows.ask(tenant, backup, note="where?", actor="ada")
+    client.get(f"{PAGE}/contents/{backup.pk}")
+    client.get(f"{PAGE}/rows/{backup.pk}", {"table": "credits"})
     client.post(f"{PAGE}/delete", {"backup": backup.pk})
     client.get(f"{PAGE}/diagnosis")
     client.get(f"{PAGE}/history")
@@ -107,12 +129,18 @@ def _name(value):
 
 def test_what_the_lists_contain_is_as_documented(tenant, visit, shown):
     backup = make(tenant)
-    for path in ("", "/history", "/diagnosis", f"/contents/{backup.pk}"):
+    Backup.objects.update(created_at=timezone.now() - timedelta(days=1))
+    with closing(sqlite3.connect(tenant.database)) as connection, connection:
+        connection.execute("UPDATE credits SET amount = amount + 1")
+    make(tenant)
+    of_table = f"/rows/{backup.pk}?table=credits&kind=changed"
+    for path in ("", "/history", "/diagnosis", f"/contents/{backup.pk}", of_table):
         visit().get(PAGE + path)
     visit().post(f"{PAGE}/delete", {"backup": backup.pk})
     expected = {
         *(("overview.html", "lines", "Line"), ("overview.html", "events", "Event")),
-        *(("history.html", "events", "Event"), ("contents.html", "tables", "Table")),
+        *(("history.html", "events", "Event"), ("rows.html", "kinds", "tuple")),
+        ("contents.html", "other_tables", "TableInside"),
         *(
             ("diagnosis.html", "answers", "Answer"),
             ("confirm_delete.html", "chosen", "Backup"),
@@ -120,6 +148,8 @@ def test_what_the_lists_contain_is_as_documented(tenant, visit, shown):
     }
     for template, name, kind in expected:
         assert {type(one).__name__ for one in shown[template][0][name]} == {kind}, (template, name)
+    _name, [change] = shown["rows.html"][0]["changes"][0]
+    assert type(change) is row_values.Change
     day, words = shown["overview.html"][0]["days"][0]
     assert (type(day), type(words)) == (chart.Day, str)
 

@@ -46,6 +46,8 @@ from tenant_backup.models import (
     BackupSettings,
     Event,
     EventKind,
+    RestoreRequest,
+    RowLoss,
     Status,
     Trigger,
 )
@@ -182,6 +184,21 @@ def is_line(answer, backup):
 # Who is let in
 
 
+def open_request(backup):
+    """What was asked for from this backup, now if it was not before."""
+    given = {"tenant_id": backup.tenant_id, "answered_at": None}
+    return RestoreRequest.objects.get_or_create(**given, defaults={"backup": backup})[0]
+
+
+def open_loss(backup):
+    """A finding about the tenant of this backup, which it has from now on if it had none."""
+    given = {"tenant_id": backup.tenant_id, "table": "credits", "ended_at": None}
+    at = backup.created_at
+    found = {"rows_before": 100, "rows_now": 0, "least_before": 100, "before": backup}
+    found |= {"before_at": at, "after_at": at}
+    return RowLoss.objects.get_or_create(**given, defaults=found)[0]
+
+
 @dataclass(frozen=True)
 class Route:
     """A row of the contract's table: a request, and how it is answered to who may make it."""
@@ -193,7 +210,11 @@ class Route:
     action: str = "view"
 
     def send(self, client, name, backup):
-        fill = {"<id>": str(backup.pk)}
+        fill = {"<id>": str(backup.pk), "<request>": "", "<loss>": ""}
+        if "<request>" in self.body.values():
+            fill["<request>"] = str(open_request(backup).pk)
+        if "<loss>" in self.body.values():
+            fill["<loss>"] = str(open_loss(backup).pk)
         url = reverse(f"tenant_backup:{name}", args=[fill.get(arg, arg) for arg in self.args])
         body = {key: fill.get(value, value) for key, value in self.body.items()}
         answer = getattr(client, self.method)(url, body)
@@ -222,6 +243,10 @@ ROUTES = {
     "pin": Route("post", 302, body={"backup": "<id>", "pinned": "yes"}, action="delete"),
     "download": Route("get", 200, args=("<id>",), action="download"),
     "contents": Route("get", 200, args=("<id>",)),
+    "rows": Route("get", 200, ("<id>",), {"table": "credits"}, action="download"),
+    "ask": Route("post", 302, body={"backup": "<id>", "note": "all gone"}, action="create"),
+    "withdraw": Route("post", 302, body={"request": "<request>"}, action="create"),
+    "intended": Route("post", 302, body={"loss": "<loss>"}, action="delete"),
     "summary": Route("get", 200, body=SETTINGS, action="configure"),
     "test_mail": Route("post", 302, action="configure"),  # without the form: back to the page
     "diagnosis": Route("get", 200),
@@ -238,6 +263,8 @@ def catalog():
         list(Backup.objects.order_by("pk").values()),
         list(BackupSettings.objects.order_by("pk").values()),
         list(Event.objects.order_by("pk").values()),
+        list(RestoreRequest.objects.filter(answered_at__isnull=False).values()),
+        list(RowLoss.objects.filter(ended_at__isnull=False).values()),
     )
 
 
@@ -283,6 +310,7 @@ class TestRoutes:
         back = {
             "download": f"{PAGE}/download/{backup.pk}",
             "contents": f"{PAGE}/contents/{backup.pk}",
+            "rows": f"{PAGE}/rows/{backup.pk}?table=credits",
             "diagnosis": f"{PAGE}/diagnosis",
             "history": f"{PAGE}/history",
         }
@@ -363,7 +391,7 @@ def catch_all(request, *args, **kwargs):
 class TestSlash:
     """An address with a slash at its end leads to the one without."""
 
-    @pytest.mark.parametrize("page", ["", "/contents/7", "/diagnosis", "/history"])
+    @pytest.mark.parametrize("page", ["", "/contents/7", "/rows/7", "/diagnosis", "/history"])
     @pytest.mark.parametrize("person", ["ada", None])
     def test_leads_to_the_page(self, tenant, visit, page, person):
         client = visit(person)
@@ -377,7 +405,7 @@ class TestSlash:
         answer = visit().get(f"{PAGE}/", SCRIPT_NAME="/app")
         assert answer.url == f"/app{PAGE}"
 
-    @pytest.mark.parametrize("page", ["", "/contents/7", "/diagnosis", "/history"])
+    @pytest.mark.parametrize("page", ["", "/contents/7", "/rows/7", "/diagnosis", "/history"])
     def test_nothing_else_is_led_anywhere(self, tenant, visit, page):
         for method in ("post", "put", "patch", "delete", "options"):
             assert getattr(visit(), method)(f"{PAGE}{page}/").status_code == 405
@@ -592,7 +620,7 @@ class TestOverview:
             complete_row(made, error="/srv/why" if made % 2 else "")
         client = visit()
         client.get(PAGE)
-        with django_assert_num_queries(23):
+        with django_assert_num_queries(29):
             client.get(PAGE)
 
     @pytest.mark.parametrize("number", [30, 300])
@@ -605,7 +633,7 @@ class TestOverview:
         client = visit()
         text = text_of(client.get(PAGE))
         assert text.count("will be removed after the next backup") == 18
-        with django_assert_num_queries(23):
+        with django_assert_num_queries(29):
             client.get(PAGE)
 
     def test_another_tenants_are_in_no_part_of_it(self, tenant, add_tenant, visit):
@@ -644,7 +672,7 @@ class TestOverview:
                 (other, ["Look inside", "Download", "Pin", "Delete"]),
             ]
             for text in texts
-        }
+        } | {f"All tables No. {other.pk}": "All tables"}
         menus = re.findall(r'<summary aria-label="([^"]+)">⋯</summary>', page)
         assert menus == [f"More about No. {backup.pk}" for backup in (other, pinned)]
 

@@ -157,6 +157,46 @@ def test_change_to_a_preset_and_save(walk):
     sync_api.expect(page.locator(".headline")).to_contain_text("(every hour)")
 
 
+def test_all_contracts_are_deleted_and_asked_back(walk):
+    """The accident of the example, as its administrator finds it on the page."""
+    somebody = walk("well", "/", user="anna")
+    page = somebody.page
+    somebody.follow(page.get_by_role("button", name="Delete all contracts"))
+    page.goto(PAGE)
+    before = lines(page).first.locator(".number").inner_text().split()[-1]
+    somebody.follow(page.get_by_role("button", name="Create backup"))
+    card = page.locator(".headline")
+    sync_api.expect(card.locator("h2")).to_have_text("Rows have been lost.")
+    sync_api.expect(card).to_contain_text("72 contracts fewer than")
+    # Nothing removes the backup before, and the list says why.
+    held = page.locator(f"#backup-{before}")
+    sync_api.expect(held).to_contain_text("It is the last backup before rows were lost.")
+    somebody.use(page.get_by_role("link", name="See when, and how to get them back."))
+    part = page.locator("#lost")
+    sync_api.expect(part).to_be_in_viewport()
+    sync_api.expect(part.locator("tr").nth(1)).to_contain_text("from 72 to 0")
+    sync_api.expect(part).to_contain_text(f"No. {before}, made")
+    sync_api.expect(part.get_by_role("checkbox", name="Contracts")).to_be_checked()
+    somebody.write(part.get_by_label("What is missing"), "all contracts")
+    somebody.follow(part.get_by_role("button", name="Ask the operator for it"))
+    sync_api.expect(page.locator(".messagelist")).to_contain_text("the backup is held")
+    sync_api.expect(part.locator(".banner")).to_contain_text("anna asked today")
+    sync_api.expect(part.locator(".banner")).to_contain_text("all contracts")
+    somebody.follow(part.get_by_role("link", name="See what was in it"))
+    contracts = page.locator("table.contents tr", has_text="Contracts")
+    sync_api.expect(contracts.locator("td")).to_have_text(["72", "0", "72", "0", "0"])
+    somebody.follow(contracts.get_by_role("link"))
+    sync_api.expect(page.locator("table.values tbody tr")).to_have_count(20)
+    somebody.follow(page.get_by_role("link", name="Next"))
+    sync_api.expect(page.locator("table.values tbody tr")).to_have_count(20)
+    page.goto(PAGE)
+    somebody.follow(part.get_by_role("button", name="Take it back"))
+    sync_api.expect(page.locator(".messagelist")).to_contain_text("The request was taken back.")
+    somebody.follow(part.get_by_role("button", name="Intended: Contracts"))
+    somebody.follow(part.get_by_role("button", name="Intended: Tickets"))
+    sync_api.expect(card.locator("h2")).not_to_have_text("Rows have been lost.")
+
+
 def test_find_why_it_failed(walk):
     somebody = walk("failed")
     page = somebody.page

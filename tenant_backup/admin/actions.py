@@ -20,11 +20,11 @@ from tenant_backup import automation, backups
 from tenant_backup.admin.base import AT_ONCE, has_model_permission
 from tenant_backup.admin.switching import SwitchingAdmin
 from tenant_backup.admin.verdicts import TenantsOfRequest
+from tenant_backup.command_lines import command
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, BackupSettings, Trigger
 from tenant_backup.monitoring import absence
-from tenant_backup.restore import manual
 from tenant_backup.tenants import Tenant, tenant_or_none
 from tenant_backup.views.access import user_name
 
@@ -196,7 +196,7 @@ def _on_the_server(name: str, rows: Iterable[BackupSettings]) -> str:
     """The command for these tenants; if they are too many to be named, the one for all tenants."""
     ids = [row.tenant_id for row in rows]
     if len(ids) <= NAMED:
-        return _("Run on the server: %(command)s") % {"command": manual.command(name, *ids)}
+        return _("Run on the server: %(command)s") % {"command": command(name, *ids)}
     text = _(
         "They are too many to name in a command. This is for all tenants. Run on the server: "
         "%(command)s"

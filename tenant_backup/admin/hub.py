@@ -28,27 +28,32 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from tenant_backup import backups, monitoring
+from tenant_backup import backups, monitoring, rows, table_names
 from tenant_backup.admin.actions import TenantActions
 from tenant_backup.admin.automation import switch_context
 from tenant_backup.admin.backups import BackupAdmin, condition_of
 from tenant_backup.admin.base import has_model_permission, light, may_see
 from tenant_backup.admin.verdicts import TenantsOfRequest
+from tenant_backup.command_lines import command
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Backup, BackupSettings, Event, Verdict
+from tenant_backup.models import (
+    Backup,
+    BackupSettings,
+    Event,
+    RestoreRequest,
+    RowLoss,
+    Verdict,
+)
 from tenant_backup.progress import progress_of
-from tenant_backup.restore import manual
 from tenant_backup.tenants import Tenant, get_tenant
-from tenant_backup.views.access import backup_or_404
+from tenant_backup.views.access import backup_or_404, id_or_404, user_name
+from tenant_backup.views.inside import inside, opened
 from tenant_backup.views.page import chart_of
 from tenant_backup.views.streaming import file_answer
 from tenant_backup.words import going_in_words, settings_in_words
 
 LINES_PER_PAGE = 25
 LINES_OF_HISTORY = 10
-
-COUNTING_SECONDS = 5
-"""How long the rows of each of the two databases are counted while a browser waits."""
 
 
 class HubAdmin(TenantActions):
@@ -64,6 +69,7 @@ class HubAdmin(TenantActions):
         return [
             route("do/", "do", self.do_view, require_POST),
             route("contents/<int:backup_id>/", "contents", self.contents_view, require_safe),
+            route("contents/<int:backup_id>/rows/", "rows", self.rows_view, require_safe),
             route("download/<int:backup_id>/", "download", self.download_view, require_safe),
             *super().get_urls(),
         ]
@@ -88,6 +94,9 @@ class HubAdmin(TenantActions):
         if doing in ("pin", "unpin", "verify_one"):
             self._do_with_backup(request, row_id, doing)
             return self._to_hub(row_id)
+        if doing in ("answered", "intended"):
+            self._do_about_loss(request, row_id, doing)
+            return self._to_hub(row_id)
         known: dict[str, Callable[[HttpRequest, QuerySet[BackupSettings]], None]] = {
             "back_up": self.back_up_now,
             "verify": self.verify,
@@ -100,9 +109,9 @@ class HubAdmin(TenantActions):
         may = self.has_back_up_permission if doing == "back_up" else self.has_change_permission
         # Before anything is looked for: who may not, does not learn what there is.
         self._require(may(request))
-        rows = BackupSettings.objects.filter(pk=row_id)
-        get_object_or_404(rows)
-        known[doing](request, rows)
+        chosen = BackupSettings.objects.filter(pk=row_id)
+        get_object_or_404(chosen)
+        known[doing](request, chosen)
         return self._to_hub(row_id)
 
     def _do_with_backup(self, request: HttpRequest, row_id: int, doing: str) -> None:
@@ -118,6 +127,32 @@ class HubAdmin(TenantActions):
         catalog = cast("BackupAdmin", self.admin_site.get_model_admin(Backup))
         do = catalog.pin if doing == "pin" else catalog.unpin
         do(request, Backup.objects.filter(pk=backup.pk))
+
+    def _do_about_loss(self, request: HttpRequest, row_id: int, doing: str) -> None:
+        """Close a request for lost data, or the finding that rows were lost."""
+        if doing == "answered":
+            self._require(self.has_change_permission(request))
+        else:
+            self._require(has_model_permission(request, "delete", Backup))
+        row = get_object_or_404(BackupSettings, pk=row_id)
+        number, actor = id_or_404(request.POST.get("id", "")), user_name(request)
+        try:
+            tenant = get_tenant(row.tenant_id)
+            if doing == "answered":
+                asked = get_object_or_404(
+                    RestoreRequest.objects.for_tenant(tenant.id).select_related("backup"), pk=number
+                )
+                rows.answer(tenant, asked, actor=actor)
+                text = _("The request is answered, and its backup is no longer held for it.")
+            else:
+                loss = get_object_or_404(RowLoss.objects.for_tenant(tenant.id), pk=number)
+                rows.intend(tenant, loss, actor)
+                text = _("Noted: %(what)s were deleted on purpose.")
+                text %= {"what": table_names.in_words(loss.table)}
+        except BackupError as error:
+            self.message_user(request, str(error), messages.ERROR)
+        else:
+            self.message_user(request, text, messages.SUCCESS)
 
     def download_view(self, request: HttpRequest, row_id: int, backup_id: int) -> HttpResponseBase:
         self._require(has_model_permission(request, "download", Backup))
@@ -136,24 +171,42 @@ class HubAdmin(TenantActions):
         backup = backup_or_404(row.tenant_id, str(backup_id))
         try:
             tenant = get_tenant(row.tenant_id)
-            tables = backups.contents(tenant, backup, seconds=COUNTING_SECONDS)
+            found = inside(tenant, backup)
         except BackupError as error:
             self.message_user(request, str(error), messages.ERROR)
             return self._to_hub(row_id)
-        context = {
+        restore = command("restorebackup", tenant.id, str(backup.pk))
+        may_open = has_model_permission(request, "download", Backup)
+        more = {"command": restore, "may_open": may_open}
+        return self._subpage(request, row, "contents.html", {**found, **more})
+
+    def rows_view(self, request: HttpRequest, row_id: int, backup_id: int) -> HttpResponseBase:
+        """The rows of one table that differ since a backup."""
+        self._require(has_model_permission(request, "download", Backup))
+        row = get_object_or_404(BackupSettings, pk=row_id)
+        backup = backup_or_404(row.tenant_id, str(backup_id))
+        try:
+            found = opened(get_tenant(row.tenant_id), backup, request.GET)
+        except BackupError as error:
+            self.message_user(request, str(error), messages.ERROR)
+            address = self.address_of(BackupSettings, "contents", row_id, backup_id)
+            return HttpResponseRedirect(address)
+        return self._subpage(request, row, "rows.html", found)
+
+    def _subpage(
+        self, request: HttpRequest, row: BackupSettings, template: str, context: dict[str, Any]
+    ) -> HttpResponse:
+        """A page below the hub, about the inside of a backup."""
+        common = {
             **self.admin_site.each_context(request),
             "title": _("Inside the backup"),
             "opts": self.opts,
             "media": self.media,
             "original": row,
-            "backup": backup,
-            "tables": tables,
-            "has_today": any(table.is_there_today for table in tables),
-            "command": manual.command("restorebackup", tenant.id, str(backup.pk)),
         }
         request.current_app = self.admin_site.name
-        template = "admin/tenant_backup/backupsettings/contents.html"
-        return TemplateResponse(request, template, context)
+        path = f"admin/tenant_backup/backupsettings/{template}"
+        return TemplateResponse(request, path, common | context)
 
     def _to_hub(self, row_id: int) -> HttpResponseRedirect:
         return HttpResponseRedirect(self.address_of(BackupSettings, "change", row_id))
@@ -174,9 +227,9 @@ class HubAdmin(TenantActions):
             "delete": tenant is not None and has_model_permission(request, "delete", Backup),
             "download": tenant is not None and has_model_permission(request, "download", Backup),
         }
-        rows = Backup.objects.for_tenant(row.tenant_id)
-        active = rows.active().first()
-        page = Paginator(rows.newest_first(), LINES_PER_PAGE).get_page(request.GET.get("page"))
+        catalog = Backup.objects.for_tenant(row.tenant_id)
+        active = catalog.active().first()
+        page = Paginator(catalog.newest_first(), LINES_PER_PAGE).get_page(request.GET.get("page"))
         lines = Event.objects.for_tenant(row.tenant_id).in_short()
         return {
             **_verdict(row, tenants, tenant),
@@ -187,6 +240,7 @@ class HubAdmin(TenantActions):
             "lists": self.lists(request),
             "tenant": tenant,
             "may": may,
+            **_lost(row),
             "is_gone": not tenants.trouble and row.tenant_id not in tenants.listed,
             "active": active,
             "progress": progress_of(tenant, active) if tenant else None,
@@ -224,6 +278,19 @@ def _verdict(
     }
 
 
+def _lost(row: BackupSettings) -> dict[str, Any]:
+    """What was asked for and is not answered, and the findings that rows were lost."""
+    asked = rows.open_request(row.tenant_id)
+    return {
+        "asked": asked,
+        "asked_tables": [table_names.in_words(table) for table in asked.tables] if asked else [],
+        "asked_commands": rows.commands_for(asked) if asked else [],
+        "losses": [
+            (table_names.heading_of(loss.table), loss) for loss in rows.open_losses(row.tenant_id)
+        ],
+    }
+
+
 def _of_tenant(row: BackupSettings, tenant: Tenant) -> dict[str, Any]:
     """What is known only of a tenant that the provider gives."""
     going = len(backups.removals_after_next(tenant))
@@ -240,7 +307,7 @@ def _line(backup: Backup, tenant: Tenant | None) -> dict[str, Any]:
         "backup": backup,
         "condition": condition_of(backup),
         "has_file": backup.has_file and tenant is not None,
-        "command": manual.command("restorebackup", tenant.id, str(backup.pk))
+        "command": command("restorebackup", tenant.id, str(backup.pk))
         if tenant and backup.is_good
         else "",
     }

@@ -15,14 +15,20 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from tenant_backup import backups
+from tenant_backup import backups, rows
 from tenant_backup.admin.automation import switch_context
 from tenant_backup.admin.base import FEW, light, with_detail
 from tenant_backup.admin.hub import HubAdmin
 from tenant_backup.admin.verdicts import TenantsOfRequest, VerdictFilter, totals
 from tenant_backup.exceptions import BackupError
 from tenant_backup.files import size_in_words
-from tenant_backup.models import Backup, BackupSettings, BackupSettingsQuerySet, Verdict
+from tenant_backup.models import (
+    Backup,
+    BackupSettings,
+    BackupSettingsQuerySet,
+    RestoreRequest,
+    Verdict,
+)
 from tenant_backup.tenants import Tenant, get_tenant
 from tenant_backup.views.access import user_name
 from tenant_backup.words import ago, going_in_words, when
@@ -34,6 +40,16 @@ REMEDIED = {Verdict.FAILED, Verdict.OVERDUE, Verdict.FUTURE, Verdict.MISSING, Ve
 
 REASON = 140
 """Characters of a reason in the list: a few lines of a narrow column. The hub has all of it."""
+
+
+def _asked_for(request: RestoreRequest) -> str:
+    """That a tenant wants lost data back, and the command that tries it or has a look."""
+    commands = rows.commands_for(request)[:2]
+    return format_html(
+        "<p>{} <code>{}</code></p>",
+        _("%(who)s asks for lost data:") % {"who": request.asked_by},
+        commands[-1] if commands else "",
+    )
 
 
 class BackupSettingsForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -102,9 +118,9 @@ class BackupSettingsAdmin(HubAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # By what no field holds, which Django's option `ordering` refuses.
-        rows = cast("BackupSettingsQuerySet", super().get_queryset(request))
+        settings = cast("BackupSettingsQuerySet", super().get_queryset(request))
         verdicts = TenantsOfRequest.of(request).verdicts
-        return rows.with_verdicts(timezone.now(), verdicts=verdicts).order_by(*WORST_FIRST)
+        return settings.with_verdicts(timezone.now(), verdicts=verdicts).order_by(*WORST_FIRST)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[BackupSettings], search_term: str
@@ -125,6 +141,7 @@ class BackupSettingsAdmin(HubAdmin):
                 vars(row)["may_back_up"] = may_back_up and Verdict(row.verdict) in REMEDIED
             vars(row)["name"] = tenants.names.get(row.tenant_id)
             vars(row)["why"] = tenants.why(row.tenant_id)
+            vars(row)["asked"] = tenants.requests.get(row.tenant_id)
         return changelist
 
     def changelist_view(
@@ -165,6 +182,8 @@ class BackupSettingsAdmin(HubAdmin):
         shown = light(verdict.tone, str(verdict.label))
         if why := vars(settings).get("why"):
             shown = format_html("{} <p>{}</p>", shown, truncatechars(why, REASON))
+        if asked := vars(settings).get("asked"):
+            shown = format_html("{} {}", shown, _asked_for(asked))
         if not vars(settings).get("may_back_up"):
             return shown
         # In the list's own form, which has the token against forgery.

@@ -14,8 +14,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from tenant_backup import automation, monitoring
-from tenant_backup.models import BackupSettings, Verdict
+from tenant_backup import automation, monitoring, rows
+from tenant_backup.models import BackupSettings, RestoreRequest, Verdict
 from tenant_backup.tenants import InvalidTenant, Tenant, list_tenants
 
 logger = logging.getLogger("tenant_backup")
@@ -42,6 +42,8 @@ class TenantsOfRequest:
     """Why each stands so, by id; nothing if the provider failed."""
     invalid: Sequence[InvalidTenant] = ()
     """Why tenants that the provider lists are not valid."""
+    requests: Mapping[str, RestoreRequest] = field(default_factory=dict)
+    """What tenants have asked for and nobody has answered, by id."""
     trouble: str = ""
     """Why the provider failed; empty if it did not."""
 
@@ -56,34 +58,35 @@ class TenantsOfRequest:
     @classmethod
     def ask(cls) -> TenantsOfRequest:
         """Ask the provider, and make the settings of new tenants."""
-        rows = set(BackupSettings.objects.values_list("tenant_id", flat=True))
+        known = set(BackupSettings.objects.values_list("tenant_id", flat=True))
         status, now = automation.get_status(), timezone.now()
         runs = status.is_running
         try:
             listing = list_tenants()
             tenants = {tenant.id: tenant for tenant in listing.tenants}
             # Those that are not valid have a row, too: it says why, and they are counted.
-            if new := listing.ids - rows:
+            if new := listing.ids - known:
                 BackupSettings.objects.ensure(new)
-                rows |= new
+                known |= new
             given = {tenant.id: str(tenant.name) for tenant in listing.tenants}
         except Exception as error:
             logger.exception("The tenant provider failed; the admin cannot list the tenants.")
             trouble = str(error) or type(error).__name__
             verdicts = monitoring.verdicts_as_noted(now, automation_runs=runs)
-            return cls({row: row for row in rows}, {}, verdicts, set(), status, trouble=trouble)
+            return cls({row: row for row in known}, {}, verdicts, set(), status, trouble=trouble)
         judgements = [
             *monitoring.judge_all(listing.tenants, now, automation_runs=runs),
             *monitoring.judge_others(listing, now),
         ]
         return cls(
-            names={row: given.get(row) or row for row in rows},
+            names={row: given.get(row) or row for row in known},
             tenants=tenants,
             verdicts={judgement.tenant_id: judgement.verdict for judgement in judgements},
             listed=listing.ids,
             automation_status=status,
             judgements={judgement.tenant_id: judgement for judgement in judgements},
             invalid=listing.invalid,
+            requests=rows.open_requests(),
         )
 
     def why(self, tenant_id: str) -> str:

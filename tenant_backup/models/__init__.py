@@ -16,7 +16,13 @@ from tenant_backup.models.backup import (
 )
 from tenant_backup.models.events import ALARMING, Event, EventKind, EventQuerySet
 from tenant_backup.models.holds import Hold, HoldKind, HoldQuerySet
-from tenant_backup.models.rows import RestoreRequest, RowCounts, RowLoss, RowRestore
+from tenant_backup.models.rows import (
+    NOTE_LENGTH,
+    RestoreRequest,
+    RowCounts,
+    RowLoss,
+    RowRestore,
+)
 from tenant_backup.models.settings import (
     BackupSettings,
     BackupSettingsQuerySet,
@@ -29,6 +35,7 @@ __all__ = [
     "ALARMING",
     "FORM_TOKEN_LENGTH",
     "LABEL_LENGTH",
+    "NOTE_LENGTH",
     "WHY_LENGTH",
     "Automation",
     "Backup",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.db import models
@@ -115,6 +116,11 @@ class RestoreRequestQuerySet(models.QuerySet["RestoreRequest"]):
 
     def open(self) -> RestoreRequestQuerySet:
         return self.filter(answered_at=None)
+
+    def to_be_mailed(self, asked_by: datetime) -> RestoreRequestQuerySet:
+        """Open, asked by this moment, and not told to the operators yet."""
+        unsent = self.open().filter(mailed_at=None, asked_at__lte=asked_by)
+        return unsent.select_related("backup").order_by("asked_at")
 
 
 class RestoreRequest(models.Model):

@@ -19,7 +19,7 @@ from tenant_backup.monitoring.judgements import (
 )
 from tenant_backup.monitoring.mails import Condition
 from tenant_backup.monitoring.moments import in_one_zone, moment_in_words
-from tenant_backup.monitoring.notices import notify
+from tenant_backup.monitoring.notices import notify, tell_of_request
 from tenant_backup.monitoring.recipients import operators_addresses, send_test_mail
 from tenant_backup.monitoring.verdict import Finding, Judgement
 
@@ -39,6 +39,7 @@ __all__ = [
     "operators_addresses",
     "retire",
     "send_test_mail",
+    "tell_of_request",
     "verdicts_as_noted",
     "wrong_since",
 ]

@@ -16,9 +16,9 @@ from django.core.mail import EmailMessage, mail_admins
 from django.template.loader import render_to_string
 from django.utils.translation import gettext, ngettext, ngettext_lazy
 
-from tenant_backup import backups
+from tenant_backup import backups, rows
 from tenant_backup.contact import after_the_operator
-from tenant_backup.models import Recipient, TenantState, Verdict
+from tenant_backup.models import Recipient, RestoreRequest, TenantState, Verdict
 from tenant_backup.monitoring import absence
 from tenant_backup.monitoring.absence import Absence
 from tenant_backup.monitoring.verdict import Finding, Judgement, in_words
@@ -134,10 +134,12 @@ class Bulletin:
     automation: Condition | None = None
     absent: list[TenantState] = field(default_factory=list)
     returned: list[TenantState] = field(default_factory=list)
+    asked: list[RestoreRequest] = field(default_factory=list)
+    """Requests for lost data that no mail has told of yet."""
 
     @property
     def has_only_news(self) -> bool:
-        return not (self.unsent or self.automation or self.absent or self.returned)
+        return not (self.unsent or self.automation or self.absent or self.returned or self.asked)
 
     def unsent_to(self, recipient: Recipient) -> list[News]:
         return [each for each in self.unsent if each.judgement.state.unsent_to == recipient]
@@ -166,14 +168,16 @@ def send_to_admins(bulletin: Bulletin) -> bool | None:
     news = [*bulletin.news, *bulletin.unsent_to(Recipient.ADMINS)]
     automation, absent = bulletin.automation, absence.grouped(bulletin.absent)
     returned = [each.tenant_id for each in bulletin.returned]
-    if not project_settings.ADMINS or not (news or automation or absent or returned):
+    asked = bulletin.asked
+    if not project_settings.ADMINS or not (news or automation or absent or returned or asked):
         return None
     try:
         context: dict[str, Any] = {
-            "counts": _counts(news, automation, absent, returned),
+            "counts": _counts(news, automation, absent, returned, asked),
             "automation": automation,
             "absent": [(absence.some_of(each.tenant_ids), each) for each in absent],
             "returned": absence.some_of(returned),
+            "asked": [(each, rows.commands_for(each)) for each in asked],
             "news": news,
             "link": on_the_site("admin:tenant_backup_backupsettings_changelist"),
         }
@@ -220,6 +224,7 @@ def _counts(
     automation: Condition | None,
     absent: Sequence[Absence],
     returned: Sequence[str],
+    asked: Sequence[RestoreRequest],
 ) -> list[str]:
     """What has happened, and to how many tenants."""
     counts = [automation.headline] if automation else []
@@ -229,5 +234,12 @@ def _counts(
     counts += [NUMBERS[kind] % {"number": number} for kind, number in numbers.items()]
     if number := len(returned):
         text = ngettext("%(number)d tenant is back", "%(number)d tenants are back", number)
+        counts.append(text % {"number": number})
+    if number := len(asked):
+        text = ngettext(
+            "%(number)d tenant asks for lost data",
+            "%(number)d tenants ask for lost data",
+            number,
+        )
         counts.append(text % {"number": number})
     return counts

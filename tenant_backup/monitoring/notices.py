@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings as project_settings
 from django.db import transaction
 from django.dispatch import Signal
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.translation import gettext
 
 from tenant_backup import signals
@@ -24,6 +24,7 @@ from tenant_backup.models import (
     Event,
     EventKind,
     Recipient,
+    RestoreRequest,
     TenantState,
     Verdict,
 )
@@ -49,6 +50,9 @@ meanwhile: a backup that fails every other time must not fill anybody's mailbox.
 
 REMINDED_AFTER = timedelta(days=7)
 """A lasting problem is reported again after this time, because a mail can be overlooked."""
+
+MAILED_AT_ONCE = timedelta(minutes=1)
+"""A request for lost data is mailed by the request that makes it. After this time, notices do."""
 
 PROVIDER = "provider"
 """The trouble that the tenant provider fails, as it is stored."""
@@ -159,6 +163,7 @@ def _bulletin(
         bulletin.automation = _news_of_automation(row, condition, now)
         bulletin.absent = [each for each in absent if _is_due(each.absence_notified_at, now)]
         bulletin.returned = _returned()
+        bulletin.asked = list(RestoreRequest.objects.to_be_mailed(now - MAILED_AT_ONCE))
     return bulletin
 
 
@@ -297,6 +302,25 @@ def _remember_what_concerns_all(bulletin: Bulletin, row: Automation, now: dateti
         state.change(absence_notified_at=now)
     for state in bulletin.returned:
         state.change(absence_notified_at=None)
+    _remember_asked(bulletin.asked, now)
+
+
+def tell_of_request(request: RestoreRequest, now: datetime | None = None) -> bool | None:
+    """Mail the operators at once that data was asked for, and whether that could be sent.
+
+    None without `ADMINS`. If it fails, the next notices tell of it.
+    """
+    # The operators may read another language than whoever asks.
+    with translation.override(project_settings.LANGUAGE_CODE):
+        is_sent = mails.send_to_admins(Bulletin(asked=[request]))
+    if is_sent:
+        _remember_asked([request], now or timezone.now())
+    return is_sent
+
+
+def _remember_asked(requests: Sequence[RestoreRequest], now: datetime) -> None:
+    keys = [request.pk for request in requests]
+    RestoreRequest.objects.filter(pk__in=keys, mailed_at=None).update(mailed_at=now)
 
 
 FAILURES = (Verdict.FAILED, Verdict.OVERDUE, Verdict.INVALID)

@@ -268,7 +268,8 @@ def loss_in_words(loss: RowLoss, tenant: Tenant, now: datetime) -> str:
     values = {
         "number": number_format(number, force_grouping=True),
         "name": name,
-        "day": on_day(loss.before_at, tenant.zone, now),
+        # "a.m." ends with the dot that the sentence needs.
+        "day": on_day(loss.before_at, tenant.zone, now).rstrip("."),
     }
     if name == loss.table:
         text = gettext("%(number)s rows of the table %(name)s fewer than %(day)s. Intended?")

@@ -10,9 +10,10 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from tenant_backup import backups, files
+from tenant_backup.command_lines import command
 from tenant_backup.exceptions import BackupError, BackupNotFound
 from tenant_backup.models import Backup, BackupQuerySet, Status, Trigger
-from tenant_backup.restore import manual, own_catalog
+from tenant_backup.restore import own_catalog
 from tenant_backup.sqlite import Fingerprint
 from tenant_backup.tenants import Tenant, list_tenants
 from tenant_backup.texts import Text
@@ -155,7 +156,7 @@ def _require_catalog(tenant: Tenant) -> None:
         "The catalog is in %(database)s, which cannot be read. Name the file of a backup instead: "
         "%(command)s. Backups in %(folder)s: %(files)s.",
         database=tenant.database,
-        command=manual.command("restorebackup", tenant.id, "FILE"),
+        command=command("restorebackup", tenant.id, "FILE"),
         folder=directory.path,
         files=", ".join(ours) or Text("none"),
     )

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from textwrap import fill
 
+from tenant_backup.command_lines import command
 from tenant_backup.texts import Text
 
 COMMENTS = {
@@ -83,14 +84,6 @@ echo "Restored $database. What was there before is in $aside."
 echo "Now run, in the folder of manage.py: $sync"
 RESTORE
 """
-
-
-def command(name: str, tenant_id: str, *more: str) -> str:
-    """One of our commands as it is typed into a shell, even if the tenant's id begins with "-"."""
-    arguments = [tenant_id, *more]
-    if any(argument.startswith("-") for argument in arguments):
-        arguments.insert(0, "--")
-    return f"python manage.py {name} {shlex.join(arguments)}"
 
 
 def commands(database: Path, backup: Path, sha256: str, *, tenant_id: str) -> str:

@@ -8,10 +8,10 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from tenant_backup import backups, files, sqlite
+from tenant_backup.command_lines import command
 from tenant_backup.exceptions import BackupError, DatabaseDamaged
 from tenant_backup.files import BackupDirectory, Ownership, put_in_place
 from tenant_backup.models import Backup
-from tenant_backup.restore import manual
 from tenant_backup.restore.job import Job
 from tenant_backup.restore.leftovers import Leftovers
 from tenant_backup.sqlite import Exclusive
@@ -61,7 +61,7 @@ def undo(job: Job, copy: SafetyCopy | None) -> str:
             "-wal, -shm and -journal. Then move what is in %(copy)s to %(folder)s."
         )
     else:
-        return manual.command("restorebackup", job.tenant.id, where(job, copy))
+        return command("restorebackup", job.tenant.id, where(job, copy))
     return text % {"database": job.database, "copy": copy, "folder": job.database.parent}
 
 

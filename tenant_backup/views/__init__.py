@@ -8,23 +8,29 @@ method is 405, no tenant 404, nobody logged in the login, no permission 403.
 from tenant_backup.views.configuration import settings, summary, test_mail
 from tenant_backup.views.creation import create
 from tenant_backup.views.deletion import delete, pin
+from tenant_backup.views.inside import contents, table_rows
 from tenant_backup.views.page import overview, status
+from tenant_backup.views.requests import ask, intended, withdraw
 from tenant_backup.views.responses import without_slash
 from tenant_backup.views.streaming import download
-from tenant_backup.views.subpages import contents, diagnose, history
+from tenant_backup.views.subpages import diagnose, history
 
 __all__ = [
+    "ask",
     "contents",
     "create",
     "delete",
     "diagnose",
     "download",
     "history",
+    "intended",
     "overview",
     "pin",
     "settings",
     "status",
     "summary",
+    "table_rows",
     "test_mail",
+    "withdraw",
     "without_slash",
 ]

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 from tenant_backup import automation, backups, chart, monitoring
 from tenant_backup.backups.attempts import Outcome
 from tenant_backup.conf import conf
-from tenant_backup.forms import LabelForm, SettingsForm
+from tenant_backup.forms import LabelForm, RequestForm, SettingsForm
 from tenant_backup.languages import messages
 from tenant_backup.models import Backup, Event, Status, Verdict
 from tenant_backup.progress import progress_of
@@ -25,6 +25,7 @@ from tenant_backup.tenants import ACTIONS, CREATE, VIEW, Tenant, has_permission,
 from tenant_backup.views.access import backup_or_none, tenant_view
 from tenant_backup.views.choices import settings_part
 from tenant_backup.views.listing import list_of
+from tenant_backup.views.loss import losses_of
 from tenant_backup.views.redaction import Reader, readable_events, reader_of
 from tenant_backup.views.responses import back, render_page
 from tenant_backup.words import end_in_words, settings_in_words
@@ -113,6 +114,8 @@ def show_page(
         "label_form": LabelForm(),
         "form_token": secrets.token_urlsafe(16),
         "is_for_a_worker": automation.is_for_a_worker(tenant, automation_status),
+        "lost": losses_of(tenant),
+        "request_form": RequestForm(),
         "quota": backups.quota_of(tenant) if may[CREATE] else None,
         **chart_of(tenant, now),
         "space": backups.space(tenant),
