@@ -41,7 +41,7 @@ test: $(VENV)/installed-dev
 year: $(VENV)/installed-dev
 	TEST_LONG=1 $(BIN)/python -m pytest tests/test_year.py $(ARGS)
 
-# Its short form is part of the tests. ARGS="--only kills --seed 7" for one kind, and once more the same.
+# Its short form is part of the long form of the tests. ARGS="--only kills --seed 7" for one kind, and once more the same.
 torture: $(VENV)/installed-dev
 	$(BIN)/python -m tests.torture $(ARGS)
 
