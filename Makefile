@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 help:
 	@echo "make demo    set up the example project, back up its three tenants, serve their pages (PORT=$(PORT))"
 	@echo "make test    run the tests"
-	@echo "make year    a simulated year of fifty tenants (some three minutes); make test has one of six"
+	@echo "make year    a simulated year of fifty tenants (some three minutes)"
 	@echo "make torture  kill, fill, damage, attack; ends with a table of what was survived (some ten minutes)"
 	@echo "make check   lint, formatting, types, the layers of imports, plain English, migrations"
 	@echo "make format  fix what the linter can fix"
@@ -37,11 +37,11 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-# Its short form is part of the tests. YEAR_SEED=7 for another year.
+# YEAR_SEED=7 for another year.
 year: $(VENV)/installed-dev
 	TEST_LONG=1 $(BIN)/python -m pytest tests/test_year.py $(ARGS)
 
-# Its short form is part of the tests. ARGS="--only kills --seed 7" for one kind, and once more the same.
+# Its short form is part of the long form of the tests. ARGS="--only kills --seed 7" for one kind, and once more the same.
 torture: $(VENV)/installed-dev
 	$(BIN)/python -m tests.torture $(ARGS)
 

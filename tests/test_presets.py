@@ -179,7 +179,7 @@ class TestWords:
             ),
             (
                 {"keep_last": 9, "keep_days": 30, "keep_weekly": 4},
-                "every day at 2 a.m., at most 9, of the last 30 days, and some older ones",
+                "every day at 2 a.m., at most 9, of the last 30 days and some older ones",
             ),
             ({"keep_days": 14}, "every day at 2 a.m., the last 14 days"),
             (

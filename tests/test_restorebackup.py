@@ -352,7 +352,7 @@ class TestQuestions:
         done = restore(host, "acme", answers="1\nacme\n")
         assert done.returncode == 0, done.stderr
         assert re.search(
-            rf"^1 +\S+ \S+  (?:just now|\d+ minutes? ago) .* command  {backup.name}$",
+            rf"^1 +\S+ \S+  (?:just now|\d+\sminutes? ago) .* command  {backup.name}$",
             done.stdout,
             re.M,
         )

@@ -1,4 +1,4 @@
-"""The short form of the torture: a few trials of each kind. `make torture` does them all."""
+"""The torture: the long form of the tests has a few trials of each kind, `make torture` all."""
 
 import os
 import subprocess
@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.lengths import LONG
 
 KINDS = ["kills", "rows", "disks", "damage", "access", "clocks", "clusters"]
 
@@ -25,6 +26,7 @@ def torture(*arguments):
     )
 
 
+@pytest.mark.skipif(not LONG, reason="It takes a minute; `make torture` does all.")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_few_trials_are_survived(kind):
     done = torture("--short", "--only", kind, "--jobs", "2")

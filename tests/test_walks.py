@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests.lengths import at_length
 from tests.test_browser import CHROMIUM, PAGE, chromium, sync_api
 from tests.test_screens import ADMIN, PHONE, problems, site, visit
 
@@ -82,7 +83,7 @@ class Keyboard(Mouse):
 WAYS = {"keyboard": Keyboard, "phone": Finger, "without scripts": WithoutScripts}
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=at_length(["keyboard", "without scripts"], list(WAYS)))
 def walk(request, visit):
     """Somebody who has come to a page and goes on in one of the three ways."""
 
