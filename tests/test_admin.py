@@ -1379,9 +1379,9 @@ class TestAllTenants:
         assert len(response.context["cl"].result_list) == 100
         # The session and the user; the ids, also for those who are not listed; the three of
         # monitoring; the two counts and the page of the list; the states and the backups of the
-        # header; automation's row, its schedule twice, and what waits to be handed over; the
-        # requests for lost data.
-        assert len(few) == len(many) == 16
+        # header; automation's row, its schedule twice, and what waits to be handed over; the losses
+        # of rows, and the requests for lost data.
+        assert len(few) == len(many) == 17
 
     def test_a_state_is_that_of_now_and_not_of_the_last_tick(
         self, operator, all_tenants, add_tenant

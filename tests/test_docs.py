@@ -245,7 +245,7 @@ def test_the_commands_say_what_the_documentation_shows(host):
     (host.tenants / "acme" / "db.sqlite3").unlink()
     assert host.run("runbackup", "acme").returncode == 1
     text = (DOCS / "commands.md").read_text()
-    [check, compared, listing] = (
+    [check, compared, listing, _matrix] = (
         block.splitlines()[1:] for block in blocks(DOCS / "commands.md", "console")
     )
     said = host.run("checkbackups").stderr.splitlines()

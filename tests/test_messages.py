@@ -106,10 +106,14 @@ class TestGerman:
         }
         assert same == {
             "%(error)s %(more)s",
+            "%(kind)s: %(reason)s",
+            "%(reason)s",
             "%(shortage)s",
             "%(when)s, %(kept)s",
             "%(when)s; %(kept)s.",
+            "Name",
             "SHA-256",
+            "Server",
             "Status",
         }
 
@@ -163,6 +167,7 @@ class TestTemplates:
         r"{%\s*blocktranslate\b.*?{%\s*endblocktranslate\s*%}",
         r"{%\s*block bodyclass\s*%}.*?{%\s*endblock\s*%}",
         r"{#.*?#}|{%.*?%}|{{.*?}}",
+        r"<style>.*?</style>",
         r'name="do" value="\w+"',
     ]
     READ = r'\b(?:aria-label|title|alt|placeholder|value)="([^"]*)"'
