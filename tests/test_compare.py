@@ -19,7 +19,7 @@ from tenant_backup.exceptions import (
     DeadlineExceeded,
     UnfinishedWrite,
 )
-from tenant_backup.sqlite import deadlines, pairing
+from tenant_backup.sqlite import deadlines, pairing, reading
 from tenant_backup.sqlite.comparison import Tally
 from tests.conftest import REPOSITORY, Process, names_in, small_disk
 from tests.test_sqlite_restore import KILLED
@@ -283,6 +283,10 @@ class TestShapes:
             ),
             ("(id INTEGER, name TEXT PRIMARY KEY, n INTEGER)", "Its primary key is another one."),
             ("(id INTEGER, name TEXT, n INTEGER)", "Its primary key is another one."),
+            (
+                "(id TEXT PRIMARY KEY, name TEXT, n INTEGER)",
+                "Columns have another type: id. Its primary key is another one.",
+            ),
         ],
     )
     def test_what_differs_is_said_and_not_compared(self, pair, now, why_not):
@@ -473,7 +477,7 @@ class TestTime:
         monkeypatch.setattr(
             Tally, "add", lambda *arguments: (found_some.append(1), add(*arguments))
         )
-        monkeypatch.setattr(deadlines, "CHECK_STEPS", 1000)
+        monkeypatch.setattr(reading, "STEPS", 1000)
         monkeypatch.setattr(deadlines.time, "monotonic", lambda: 100 if found_some else 0)
         found = big.difference(deadline=50)
         assert (found.is_compared, found.is_complete, found.why_not) == (True, False, None)
@@ -483,7 +487,7 @@ class TestTime:
 
     def test_rows_say_that_it_is_over(self, big, monkeypatch):
         looks = iter([0] * 5)
-        monkeypatch.setattr(deadlines, "CHECK_STEPS", 1000)
+        monkeypatch.setattr(reading, "STEPS", 1000)
         monkeypatch.setattr(deadlines.time, "monotonic", lambda: next(looks, 100))
         with (
             big.open(deadline=50) as comparison,
@@ -498,7 +502,7 @@ class TestTime:
         def look(deadline, doing):
             os.kill(os.getpid(), signal.SIGINT)
 
-        monkeypatch.setattr(deadlines, "CHECK_STEPS", 1000)
+        monkeypatch.setattr(reading, "STEPS", 1000)
         monkeypatch.setattr(deadlines, "require_time", look)
         with big.open() as comparison:
             with pytest.raises(KeyboardInterrupt):

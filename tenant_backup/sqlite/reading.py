@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ from tenant_backup.sqlite.checks import add_stand_in
 from tenant_backup.sqlite.deadlines import interruptible, require_time
 from tenant_backup.sqlite.errors import code_of, is_damage
 from tenant_backup.texts import Text
+
+STEPS = 5_000
+"""SQLite's steps between two looks at the time: a step may read a value of megabytes."""
 
 BATCH = 500
 """Rows that are fetched at a time if they are small."""
@@ -50,7 +53,7 @@ class Reader:
         # The query begins in the first batch, so that every step of it can be interrupted.
         cursor = None
         while True:
-            with self.in_words(), interruptible(self.connection, self.doing, self.deadline):
+            with self.in_words(), self._interruptible():
                 if cursor is None:
                     cursor = self.connection.execute(sql, parameters)
                 batch = cursor.fetchmany(size)
@@ -72,6 +75,9 @@ class Reader:
                         raise
                 else:
                     return
+
+    def _interruptible(self) -> AbstractContextManager[None]:
+        return interruptible(self.connection, self.doing, self.deadline, steps=STEPS)
 
     @contextmanager
     def in_words(self) -> Iterator[None]:
