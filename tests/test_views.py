@@ -592,7 +592,7 @@ class TestOverview:
             complete_row(made, error="/srv/why" if made % 2 else "")
         client = visit()
         client.get(PAGE)
-        with django_assert_num_queries(23):
+        with django_assert_num_queries(26):
             client.get(PAGE)
 
     @pytest.mark.parametrize("number", [30, 300])
@@ -605,7 +605,7 @@ class TestOverview:
         client = visit()
         text = text_of(client.get(PAGE))
         assert text.count("will be removed after the next backup") == 18
-        with django_assert_num_queries(23):
+        with django_assert_num_queries(26):
             client.get(PAGE)
 
     def test_another_tenants_are_in_no_part_of_it(self, tenant, add_tenant, visit):
