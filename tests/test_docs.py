@@ -245,7 +245,7 @@ def test_the_commands_say_what_the_documentation_shows(host):
     (host.tenants / "acme" / "db.sqlite3").unlink()
     assert host.run("runbackup", "acme").returncode == 1
     text = (DOCS / "commands.md").read_text()
-    [check, compared, listing, _matrix] = (
+    [check, compared, listing, matrix] = (
         block.splitlines()[1:] for block in blocks(DOCS / "commands.md", "console")
     )
     said = host.run("checkbackups").stderr.splitlines()
@@ -265,6 +265,10 @@ def test_the_commands_say_what_the_documentation_shows(host):
     assert named == [alike(line) for line in compared[:3]]
     assert said[3].split() == compared[3].split()
     assert len(said) == len(compared) == 6
+    said = host.run("listbackups", "globex", "--contents").stdout.splitlines()[-3:]
+    assert alike(said[0]).split() == alike(matrix[2]).split()[:4]
+    assert [len(line.split()) for line in said[1:]] == [3, 3]
+    assert {len(line.split()) for line in matrix[3:]} == {6}
     path = re.search(r"management/\w+\.bash", text)[0]
     assert (REPOSITORY / "tenant_backup" / path).is_file()
 
