@@ -94,6 +94,14 @@ class DatabaseDamaged(BackupError):
     """A file is not a sound SQLite database."""
 
 
+class CannotCompare(BackupError):
+    """The rows of one table cannot be compared with those of another time; other tables can."""
+
+
+class NoSuchTable(BackupError):
+    """There is no table of this name in any of the databases in question."""
+
+
 class UnfinishedWrite(BackupError):
     """A killed process left a journal that must be played back before the database is read."""
 

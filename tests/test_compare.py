@@ -19,7 +19,8 @@ from tenant_backup.exceptions import (
     DeadlineExceeded,
     UnfinishedWrite,
 )
-from tenant_backup.sqlite import deadlines, pairing
+from tenant_backup.sqlite import deadlines, pairing, reading
+from tenant_backup.sqlite.comparison import Tally
 from tests.conftest import REPOSITORY, Process, names_in, small_disk
 from tests.test_sqlite_restore import KILLED
 
@@ -282,6 +283,10 @@ class TestShapes:
             ),
             ("(id INTEGER, name TEXT PRIMARY KEY, n INTEGER)", "Its primary key is another one."),
             ("(id INTEGER, name TEXT, n INTEGER)", "Its primary key is another one."),
+            (
+                "(id TEXT PRIMARY KEY, name TEXT, n INTEGER)",
+                "Columns have another type: id. Its primary key is another one.",
+            ),
         ],
     )
     def test_what_differs_is_said_and_not_compared(self, pair, now, why_not):
@@ -414,7 +419,7 @@ class TestPlans:
     def test_what_must_be_sorted_is_sorted_in_a_file(self, pair):
         pair.both("CREATE TABLE t (x, y)")
         with pair.open() as comparison:
-            sql = pairing.sorted_differences(comparison.shape("t"))
+            sql = pairing.sorted_differences(comparison.shape("t"), ["x"])
             assert "USE TEMP B-TREE FOR ORDER BY" not in self.plan(comparison, sql)
             assert comparison.connection.execute("PRAGMA temp_store").fetchone() == (1,)
 
@@ -467,9 +472,13 @@ class TestTime:
         assert (found.rows_then, found.gone, found.changed) == (None, None, None)
 
     def test_what_was_found_by_then_is_the_least_that_differs(self, big, monkeypatch):
-        looks = iter([0] * 10)
-        monkeypatch.setattr(deadlines, "CHECK_STEPS", 1000)
-        monkeypatch.setattr(deadlines.time, "monotonic", lambda: next(looks, 100))
+        found_some = []
+        add = Tally.add
+        monkeypatch.setattr(
+            Tally, "add", lambda *arguments: (found_some.append(1), add(*arguments))
+        )
+        monkeypatch.setattr(reading, "STEPS", 1000)
+        monkeypatch.setattr(deadlines.time, "monotonic", lambda: 100 if found_some else 0)
         found = big.difference(deadline=50)
         assert (found.is_compared, found.is_complete, found.why_not) == (True, False, None)
         assert (found.rows_then, found.rows_now) == (20000, 19900)
@@ -478,7 +487,7 @@ class TestTime:
 
     def test_rows_say_that_it_is_over(self, big, monkeypatch):
         looks = iter([0] * 5)
-        monkeypatch.setattr(deadlines, "CHECK_STEPS", 1000)
+        monkeypatch.setattr(reading, "STEPS", 1000)
         monkeypatch.setattr(deadlines.time, "monotonic", lambda: next(looks, 100))
         with (
             big.open(deadline=50) as comparison,
@@ -493,7 +502,7 @@ class TestTime:
         def look(deadline, doing):
             os.kill(os.getpid(), signal.SIGINT)
 
-        monkeypatch.setattr(deadlines, "CHECK_STEPS", 1000)
+        monkeypatch.setattr(reading, "STEPS", 1000)
         monkeypatch.setattr(deadlines, "require_time", look)
         with big.open() as comparison:
             with pytest.raises(KeyboardInterrupt):
@@ -555,7 +564,10 @@ class TestFiles:
         assert log.read_bytes() == b"the only copy"
 
     def test_all_tables_are_of_one_moment(self, pair):
-        pair.both("PRAGMA journal_mode = WAL; CREATE TABLE t (x PRIMARY KEY); CREATE TABLE u (x)")
+        pair.both(
+            "PRAGMA journal_mode = WAL; CREATE TABLE t (x PRIMARY KEY); CREATE TABLE u (x);"
+            "CREATE INDEX i ON u (x COLLATE hosts)"
+        )
         with closing(connect(pair.now)) as writer, pair.open(is_live=True) as comparison:
             assert comparison.difference("t").new == 0
             writer.execute("INSERT INTO t VALUES (1)")

@@ -4,8 +4,10 @@ import ast
 import os
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -237,7 +239,9 @@ def test_the_commands_say_what_the_documentation_shows(host):
     (host.tenants / "acme" / "db.sqlite3").unlink()
     assert host.run("runbackup", "acme").returncode == 1
     text = (DOCS / "commands.md").read_text()
-    [check, listing] = (block.splitlines()[1:] for block in blocks(DOCS / "commands.md", "console"))
+    [check, compared, listing] = (
+        block.splitlines()[1:] for block in blocks(DOCS / "commands.md", "console")
+    )
     said = host.run("checkbackups").stderr.splitlines()
     check[0] = check[0].replace("3 need you", "1 needs you").replace("2 are", "1 is")
     assert alike(said[0]) == alike(check[0])
@@ -246,6 +250,15 @@ def test_the_commands_say_what_the_documentation_shows(host):
     said = host.run("listbackups", "globex", "--last", "1").stdout.splitlines()
     assert [alike(line) for line in said[:2]] == [alike(line) for line in listing[:2]]
     assert said[2].split() == " ".join(listing[2:4]).split()
+    with closing(sqlite3.connect(host.tenants / "globex" / "db.sqlite3")) as database, database:
+        database.execute("DELETE FROM credits WHERE id < 9")
+        database.execute("UPDATE debits SET amount = 1")
+    [backup] = [row["id"] for row in host.catalog() if row["tenant"] == "globex"]
+    said = host.run("comparebackups", "globex", str(backup)).stdout.splitlines()
+    named = [alike(line.replace("globex", "acme")) for line in said[:3]]
+    assert named == [alike(line) for line in compared[:3]]
+    assert said[3].split() == compared[3].split()
+    assert len(said) == len(compared) == 6
     path = re.search(r"management/\w+\.bash", text)[0]
     assert (REPOSITORY / "tenant_backup" / path).is_file()
 

@@ -6,12 +6,12 @@ has on it (POSIX: closing any descriptor of a file releases the process's locks 
 another process may write at the same time. `stat` is harmless.
 """
 
+from tenant_backup.exceptions import CannotCompare, NoSuchTable
 from tenant_backup.sqlite.checks import Fingerprint, check, fingerprint
 from tenant_backup.sqlite.comparison import (
     Comparison,
     Difference,
     Kind,
-    NoSuchTable,
     Row,
     comparing,
 )
@@ -20,7 +20,6 @@ from tenant_backup.sqlite.errors import inode_shortage
 from tenant_backup.sqlite.exclusive_use import Exclusive, exclusive
 from tenant_backup.sqlite.facts import Facts, companions, left_behind
 from tenant_backup.sqlite.opening import open_backup, open_copy
-from tenant_backup.sqlite.reading import CannotCompare
 from tenant_backup.sqlite.shapes import Column, ForeignKey, Shape, Table, folded
 from tenant_backup.sqlite.snapshots import Snapshot, look, require_openable, snapshot
 from tenant_backup.sqlite.tables import Counts, contents, count

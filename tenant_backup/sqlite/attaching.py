@@ -64,9 +64,13 @@ def _encoding_of(backup: Path) -> str:
 
 
 def _require_file(backup: Path) -> None:
-    if not backup.exists():
-        raise BackupMissing("The file %(path)s is missing.", path=backup)
-    if not bytes_in(backup):
+    try:
+        size = backup.stat().st_size
+    except FileNotFoundError:
+        raise BackupMissing("The file %(path)s is missing.", path=backup) from None
+    except OSError as error:
+        raise cannot_be_read(backup, error) from error
+    if not size:
         raise DatabaseDamaged("%(path)s is empty.", path=backup)
 
 

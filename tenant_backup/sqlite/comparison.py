@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import groupby, islice, repeat
+from itertools import chain, groupby, islice, repeat
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
-from tenant_backup.exceptions import BackupError, DeadlineExceeded
+from tenant_backup.exceptions import CannotCompare, DeadlineExceeded, NoSuchTable
 from tenant_backup.sqlite import pairing
 from tenant_backup.sqlite.attaching import attached
-from tenant_backup.sqlite.reading import CannotCompare, Reader
+from tenant_backup.sqlite.reading import Reader
 from tenant_backup.sqlite.shapes import Catalog, Schema, Shape, Table, folded, shape_of
 from tenant_backup.texts import Text
 
@@ -22,10 +23,6 @@ Values = tuple[object, ...]
 
 ALL = -1
 """As a limit, in SQLite."""
-
-
-class NoSuchTable(BackupError):
-    """Neither database has a table of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +113,13 @@ class Comparison:
                     now=self._reader.now,
                 )
             with self._reader.in_words():
-                self._shapes[name] = shape_of(self.connection, name, self._then, self._now)
+                shape = shape_of(self.connection, name, self._then, self._now)
+            for side in shape.sides:
+                # For a query that names an index, SQLite would not name what that index lacks. If
+                # it cannot be read at all, the query says so.
+                with suppress(CannotCompare):
+                    self._reader.provide(pairing.number_of_rows(side, in_steps=False))
+            self._shapes[name] = shape
         return self._shapes[name]
 
     def is_paired(self, table: str) -> bool:
@@ -176,19 +179,28 @@ class Comparison:
         elif self._can_seek(shape):
             yield from self._changed(shape, *ends)
         else:
-            found = (row for each, row in self._by_sorting(shape) if each == kind)
-            yield from islice(found, offset, None if limit is None else offset + limit)
+            end = None if limit is None else offset + limit
+            yield from islice(self._by_sorting(shape, kind), offset, end)
 
     def _compare(self, shape: Shape, tally: Tally) -> None:
-        tally.begin(has_changed=self.is_paired(shape.table))
-        if not self._can_seek(shape):
-            for kind, _ in self._by_sorting(shape):
-                tally.add(kind)
+        is_paired = self.is_paired(shape.table)
+        tally.begin(has_changed=is_paired)
+        if self._can_seek(shape):
+            for batch in self._reader.batches(pairing.gone_or_changed(shape)):
+                gone = sum(is_gone for (is_gone,) in batch)
+                tally.add("gone", gone)
+                tally.add("changed", len(batch) - gone)
             return
-        for batch in self._reader.batches(pairing.gone_or_changed(shape)):
-            gone = sum(is_gone for (is_gone,) in batch)
-            tally.add("gone", gone)
-            tally.add("changed", len(batch) - gone)
+        # Of what differs only the key is fetched, and only if it is needed to pair it.
+        wanted = shape.key if is_paired else ()
+        batches = self._reader.batches(pairing.sorted_differences(shape, wanted))
+        rows = chain.from_iterable(batches)
+        if is_paired:
+            for _, group in groupby(rows, itemgetter(slice(1, None))):
+                tally.add(_kind_of({surplus > 0 for surplus, *_ in group}))
+            return
+        for (surplus,) in rows:
+            tally.add(_kind_of({surplus > 0}), abs(surplus))
 
     def _can_seek(self, shape: Shape) -> bool:
         """Whether a row is found in the other database by its key, through the key's index."""
@@ -209,30 +221,28 @@ class Comparison:
     ) -> Iterator[Row]:
         places = shape.key_places(schema)
         for values in self._reader.rows(f"{sql} LIMIT ? OFFSET ?", limit, offset):
-            yield _one_sided(tuple(values[place] for place in places), schema, values)
+            yield _one_sided(_at(places, values), schema, values)
 
     def _changed(self, shape: Shape, limit: int, offset: int) -> Iterator[Row]:
         places, width = shape.key_places("then"), len(shape.columns)
         sql = f"{pairing.changed(shape)} LIMIT ? OFFSET ?"
         for values in self._reader.rows(sql, limit, offset):
-            key = tuple(values[place] for place in places)
-            yield Row(key, values[:width], values[width:])
+            yield Row(_at(places, values), values[:width], values[width:])
 
-    def _by_sorting(self, shape: Shape) -> Iterator[tuple[Kind, Row]]:
-        """All rows that differ, without an index: whole rows sorted, and paired if they can be."""
-        places = shape.key_places("now") if self.is_paired(shape.table) else ()
-        rows = self._reader.rows(pairing.sorted_differences(shape))
-        # Without a key each row stands alone.
-        for key, group in groupby(rows, lambda row: tuple(row[1 + place] for place in places)):
-            if not places:
-                for surplus, *values in group:
-                    schema: Schema = "now" if surplus > 0 else "then"
-                    row = _one_sided((), schema, tuple(values))
-                    yield from repeat((_kind_of(row), row), abs(surplus))
-                continue
+    def _by_sorting(self, shape: Shape, kind: Kind) -> Iterator[Row]:
+        """The rows that differ in this way where whole rows are sorted: see `_compare`."""
+        rows = self._reader.rows(pairing.sorted_differences(shape, shape.columns))
+        if not self.is_paired(shape.table):
+            for surplus, *values in rows:
+                if _kind_of({surplus > 0}) == kind:
+                    row = _one_sided((), "now" if surplus > 0 else "then", tuple(values))
+                    yield from repeat(row, abs(surplus))
+            return
+        places = shape.key_places("now")
+        for key, group in groupby(rows, lambda row: _at(places, row[1:])):
             sides = {surplus > 0: tuple(values) for surplus, *values in group}
-            row = Row(key, sides.get(False), sides.get(True))
-            yield _kind_of(row), row
+            if _kind_of(set(sides)) == kind:
+                yield Row(key, sides.get(False), sides.get(True))
 
 
 @dataclass(slots=True)
@@ -281,11 +291,16 @@ class Tally:
         )
 
 
+def _at(places: Sequence[int], values: Values) -> Values:
+    return tuple(values[place] for place in places)
+
+
 def _one_sided(key: Values, schema: Schema, values: Values) -> Row:
     return Row(key, values, None) if schema == "then" else Row(key, None, values)
 
 
-def _kind_of(row: Row) -> Kind:
-    if row.then is None:
-        return "new"
-    return "gone" if row.now is None else "changed"
+def _kind_of(is_now: set[bool]) -> Kind:
+    """How a row differs that is there then (False), now (True), or both."""
+    if len(is_now) > 1:
+        return "changed"
+    return "new" if True in is_now else "gone"

@@ -34,8 +34,12 @@ def interruptible(
     doing: Text,
     deadline: float | None,
     sign_of_life: SignOfLife | None = None,
+    *,
+    steps: int = CHECK_STEPS,
 ) -> Iterator[None]:
     """Let the deadline or a signal end one long statement, with the right error.
+
+    Both are looked at after so many steps of SQLite's virtual machine.
 
     SQLite reports both as "interrupted", and sqlite3 drops what the handler raises. So the handler
     keeps its error, which is raised afterwards.
@@ -51,7 +55,7 @@ def interruptible(
             raised.append(error)
         return len(raised)
 
-    connection.set_progress_handler(look, CHECK_STEPS)
+    connection.set_progress_handler(look, steps)
     try:
         yield
     except sqlite3.OperationalError as error:

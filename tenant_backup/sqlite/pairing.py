@@ -5,6 +5,8 @@ would hide `Mueller` that became `MUELLER`, and its affinity a text `007` that b
 Indexes are named or forbidden, since one may need a collation that only the host has.
 """
 
+from collections.abc import Sequence
+
 from tenant_backup.sqlite.shapes import Schema, Shape, Table
 from tenant_backup.sqlite.tables import quoted
 
@@ -42,21 +44,19 @@ def gone_or_changed(shape: Shape) -> str:
     )
 
 
-def sorted_differences(shape: Shape) -> str:
-    """The whole rows that one has more often than the other, and by how much: below 0 for then.
+def sorted_differences(shape: Shape, wanted: Sequence[str]) -> str:
+    """By how much one has more of a row than the other, below 0 for then; and the wanted columns.
 
     In the order of the primary key, if there is one. Rows that have kept their row id and are
     equal are left out first, so that usually little has to be sorted.
     """
-    names = shape.columns
-    numbers = [f"c{number}" for number in range(len(names))]
-    first = [numbers[names.index(name)] for name in shape.key]
-    order = [*first, *(number for number in numbers if number not in first)]
+    numbers = {name: f"c{number}" for number, name in enumerate(shape.columns)}
+    order = [numbers[name] for name in dict.fromkeys([*shape.key, *shape.columns])]
     # Of two values that are equal in binary, only an integer and a real number differ in type.
     terms = [f"{number} COLLATE BINARY" for number in order]
     terms += [f"typeof({number}) = 'real'" for number in order]
     return (
-        f"SELECT sum(side), {', '.join(numbers)} "  # noqa: S608
+        f"SELECT {', '.join(['sum(side)', *(numbers[name] for name in wanted)])} "  # noqa: S608
         f"FROM ({_leftover(shape, 'now', 1)} UNION ALL {_leftover(shape, 'then', -1)}) "
         f"GROUP BY {', '.join(terms)} HAVING sum(side) <> 0 ORDER BY {', '.join(terms)}"
     )
@@ -73,8 +73,9 @@ def several_without_key(table: Table) -> str:
     )
 
 
-def number_of_rows(table: Table) -> str:
-    return f"SELECT count(*) FROM {_name(table)}"  # noqa: S608
+def number_of_rows(table: Table, *, in_steps: bool = True) -> str:
+    """How many rows it has. In one step it is no faster, and nothing can interrupt it."""
+    return f"SELECT count(*) FROM {_name(table)}{' WHERE 1' if in_steps else ''}"  # noqa: S608
 
 
 def _leftover(shape: Shape, schema: Schema, side: int) -> str:

@@ -2,23 +2,22 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tenant_backup.exceptions import BackupError, DatabaseDamaged, NotEnoughSpace
+from tenant_backup.exceptions import BackupError, CannotCompare, DatabaseDamaged, NotEnoughSpace
 from tenant_backup.sqlite.checks import add_stand_in
 from tenant_backup.sqlite.deadlines import interruptible, require_time
 from tenant_backup.sqlite.errors import code_of, is_damage
 from tenant_backup.texts import Text
 
+STEPS = 5_000
+"""SQLite's steps between two looks at the time: a step may read a value of megabytes."""
+
 BATCH = 500
-"""Rows that are fetched at a time."""
-
-
-class CannotCompare(BackupError):
-    """The rows of one table cannot be compared; those of others can."""
+"""Rows that are fetched at a time if they are small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +37,47 @@ class Reader:
         require_time(self.deadline, self.doing)
 
     def rows(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
-        for batch in self.batches(sql, *parameters):
+        """The rows that a query finds, one at a time: each may be large. Raises as `batches`."""
+        for batch in self.batches(sql, *parameters, size=1):
             yield from batch
 
-    def batches(self, sql: str, *parameters: object) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows that a query finds, some at a time.
+    def batches(
+        self, sql: str, *parameters: object, size: int = BATCH
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows that a query finds, so many at a time.
 
         Raises `DeadlineExceeded`; `CannotCompare` if SQLite cannot run the query; and another
         `BackupError` if a file cannot be read, or if the disk for temporary files is full.
         """
-        with self.in_words():
-            self._provide(sql, *parameters)
+        self.provide(sql, *parameters)
         # The query begins in the first batch, so that every step of it can be interrupted.
         cursor = None
         while True:
-            with self.in_words(), interruptible(self.connection, self.doing, self.deadline):
+            with self.in_words(), self._interruptible():
                 if cursor is None:
                     cursor = self.connection.execute(sql, parameters)
-                batch = cursor.fetchmany(BATCH)
+                batch = cursor.fetchmany(size)
             if not batch:
                 return
             yield batch
 
-    def _provide(self, sql: str, *parameters: object) -> None:
+    def provide(self, sql: str, *parameters: object) -> None:
         """Add stand-ins for what the query's tables need and only the host has.
 
         No query lets one decide what it finds. EXPLAIN names the missing one, and runs nothing.
         """
-        while True:
-            try:
-                self.connection.execute(f"EXPLAIN {sql}", parameters).fetchone()
-            except sqlite3.OperationalError as error:
-                if not add_stand_in(self.connection, str(error)):
-                    raise
-            else:
-                return
+        with self.in_words():
+            while True:
+                try:
+                    self.connection.execute(f"EXPLAIN {sql}", parameters).fetchone()
+                except sqlite3.OperationalError as error:
+                    if not add_stand_in(self.connection, str(error)):
+                        raise
+                else:
+                    return
+
+    def _interruptible(self) -> AbstractContextManager[None]:
+        return interruptible(self.connection, self.doing, self.deadline, steps=STEPS)
 
     @contextmanager
     def in_words(self) -> Iterator[None]:

@@ -330,7 +330,8 @@ def _kind_of(column: Column) -> tuple[str, bool]:
 
 
 def _key_of(table: Table) -> object:
-    return [folded(name) for name in table.key], table.collations
+    affinities = {column.name: column.affinity for column in table.columns}
+    return [(folded(name), affinities[name]) for name in table.key], table.collations
 
 
 def _is_text(name: str) -> bool:

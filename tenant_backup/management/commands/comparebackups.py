@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
 from tenant_backup import restore
-from tenant_backup.exceptions import BackupError, BackupNotFound
+from tenant_backup.exceptions import BackupError, BackupNotFound, NoSuchTable
 from tenant_backup.management.base import (
     FAILED,
     USAGE_ERROR,
@@ -24,7 +24,7 @@ from tenant_backup.management.terminal import INDENT, columns, paragraph, width_
 from tenant_backup.management.values import as_json_value, as_literal
 from tenant_backup.models import Backup
 from tenant_backup.rows import Pair, opened
-from tenant_backup.sqlite import Difference, Kind, NoSuchTable, Row, Shape, folded
+from tenant_backup.sqlite import Difference, Kind, Row, Shape, folded
 from tenant_backup.tenants import Tenant
 from tenant_backup.words import ago
 
@@ -156,8 +156,8 @@ def _find(tenant: Tenant, text: str) -> Backup:
     if backup := restore.find(tenant, text).backup:
         return backup
     raise BackupNotFound(
-        "%(path)s is not in the catalog. Compared are backups in the catalog, named by id or file "
-        "name. See manage.py listbackups.",
+        "%(path)s is not in the catalog. Name a backup by its id or its file name: see manage.py "
+        "listbackups.",
         path=text,
     )
 
