@@ -13,6 +13,7 @@ from django.utils import timezone, translation
 from tenant_backup import backups, monitoring, retention, rows
 from tenant_backup.backups import counting, pruning
 from tenant_backup.exceptions import BackupError
+from tenant_backup.files import BackupDirectory
 from tenant_backup.models import (
     Backup,
     BackupSettings,
@@ -209,6 +210,20 @@ class TestNoticed:
         assert sorted(process.line() for process in processes) == ["0", "0", "1"]
         assert host.start(HOW_MANY).line() == "1 1 1"
 
+    def test_not_before_the_backup_is_complete(self, tenant, monkeypatch):
+        """Its numbers are kept a moment earlier, and nobody must take them for looked at."""
+        back_up(tenant)
+        publish = BackupDirectory.publish
+
+        def look_meanwhile(self, *arguments):
+            assert rows.look(tenant) == []
+            monitoring.notify()
+            publish(self, *arguments)
+
+        monkeypatch.setattr(BackupDirectory, "publish", look_meanwhile)
+        lose(tenant)
+        assert open_losses(tenant) == [("credits", 100, 0)]
+
     def test_only_where_there_is_a_new_backup(self, tenant, monkeypatch):
         back_up(tenant)
         back_up(tenant)
@@ -292,10 +307,28 @@ class TestOver:
         assert open_losses(tenant) == []
         assert held(tenant) == []
         [event] = Event.objects.filter(kind=EventKind.ROWS_BACK)
-        assert event.said == "credits: 100 rows before, 80 now."
+        assert event.said == "credits: 100 rows before, 81 now."
         # What was made meanwhile is no baseline, and what was made then is one.
         lose(tenant, keep=60)
         assert open_losses(tenant) == [("credits", 81, 60)]
+
+    def test_rows_that_often_come_back_by_themselves_were_not_lost(self, tenant):
+        """Such as in a table that is emptied every week."""
+        back_up(tenant)
+        for number in range(2):
+            lose(tenant)
+            assert len(open_losses(tenant)) == 1, number
+            refill(tenant)
+        lose(tenant)
+        assert open_losses(tenant) == []
+
+    def test_what_was_restored_did_not_come_back_by_itself(self, tenant):
+        back_up(tenant)
+        for number in range(3):
+            lose(tenant)
+            assert len(open_losses(tenant)) == 1, number
+            Event.record(EventKind.ROWS_RESTORED, tenant.id)
+            refill(tenant)
 
     def test_when_it_was_intended(self, tenant):
         good = back_up(tenant)

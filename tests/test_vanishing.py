@@ -105,6 +105,29 @@ def test_what_nobody_counted_says_nothing():
     assert not found(backups(None, None, 0))
 
 
+class TestBackupsThatAreGone:
+    """They were pruned, but their numbers are kept."""
+
+    def gone(self, counted, *pks):
+        return [replace(each, pk=None) if each.pk in pks else each for each in counted]
+
+    def test_are_a_part_of_the_baseline(self):
+        counted = backups(*[1000] * 10, 500, *[1000] * 20, 600)
+        assert found(counted) == []
+        assert found(self.gone(counted, 11)) == []
+        assert found([each for each in counted if each.pk != 11])
+
+    def test_are_none_to_come_back_to(self):
+        counted = backups(1000, 1000, 0)
+        assert found(self.gone(counted, 2)) == [(1000, 0, 1, None)]
+        # Only if there is no other: then it is known at least how many rows there were.
+        assert found(self.gone(counted, 1, 2)) == [(1000, 0, None, 3)]
+
+    def test_are_stepped_over_where_rows_vanish_day_by_day(self):
+        numbers = [1000] * 20 + [850, 722]
+        assert found(self.gone(backups(*numbers), 20)) == [(1000, 722, 19, None)]
+
+
 class TestATableThatIsNotThere:
     def test_has_lost_all_its_rows(self):
         assert found(backups(100, 100, "")) == [(100, 0, 2, 3)]

@@ -10,10 +10,16 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from tenant_backup.models.backup import Backup
+from tenant_backup.models.backup import Backup, Status
 from tenant_backup.tenants import ID_LENGTH
 
 NOTE_LENGTH = 500
+
+
+class RowCountsQuerySet(models.QuerySet["RowCounts"]):
+    def waiting(self) -> RowCountsQuerySet:
+        """Those of complete backups in which nobody has looked for losses yet."""
+        return self.filter(looked_at=None).exclude(backup__status=Status.RUNNING)
 
 
 class RowCounts(models.Model):
@@ -37,6 +43,8 @@ class RowCounts(models.Model):
     migrations = models.CharField(max_length=64, blank=True, default="", editable=False)
     # When somebody last looked whether rows were lost; null until this backup was looked at, too.
     looked_at = models.DateTimeField(null=True, editable=False)
+
+    objects = RowCountsQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("numbers of rows")

@@ -18,6 +18,7 @@ from tenant_backup.catalog import catalog_transaction
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, Event, EventKind, RowCounts, RowLoss
+from tenant_backup.rows.counts import fold_pruned
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text
 from tenant_backup.vanishing import OLDEST, YOUNGEST, Counted, Loss, Past, Rule, losses
@@ -89,7 +90,7 @@ def look_at_new(tenants: Collection[Tenant]) -> None:
 
     A failure is logged: nobody else's judgement may depend on it.
     """
-    waiting = RowCounts.objects.filter(looked_at=None)
+    waiting = RowCounts.objects.waiting()
     if len(tenants) == 1:
         waiting = waiting.filter(tenant_id__in=[tenant.id for tenant in tenants])
     ids = set(waiting.values_list("tenant_id", flat=True))
@@ -112,7 +113,7 @@ def look(tenant: Tenant, now: datetime | None = None) -> list[RowLoss]:
     They are noted, their backups held, and those ended whose rows are back: all that or nothing,
     and of several processes that look at once, one does it.
     """
-    waiting = RowCounts.objects.filter(tenant_id=tenant.id, looked_at=None)
+    waiting = RowCounts.objects.waiting().filter(tenant_id=tenant.id)
     if not waiting.exists():
         return []
     now = now or timezone.now()
@@ -129,17 +130,18 @@ def look(tenant: Tenant, now: datetime | None = None) -> list[RowLoss]:
         with catalog_transaction():
             if waiting.update(looked_at=now) and newest:
                 _note_numbers(were_open, newest)
-                _forget_old(tenant.id, newest)
+                spans = [(loss.after_at, loss.ended_at) for loss in known]
+                fold_pruned(tenant.id, since=newest.created_at - OLDEST, without=spans)
         return []
     with index_kept(tenant) as is_behind, catalog_transaction():
         if not waiting.update(looked_at=now):
             return []  # Somebody else has just looked.
+        if newest:
+            _note_numbers(were_open, newest)
         for loss in over:
             # They were back when the backup was made, which is a baseline again.
             if _end(loss, newest.created_at if newest else now):
                 Event.record(EventKind.ROWS_BACK, tenant.id, detail=_numbers(loss))
-        if newest:
-            _note_numbers(were_open, newest)
         new = [row for loss in found if (row := _note(tenant, loss, now))]
         _hold(tenant, now, counts=not is_behind)
     return new
@@ -208,12 +210,6 @@ def _is_over(loss: RowLoss, newest: Counted) -> bool:
     rows = newest.tables.get(loss.table, 0)
     is_known = rows is not None and newest.created_at >= loss.after_at
     return is_known and not rule().is_lost(loss.least_before, rows or 0)
-
-
-def _forget_old(tenant_id: str, newest: Counted) -> None:
-    """Forget the numbers of pruned backups that are too old for any baseline."""
-    rows = RowCounts.objects.filter(tenant_id=tenant_id, backup=None)
-    rows.filter(created_at__lt=newest.created_at - OLDEST).delete()
 
 
 def _note(tenant: Tenant, loss: Loss, now: datetime) -> RowLoss | None:
