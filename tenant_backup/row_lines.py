@@ -20,6 +20,9 @@ WIDTH, HEIGHT = 80, 20
 
 EDGE = 3
 
+POINTS = 15
+"""A line goes through about so many points, however many backups there are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fall(Generic[BackupT]):
@@ -92,19 +95,30 @@ def _line(
         return round(EDGE + place * step), HEIGHT - EDGE - round(room * number / (most or 1))
 
     falls = [
-        Fall(before, after, rows, left, *point(place, left))
-        for (_, before, rows), (place, after, left) in pairwise(counted)
+        (number, Fall(before, after, rows, left, *point(place, left)))
+        for number, ((_, before, rows), (place, after, left)) in enumerate(pairwise(counted), 1)
         # What has come back since is no loss.
         if left < rows and last < rows
     ]
+    step_down, fall = max(falls, key=lambda found: found[1].share, default=(None, None))
+    shown = _some(len(counted), step_down)
     return RowLine(
         table,
-        _path([point(place, number) for place, _, number in counted]),
+        _path([point(counted[number][0], counted[number][2]) for number in shown]),
         counted[0][2],
         last,
-        max(falls, key=lambda fall: fall.share, default=None),
+        fall,
         is_lost,
     )
+
+
+def _some(number: int, step_down: int | None) -> list[int]:
+    """Some of so many places, evenly: with both ends, and with both sides of the step down."""
+    apart = -(-number // POINTS)
+    places = {*range(0, number, apart), number - 1}
+    if step_down is not None:
+        places |= {step_down - 1, step_down}
+    return sorted(places)
 
 
 def _path(points: Sequence[tuple[int, int]]) -> str:

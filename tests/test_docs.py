@@ -256,6 +256,10 @@ def test_the_commands_say_what_the_documentation_shows(host):
     said = host.run("listbackups", "globex", "--last", "1").stdout.splitlines()
     assert [alike(line) for line in said[:2]] == [alike(line) for line in listing[:2]]
     assert said[2].split() == " ".join(listing[2:4]).split()
+    said = host.run("listbackups", "globex", "--contents").stdout.splitlines()[-3:]
+    assert alike(said[0]).split() == alike(matrix[2]).split()[:4]
+    assert [len(line.split()) for line in said[1:]] == [3, 3]
+    assert {len(line.split()) for line in matrix[3:]} == {6}
     with closing(sqlite3.connect(host.tenants / "globex" / "db.sqlite3")) as database, database:
         database.execute("DELETE FROM credits WHERE id < 9")
         database.execute("UPDATE debits SET amount = 1")
@@ -265,10 +269,6 @@ def test_the_commands_say_what_the_documentation_shows(host):
     assert named == [alike(line) for line in compared[:3]]
     assert said[3].split() == compared[3].split()
     assert len(said) == len(compared) == 6
-    said = host.run("listbackups", "globex", "--contents").stdout.splitlines()[-3:]
-    assert alike(said[0]).split() == alike(matrix[2]).split()[:4]
-    assert [len(line.split()) for line in said[1:]] == [3, 3]
-    assert {len(line.split()) for line in matrix[3:]} == {6}
     path = re.search(r"management/\w+\.bash", text)[0]
     assert (REPOSITORY / "tenant_backup" / path).is_file()
 

@@ -285,6 +285,20 @@ class TestPage:
         again = visit().post(f"{PAGE}/intended", {"loss": loss.pk})
         assert "ended already" in said(again)
 
+    def test_a_finding_from_before_these_backups_says_its_own_numbers(self, fallen, visit):
+        self.found(fallen)
+        RowCounts.objects.update(tables={"credits": 2, "debits": 7})
+        part = self.part(visit().get(PAGE))
+        assert "<circle" not in part
+        assert "from 100 to 2" in part
+        assert f'name="backup" value="{fallen[2].pk}"' in part
+
+    def test_what_was_asked_for_may_be_deleted_by_then(self, tenant, fallen, visit):
+        asked(tenant, fallen[1])
+        Backup.objects.filter(pk=fallen[1].pk).delete()
+        part = self.part(visit().get(PAGE))
+        assert "for data from a backup that has been deleted since." in part
+
     def test_who_may_only_look_is_offered_nothing(self, fallen, visit):
         self.found(fallen)
         part = self.part(visit("vera").get(PAGE))

@@ -73,6 +73,16 @@ class TestLines:
             assert (drawn.fall.x, drawn.fall.y) in found
             assert drawn.last < drawn.fall.rows_before
 
+    def test_of_many_backups_some_points_are_enough_and_the_step_is_among_them(self):
+        numbers = [1000 + 100 * (place % 2) for place in range(77)] + [3] + [4] * 22
+        found = line(*numbers)
+        assert (found.fall.before, found.fall.after) == (76, 77)
+        drawn = points(found.path)
+        assert len(drawn) <= row_lines.POINTS + 3
+        assert (found.fall.x, found.fall.y) in drawn
+        assert drawn[0][0] == EDGE
+        assert drawn[-1][0] == WIDTH - EDGE
+
     def test_a_level_line_has_two_points_however_long(self):
         assert len(points(line(*[5] * 30).path)) == 2
         assert len(points(line(5, 5, 5, 0, 0, 0).path)) == 4

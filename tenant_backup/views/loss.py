@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from tenant_backup import row_lines, rows, table_names
 from tenant_backup.models import Backup, RestoreRequest, RowLoss
 from tenant_backup.row_lines import RowLine
 from tenant_backup.tenants import Tenant
 
-STATES = 15
-"""How many of the last backups a line is drawn through: two weeks of nights."""
+STATES = 100
+"""How many of the last backups are looked at: three months of nights, or four days of hours."""
 
 LINES = 4
 """How many lines are shown. All tables are inside each backup."""
@@ -27,6 +28,15 @@ class Row:
     """The open finding about it."""
     is_proposed: bool
     """Whether it lost rows just after the proposed backup."""
+
+    @property
+    def fall(self) -> tuple[int, int, datetime] | None:
+        """From how many rows to how many, and when: by the finding, or else by the line."""
+        if self.loss:
+            return self.loss.rows_before, self.loss.rows_now, self.loss.after_at
+        if fall := self.line.fall:
+            return fall.rows_before, fall.rows_after, fall.after.created_at
+        return None
 
 
 @dataclass(frozen=True, slots=True)
