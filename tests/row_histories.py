@@ -118,7 +118,7 @@ class History:
         for column, to, required in facts["references"]:
             key = self.some_key(connection, to)
             is_set = key and (required or self.random.random() < 0.8)
-            row[column] = key[0] if is_set else None
+            row[column] = self.spelled(to, key[0]) if is_set else None
         names = ", ".join(f'"{name}"' for name in row)
         marks = ", ".join("?" * len(row))
         self.attempt(
@@ -148,12 +148,17 @@ class History:
         for name in chosen:
             if name in targets:
                 other = self.some_key(connection, targets[name])
-                values.append(other[0] if other else None)
+                values.append(self.spelled(targets[name], other[0]) if other else None)
             else:
                 values.append(self.random.choice(VALUES))
         changes = ", ".join(f'"{name}" = ?' for name in chosen)
         where = " AND ".join(f'"{name}" = ?' for name in facts["key"])
         self.attempt(connection, f'UPDATE "{table}" SET {changes} WHERE {where}', [*values, *key])
+
+    def spelled(self, table, key):
+        """A reference may spell a key otherwise, where case makes no difference."""
+        is_nocase = self.tables[table]["kind"] == "nocase"
+        return key.swapcase() if is_nocase and self.random.random() < 0.3 else key
 
     def some_key(self, connection, table):
         names = ", ".join(f'"{name}"' for name in self.tables[table]["key"])
