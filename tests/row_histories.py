@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing, suppress
 
 TYPES = ["INTEGER", "TEXT", "TEXT COLLATE NOCASE", "", "REAL"]
+DEFERRED = ["DEFERRABLE INITIALLY DEFERRED", ""]
 VALUES = [None, 0, 1, 7, "7", "007", "Mueller", "MUELLER", "", b"\x00\xff", 2.5, 3.0, "a'b"]
 
 
@@ -62,7 +63,7 @@ class History:
                 column = f"to_{to}"
                 columns.append(
                     f'"{column}" {"NOT NULL" if required else ""} REFERENCES "{to}" ("id") '
-                    f"ON DELETE {kind} DEFERRABLE INITIALLY DEFERRED"
+                    f"ON DELETE {kind} {random.choice(DEFERRED)}"
                 )
                 references.append((column, to, required))
         end = " WITHOUT ROWID" if key == "without" else ""
@@ -82,7 +83,7 @@ class History:
         if not ones:
             return
         one, other = self.random.choice(ones), self.random.choice(ones)
-        end = "ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED"
+        end = f"ON DELETE CASCADE {self.random.choice(DEFERRED)}"
         connection.execute(
             f'CREATE TABLE through ("id" INTEGER PRIMARY KEY, '
             f'one NOT NULL REFERENCES "{one}" ("id") {end}, '
