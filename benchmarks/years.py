@@ -40,9 +40,9 @@ VALUES (?, ?, ?, ?, '', ?, '', 1048576, ?)
 BACKUP = """
 INSERT INTO tenant_backup_backup
     (tenant_id, status, "trigger", label, pinned, file_name, size, sha256, created_at, error,
-     error_data, requested_by, slot_at, hold_reason, deleting_as, deleting_by, deleting_why,
-     deleting_why_data, form_token)
-VALUES (?, ?, 'automatic', '', 0, ?, 1048576, '', ?, ?, '', '', ?, '', '', '', '', '', '')
+     error_data, requested_by, slot_at, hold_reason, hold_reason_data, deleting_as, deleting_by,
+     deleting_why, deleting_why_data, form_token)
+VALUES (?, ?, 'automatic', '', 0, ?, 1048576, '', ?, ?, '', '', ?, '', '', '', '', '', '', '')
 """
 WELL = 30
 """`Verdict.WELL`: nothing was found, and nobody was notified."""

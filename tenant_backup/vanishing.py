@@ -38,7 +38,8 @@ class Rule:
 class Counted:
     """A good backup, and how many rows each of its tables holds."""
 
-    pk: int
+    pk: int | None
+    """None if it is gone by now: then it is part of the baseline, and nothing can come from it."""
     created_at: datetime
     tables: Mapping[str, int | None]
     """By the table's name; None for a table that was not counted."""
@@ -50,19 +51,18 @@ class Counted:
 class Past:
     """What is known of the earlier findings about one table."""
 
+    intended_from: datetime | None = None
+    """From this backup on, the numbers are those that somebody has said to be intended."""
     intended_at: datetime | None = None
-    """When somebody last said that a loss was intended, and with it what the newest backup had."""
+    """When that was said: no earlier backup is a finding again."""
     losses: Sequence[tuple[datetime, datetime | None]] = ()
     """From when to when it had lost rows that came back later; None until today."""
 
     def baseline(self, in_order: Sequence[Counted]) -> Sequence[Counted]:
         """The backups that show what there should be, of all, the oldest first."""
-        if not self.intended_at and not self.losses:
+        if not self.intended_from and not self.losses:
             return in_order
-        first = in_order[0].created_at
-        if self.intended_at:
-            told = [each.created_at for each in in_order if each.created_at <= self.intended_at]
-            first = max(told, default=first)
+        first = self.intended_from or in_order[0].created_at
         return [
             each
             for each in in_order
@@ -111,19 +111,23 @@ class _Line:
     def last_before(self, least: int, rule: Rule) -> int:
         """The place of the last backup before the loss.
 
-        Where rows vanish step by step, the last one before the first step.
+        Where rows vanish step by step, the last one before the first step. One that is gone by now
+        is that only if all are.
         """
-        place = next(
+        whole = [
             place
-            for place in reversed(range(len(self.points)))
-            if not rule.is_lost(least, self.points[place][1])
-        )
-        while place and self.points[place][1] < least:
-            number, earlier = self.points[place][1], self.points[place - 1][1]
+            for place, (_, number) in enumerate(self.points)
+            if not rule.is_lost(least, number)
+        ]
+        there = [place for place in whole if self.points[place][0].pk is not None]
+        places = there or whole
+        last = places.pop()
+        while places and self.points[last][1] < least:
+            number, earlier = self.points[last][1], self.points[places[-1]][1]
             if earlier - number < STEEP * earlier or earlier == number:
                 break
-            place -= 1
-        return place
+            last = places.pop()
+        return last
 
 
 def losses(
@@ -140,7 +144,7 @@ def losses(
     one in which it had lost rows, or from before a loss that was intended. A table that is not
     there has lost all its rows, unless the migrations have changed since it was.
     """
-    in_order = sorted(counted, key=lambda backup: (backup.created_at, backup.pk))
+    in_order = sorted(counted, key=lambda backup: (backup.created_at, backup.pk or 0))
     if len(in_order) < 2:
         return []
     names = {name for backup in in_order for name in backup.tables}.difference(without)
@@ -152,7 +156,7 @@ def losses(
 def _loss(table: str, in_order: Sequence[Counted], rule: Rule, past: Past) -> Loss | None:
     newest = in_order[-1]
     rows_now = newest.tables.get(table, 0)
-    if rows_now is None:
+    if rows_now is None or (past.intended_at and newest.created_at <= past.intended_at):
         return None
     earlier = [backup for backup in past.baseline(in_order) if backup is not newest]
     line = _Line(newest.created_at, list(_points(table, earlier)))

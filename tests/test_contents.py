@@ -15,8 +15,10 @@ from tenant_backup import backups, sqlite
 from tenant_backup.exceptions import BackupError
 from tenant_backup.models import Backup, Event
 from tenant_backup.restore import manual
+from tests import test_counts
 from tests.conftest import Process, make_database, names_in
 from tests.test_sqlite_restore import KILLED
+from tests.test_terminal import on_terminal
 from tests.test_views import is_page, make, project, said, text_of, visit
 
 __all__ = ["project", "visit"]  # fixtures
@@ -221,10 +223,11 @@ class TestCommand:
         with closing(sqlite3.connect(root / "db.sqlite3")) as connection, connection:
             connection.execute("DELETE FROM debits")
         lines = host.run("listbackups", "--contents").stdout.splitlines()
-        assert lines[-3:] == [
-            "    TABLE    ROWS  TODAY",
-            "    credits  3     3",
-            "    debits   3     0",
+        assert lines[-4:] == [
+            "acme",
+            "    TABLE    TODAY  ID 1",
+            "    credits  3      3",
+            "    debits   0      3",
         ]
         answer = json.loads(host.run("listbackups", "--contents", "--json").stdout)
         assert answer["ok"]
@@ -249,7 +252,38 @@ class TestCommand:
         run = host.run("listbackups", "--contents")
         assert run.returncode == 1
         assert f"acme: failed. The file {root}/backups/{newest} no longer exists." in run.stderr
-        assert run.stdout.count("credits  100   100") == 1
+        assert run.stdout.count("credits  100    100\n") == 1
+
+    def test_the_newest_backups_side_by_side(self, host):
+        root = host.add_tenant(rows=30)
+        database = root / "db.sqlite3"
+        for statement in ("DROP TABLE debits", "DELETE FROM credits", "CREATE TABLE notes (x)"):
+            host.succeed("runbackup -v 0")
+            test_counts.change(database, statement)
+        host.succeed("runbackup -v 0")
+        # Nobody knows what the second one has, so its file is counted; the others are not read.
+        with closing(sqlite3.connect(host.directory / "control.sqlite3")) as control, control:
+            control.execute("DELETE FROM tenant_backup_rowcounts WHERE backup_id = 2")
+            control.execute("UPDATE tenant_backup_rowcounts SET tables = '{\"credits\": null}'")
+        expected = [
+            "acme",
+            "    TABLE    TODAY  ID 4         ID 3         ID 2  ID 1",
+            "    credits  0      not counted  not counted  30    not counted",
+            "    notes    0      -            -            -     -",
+        ]
+        assert host.run("listbackups", "--contents").stdout.splitlines()[-4:] == expected
+        _, text = on_terminal(host, 60, "listbackups", "--contents")
+        assert [" ".join(line.split()) for line in text.splitlines()[-5:]] == [
+            "TABLE TODAY ID 4 ID 3 ID 2",
+            "credits 0 not counted not counted 30",
+            "notes 0 - - -",
+            "These are the newest 3 of 4 good backups. More of them:",
+            "--last N",
+        ]
+        answer = json.loads(host.run("listbackups", "--contents", "--last", "1", "--json").stdout)
+        assert answer["tenants"][0]["contents"] == {
+            "4": {"credits": {"rows": None, "today": 0}, "notes": {"rows": None, "today": 0}}
+        }
 
 
 def test_failed_ones_have_no_contents(tenant, visit):

@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
@@ -11,7 +12,7 @@ from tenant_backup import backups, sqlite
 from tenant_backup.backups import counting, outcomes
 from tenant_backup.exceptions import BackupError, DatabaseDamaged
 from tenant_backup.files import BackupDirectory
-from tenant_backup.models import Backup, RowCounts, Status, Trigger
+from tenant_backup.models import Backup, BackupSettings, RowCounts, Status, Trigger
 from tenant_backup.rows import counts
 from tests.conftest import make_database
 from tests.test_reconcile import COMMAND, lose_catalog
@@ -96,16 +97,16 @@ class TestKept:
 
         def look(self, *arguments):
             [row] = RowCounts.objects.select_related("backup")
-            seen.append((row.backup.status, row.tables))
+            seen.append((row.backup.status, row.tables, row.looked_at))
             publish(self, *arguments)
 
         monkeypatch.setattr(BackupDirectory, "publish", look)
         migrated(tenant.database, "0001")
         backup = backups.create(tenant, COMMAND).backup
-        assert seen == [(Status.RUNNING, {**CREDITS, "django_migrations": 1})]
+        assert seen == [(Status.RUNNING, {**CREDITS, "django_migrations": 1}, None)]
         kept = RowCounts.objects.get(backup=backup)
         assert kept.migrations == sqlite.count(tenant.database).migrations
-        assert kept.looked_at is None
+        assert kept.looked_at, "somebody has looked before pruning"
 
     def test_with_what_a_worker_makes(self, tenant):
         queued = backups.request(tenant, COMMAND)
@@ -172,10 +173,56 @@ class TestKept:
             backups.create(tenant, COMMAND)
         assert Backup.objects.get().status == Status.FAILED
 
-    def test_they_go_with_the_backup(self, tenant):
+    def test_they_outlive_the_backup_for_five_weeks(self, tenant):
+        """What was usual does not depend on retention."""
         backup = backups.create(tenant, COMMAND).backup
         backups.delete(tenant, backup)
-        assert not RowCounts.objects.exists()
+        kept = RowCounts.objects.get()
+        assert (kept.backup, kept.tenant_id, kept.tables) == (None, "acme", CREDITS)
+        backups.create(tenant, COMMAND)
+        assert RowCounts.objects.count() == 2
+        RowCounts.objects.filter(pk=kept.pk).update(created_at=timezone.now() - timedelta(days=36))
+        backups.create(tenant, COMMAND)
+        assert RowCounts.objects.filter(backup=None).count() == 0
+
+
+class TestOfPrunedBackups:
+    def test_the_least_of_each_day_is_kept(self):
+        at = timezone.now().replace(hour=0, minute=5)
+        for hours, tables in [
+            (0, {"a": 5, "b": None, "c": 7}),
+            (3, {"a": 0, "b": 4}),
+            (23, {"a": 9, "b": 3, "c": None}),
+            (24, {"a": 8}),
+            (-1, {"a": 6}),
+        ]:
+            RowCounts.objects.create(
+                tenant_id="acme", created_at=at + timedelta(hours=hours), tables=tables
+            )
+        RowCounts.objects.create(tenant_id="globex", created_at=at, tables={})
+        for _ in range(2):
+            counts.fold_pruned("acme", since=at)
+            theirs = RowCounts.objects.filter(tenant_id="acme").order_by("created_at")
+            assert [row.tables for row in theirs] == [{"a": 0, "b": 3, "c": 7}, {"a": 8}]
+        assert RowCounts.objects.filter(tenant_id="globex").exists()
+
+    def test_what_was_counted_while_rows_were_lost_stays_apart(self):
+        at = timezone.now().replace(hour=0, minute=5)
+        for hours, number in ((0, 9), (1, 8), (2, 0), (3, 0), (4, 7)):
+            RowCounts.objects.create(
+                tenant_id="acme", created_at=at + timedelta(hours=hours), tables={"a": number}
+            )
+        span = (at + timedelta(hours=2), at + timedelta(hours=4))
+        counts.fold_pruned("acme", since=at, without=[span])
+        rows = RowCounts.objects.order_by("created_at")
+        assert [row.tables["a"] for row in rows] == [7, 0, 0]
+
+    def test_so_few_are_kept_of_hourly_backups(self, tenant):
+        BackupSettings.objects.create(tenant_id=tenant.id, keep_last=1)
+        for _ in range(5):
+            backups.create(tenant, COMMAND)
+        assert Backup.objects.count() == 1
+        assert RowCounts.objects.filter(backup=None).count() <= 3  # It may be midnight meanwhile.
 
 
 class TestHistory:

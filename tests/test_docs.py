@@ -237,7 +237,9 @@ def test_the_commands_say_what_the_documentation_shows(host):
     (host.tenants / "acme" / "db.sqlite3").unlink()
     assert host.run("runbackup", "acme").returncode == 1
     text = (DOCS / "commands.md").read_text()
-    [check, listing] = (block.splitlines()[1:] for block in blocks(DOCS / "commands.md", "console"))
+    [check, listing, matrix] = (
+        block.splitlines()[1:] for block in blocks(DOCS / "commands.md", "console")
+    )
     said = host.run("checkbackups").stderr.splitlines()
     check[0] = check[0].replace("3 need you", "1 needs you").replace("2 are", "1 is")
     assert alike(said[0]) == alike(check[0])
@@ -246,6 +248,10 @@ def test_the_commands_say_what_the_documentation_shows(host):
     said = host.run("listbackups", "globex", "--last", "1").stdout.splitlines()
     assert [alike(line) for line in said[:2]] == [alike(line) for line in listing[:2]]
     assert said[2].split() == " ".join(listing[2:4]).split()
+    said = host.run("listbackups", "globex", "--contents").stdout.splitlines()[-3:]
+    assert alike(said[0]).split() == alike(matrix[2]).split()[:4]
+    assert [len(line.split()) for line in said[1:]] == [3, 3]
+    assert {len(line.split()) for line in matrix[3:]} == {6}
     path = re.search(r"management/\w+\.bash", text)[0]
     assert (REPOSITORY / "tenant_backup" / path).is_file()
 

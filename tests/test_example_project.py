@@ -270,7 +270,7 @@ def test_the_accident_of_the_readme_and_the_way_back(tmp_path):
     assert project.rows("acme", "contract") == []
 
     printed = project.python(*look_inside).stdout
-    assert re.search(rf"^ +business_contract +{len(before)} +0$", printed, re.MULTILINE)
+    assert re.search(rf"^ +business_contract +0 +{len(before)}$", printed, re.MULTILINE)
     refused = project.python(*restore, answer="globex\n")
     assert refused.returncode == 1
     assert project.rows("acme", "contract") == []
@@ -280,6 +280,29 @@ def test_the_accident_of_the_readme_and_the_way_back(tmp_path):
     undo = re.search(r"restorebackup acme (acme-\S+\.sqlite3)", done.stdout)[1]
     assert project.python(*restore[:3], undo, answer="acme\n").returncode == 0
     assert project.rows("acme", "contract") == []
+
+
+def test_after_the_accident_the_page_says_what_is_missing_and_keeps_the_backup_before(tmp_path):
+    project = Project(tmp_path)
+    project.manage("setup_example", "--scale", SCALE)
+    project.manage("runbackup", "acme")
+    contracts = len(project.rows("acme", "contract"))
+    assert contracts >= 20
+    port = free_port()
+    with project.running("runserver", "--noreload", str(port)) as server:
+        wait_until_served(port, server)
+        anna = Browser(port, "acme.")
+        anna.log_in("anna")
+        page = "/settings/admin/backup"
+        assert "Rows have been lost" not in anna.open(page).text
+        anna.submit("/", "/accident")
+        assert "Rows have been lost" not in anna.open(page).text, "there is no new backup yet"
+        anna.submit(page, f"{page}/create")
+        text = anna.open(page).text
+        assert "Rows have been lost." in text
+        assert f"{contracts} contracts fewer than today at" in text
+    project.manage("runbackup", "acme")
+    assert "complete, held" in project.manage("listbackups", "acme").stdout
 
 
 # The demo

@@ -40,7 +40,7 @@ from tests.test_admin import (
     url,
 )
 
-QUERIES = 26
+QUERIES = 29
 """The session and the user; the ids of all tenants; automation's row, its schedule, and what waits;
 the three of monitoring for all, and the ids of those who are not listed; the row, the active backup
 and the number of backups; a look at the files and the three of monitoring for this one; what will

@@ -11,8 +11,9 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone, translation
 
 from tenant_backup import backups, monitoring, retention, rows
-from tenant_backup.backups import pruning
+from tenant_backup.backups import counting, pruning
 from tenant_backup.exceptions import BackupError
+from tenant_backup.files import BackupDirectory
 from tenant_backup.models import (
     Backup,
     BackupSettings,
@@ -27,6 +28,7 @@ from tenant_backup.models import (
     Verdict,
 )
 from tenant_backup.rows import losses
+from tenant_backup.sqlite import Counts
 from tests.conftest import make_database
 from tests.test_counts import change, migrated
 from tests.test_monitoring import ADMINS, configure, notify, post, subjects
@@ -99,12 +101,12 @@ def held(tenant):
     return sorted(found.values_list("backup_id", flat=True))
 
 
-def add_counts(tenant, at, tables, *, looked_at=None, **fields):
+def add_counts(tenant, at, tables, **fields):
     """A good backup of this time without a file, and what is kept of its rows."""
     number = Backup.objects.count()
     given = {"trigger": Trigger.AUTOMATIC, "status": "complete", "file_name": f"b{number}"}
     backup = Backup.objects.create(tenant_id=tenant.id, created_at=at, **(given | fields))
-    RowCounts.objects.create(backup=backup, tables=tables, migrations="m", looked_at=looked_at)
+    counting.keep(backup, Counts(tables, "m"))
     return backup
 
 
@@ -208,6 +210,20 @@ class TestNoticed:
         assert sorted(process.line() for process in processes) == ["0", "0", "1"]
         assert host.start(HOW_MANY).line() == "1 1 1"
 
+    def test_not_before_the_backup_is_complete(self, tenant, monkeypatch):
+        """Its numbers are kept a moment earlier, and nobody must take them for looked at."""
+        back_up(tenant)
+        publish = BackupDirectory.publish
+
+        def look_meanwhile(self, *arguments):
+            assert rows.look(tenant) == []
+            monitoring.notify()
+            publish(self, *arguments)
+
+        monkeypatch.setattr(BackupDirectory, "publish", look_meanwhile)
+        lose(tenant)
+        assert open_losses(tenant) == [("credits", 100, 0)]
+
     def test_only_where_there_is_a_new_backup(self, tenant, monkeypatch):
         back_up(tenant)
         back_up(tenant)
@@ -291,10 +307,28 @@ class TestOver:
         assert open_losses(tenant) == []
         assert held(tenant) == []
         [event] = Event.objects.filter(kind=EventKind.ROWS_BACK)
-        assert event.said == "credits: 100 rows before, 80 now."
+        assert event.said == "credits: 100 rows before, 81 now."
         # What was made meanwhile is no baseline, and what was made then is one.
         lose(tenant, keep=60)
         assert open_losses(tenant) == [("credits", 81, 60)]
+
+    def test_rows_that_often_come_back_by_themselves_were_not_lost(self, tenant):
+        """Such as in a table that is emptied every week."""
+        back_up(tenant)
+        for number in range(2):
+            lose(tenant)
+            assert len(open_losses(tenant)) == 1, number
+            refill(tenant)
+        lose(tenant)
+        assert open_losses(tenant) == []
+
+    def test_what_was_restored_did_not_come_back_by_itself(self, tenant):
+        back_up(tenant)
+        for number in range(3):
+            lose(tenant)
+            assert len(open_losses(tenant)) == 1, number
+            Event.record(EventKind.ROWS_RESTORED, tenant.id)
+            refill(tenant)
 
     def test_when_it_was_intended(self, tenant):
         good = back_up(tenant)

@@ -625,7 +625,7 @@ def test_what_needs_somebody_is_an_error_in_the_log(
     with django_capture_on_commit_callbacks(execute=True):
         Event.record(action, "acme")
     [record] = log.records
-    alarming = ("failed", "overdue", "missing", "damaged")
+    alarming = ("failed", "overdue", "missing", "damaged", "rows_lost")
     assert record.levelname == ("ERROR" if action in alarming else "INFO")
     assert record.action == action.value
     Event.objects.get().full_clean()

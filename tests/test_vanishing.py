@@ -105,6 +105,29 @@ def test_what_nobody_counted_says_nothing():
     assert not found(backups(None, None, 0))
 
 
+class TestBackupsThatAreGone:
+    """They were pruned, but their numbers are kept."""
+
+    def gone(self, counted, *pks):
+        return [replace(each, pk=None) if each.pk in pks else each for each in counted]
+
+    def test_are_a_part_of_the_baseline(self):
+        counted = backups(*[1000] * 10, 500, *[1000] * 20, 600)
+        assert found(counted) == []
+        assert found(self.gone(counted, 11)) == []
+        assert found([each for each in counted if each.pk != 11])
+
+    def test_are_none_to_come_back_to(self):
+        counted = backups(1000, 1000, 0)
+        assert found(self.gone(counted, 2)) == [(1000, 0, 1, None)]
+        # Only if there is no other: then it is known at least how many rows there were.
+        assert found(self.gone(counted, 1, 2)) == [(1000, 0, None, 3)]
+
+    def test_are_stepped_over_where_rows_vanish_day_by_day(self):
+        numbers = [1000] * 20 + [850, 722]
+        assert found(self.gone(backups(*numbers), 20)) == [(1000, 722, 19, None)]
+
+
 class TestATableThatIsNotThere:
     def test_has_lost_all_its_rows(self):
         assert found(backups(100, 100, "")) == [(100, 0, 2, 3)]
@@ -132,15 +155,16 @@ class TestThePast:
     def test_what_was_intended_is_the_baseline_from_then_on(self):
         counted = backups(*[1000] * 10, 850, 600, 600)
         assert found(counted)
-        told = {"contracts": Past(intended_at=counted[12].created_at + DAY / 2)}
+        told = {"contracts": Past(counted[10].created_at, counted[12].created_at + DAY / 2)}
         assert not found(counted, past=told)
         more = [*counted, *backups(*[0] * 13, 590, 470)[13:]]
         assert not found(more[:-1], past=told)
+        assert not found([*more[:-2], replace(more[-2], tables={"contracts": 481})], past=told)
         assert found(more, past=told) == [(590, 470, 14, 15)]
 
     def test_of_another_table_it_says_nothing(self):
         counted = backups(1000, 100)
-        assert found(counted, past={"tickets": Past(intended_at=START + 9 * DAY)})
+        assert found(counted, past={"tickets": Past(START, START + 9 * DAY)})
         assert not found(counted, without=["contracts"])
 
 
@@ -224,7 +248,7 @@ def test_the_order_of_the_backups_does_not_matter(counted, random):
 @examples
 @given(tenants())
 def test_what_was_just_intended_is_not_found_again(counted):
-    told = Past(intended_at=counted[-1].created_at + DAY)
+    told = Past(counted[-1].created_at, counted[-1].created_at + DAY)
     assert losses(counted, RULE, past=dict.fromkeys("abc", told)) == []
 
 

@@ -20,7 +20,13 @@ from tenant_backup.backups.pins import pin
 from tenant_backup.backups.prospects import Prospect, prospect, removals_after_next
 from tenant_backup.backups.pruning import before_pruning, prune, removals
 from tenant_backup.backups.quota import Space, database_bytes, quota_of, space
-from tenant_backup.backups.reading import Table, contents, open_file
+from tenant_backup.backups.reading import (
+    Table,
+    contents,
+    numbers_in,
+    numbers_today,
+    open_file,
+)
 from tenant_backup.backups.reconciliation import Synced, sync
 from tenant_backup.backups.recovery import is_moving, last_progress_at, recover_running
 from tenant_backup.backups.requests import (
@@ -73,6 +79,8 @@ __all__ = [
     "make_from",
     "note_found",
     "note_future",
+    "numbers_in",
+    "numbers_today",
     "open_file",
     "owners_of",
     "perform",

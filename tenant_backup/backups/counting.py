@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tenant_backup import sqlite
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Backup, RowCounts
+from tenant_backup.models import Backup, RowCounts, Trigger
 from tenant_backup.sqlite import Counts
 
 logger = logging.getLogger("tenant_backup")
@@ -37,7 +37,14 @@ def keep(backup: Backup, counts: Counts | None) -> None:
     """Keep the numbers with the backup's row, in the transaction of the caller."""
     if counts:
         RowCounts.objects.update_or_create(
-            backup=backup, defaults={"tables": counts.tables, "migrations": counts.migrations}
+            backup=backup,
+            defaults={
+                "tenant_id": backup.tenant_id,
+                "created_at": backup.created_at,
+                "is_compared": backup.trigger != Trigger.RESTORE,
+                "tables": counts.tables,
+                "migrations": counts.migrations,
+            },
         )
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import BinaryIO
@@ -79,6 +80,31 @@ def contents(tenant: Tenant, backup: Backup, *, seconds: float | None = None) ->
         Table(name, then.get(name), today.get(name), name in then, name in today)
         for name in sorted({*then, *today})
     ]
+
+
+def numbers_in(
+    tenant: Tenant, backup: Backup, kept: Mapping[str, int | None] | None
+) -> Mapping[str, int | None]:
+    """How many rows each table of a backup holds: what is kept of that, or else it is counted.
+
+    Raises `BackupError` if its file is not there, of another size, or cannot be read.
+    """
+    _open(tenant, backup).close()
+    if kept is not None:
+        return kept
+    return sqlite.count(directory_of(tenant).file(backup.file_name)).tables
+
+
+def numbers_today(tenant: Tenant) -> Mapping[str, int | None]:
+    """How many rows each table of the database holds at this moment; empty if nobody can tell."""
+    try:
+        with sqlite.snapshot(
+            tenant.database, busy_timeout=request_timeout(), only_look=True
+        ) as snapshot:
+            return snapshot.count()
+    except BackupError as error:
+        logger.warning("Today's rows of tenant %r cannot be counted: %s", tenant.id, error)
+        return {}
 
 
 def _open(tenant: Tenant, backup: Backup) -> BinaryIO:

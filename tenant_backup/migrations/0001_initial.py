@@ -18,517 +18,6 @@ class Migration(migrations.Migration):
         # First, so that its reverse comes last, when our tables are gone.
         migrations.RunPython(migrations.RunPython.noop, uninstall.clean_up),
         migrations.CreateModel(
-            name="Backup",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("tenant_id", models.CharField(max_length=255, verbose_name="tenant")),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("queued", "queued"),
-                            ("running", "running"),
-                            ("complete", "complete"),
-                            ("failed", "failed"),
-                        ],
-                        default="queued",
-                        max_length=10,
-                        verbose_name="status",
-                    ),
-                ),
-                (
-                    "trigger",
-                    models.CharField(
-                        choices=[
-                            ("manual", "manual"),
-                            ("automatic", "automatic"),
-                            ("command", "command"),
-                            ("migrate", "before an update"),
-                            ("restore", "before a restore"),
-                            ("adopted", "found on disk"),
-                        ],
-                        max_length=10,
-                        verbose_name="trigger",
-                    ),
-                ),
-                (
-                    "label",
-                    models.CharField(blank=True, default="", max_length=200, verbose_name="label"),
-                ),
-                ("pinned", models.BooleanField(default=False, verbose_name="pinned")),
-                (
-                    "file_name",
-                    models.CharField(blank=True, default="", max_length=255, verbose_name="file"),
-                ),
-                (
-                    "size",
-                    models.PositiveBigIntegerField(
-                        blank=True, null=True, verbose_name="size in bytes"
-                    ),
-                ),
-                (
-                    "sha256",
-                    models.CharField(blank=True, default="", max_length=64, verbose_name="SHA-256"),
-                ),
-                (
-                    "created_at",
-                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="created"),
-                ),
-                ("started_at", models.DateTimeField(blank=True, null=True, verbose_name="started")),
-                (
-                    "finished_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="finished"),
-                ),
-                (
-                    "verified_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="last verified"),
-                ),
-                (
-                    "missing_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="found missing"),
-                ),
-                (
-                    "damaged_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="found damaged"),
-                ),
-                (
-                    "verify_queued_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="last read again"),
-                ),
-                ("error", models.TextField(blank=True, default="", verbose_name="error")),
-                ("error_data", models.TextField(blank=True, default="", editable=False)),
-                (
-                    "requested_by",
-                    models.CharField(
-                        blank=True, default="", max_length=255, verbose_name="requested by"
-                    ),
-                ),
-                ("slot_at", models.DateTimeField(blank=True, null=True, verbose_name="slot")),
-                ("replaces", models.BigIntegerField(blank=True, editable=False, null=True)),
-                (
-                    "form_token",
-                    models.CharField(blank=True, default="", editable=False, max_length=32),
-                ),
-                (
-                    "enqueued_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="enqueued"),
-                ),
-                (
-                    "future_at",
-                    models.DateTimeField(
-                        blank=True, null=True, verbose_name="found dated in the future"
-                    ),
-                ),
-                (
-                    "hold_reason",
-                    models.CharField(
-                        blank=True, default="", max_length=200, verbose_name="held because"
-                    ),
-                ),
-                ("hold_reason_data", models.TextField(blank=True, default="", editable=False)),
-                (
-                    "held_until",
-                    models.DateTimeField(blank=True, null=True, verbose_name="held until"),
-                ),
-                ("deleting_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                (
-                    "deleting_as",
-                    models.CharField(blank=True, default="", editable=False, max_length=20),
-                ),
-                (
-                    "deleting_by",
-                    models.CharField(blank=True, default="", editable=False, max_length=255),
-                ),
-                ("deleting_why", models.TextField(blank=True, default="", editable=False)),
-                ("deleting_why_data", models.TextField(blank=True, default="", editable=False)),
-            ],
-            options={
-                "verbose_name": "backup",
-                "verbose_name_plural": "backups",
-                "permissions": [("download_backup", "Can download backup")],
-            },
-        ),
-        migrations.CreateModel(
-            name="BackupSettings",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("tenant_id", models.CharField(max_length=255, unique=True, verbose_name="tenant")),
-                ("automatic", models.BooleanField(default=False, verbose_name="automatic backup")),
-                (
-                    "interval",
-                    models.CharField(
-                        choices=[
-                            ("hourly", "every hour"),
-                            ("6h", "every 6 hours"),
-                            ("12h", "every 12 hours"),
-                            ("daily", "every day"),
-                            ("weekly", "every week"),
-                            ("monthly", "every month"),
-                        ],
-                        default="daily",
-                        max_length=10,
-                        verbose_name="interval",
-                    ),
-                ),
-                (
-                    "time_of_day",
-                    models.TimeField(default=datetime.time(2, 0), verbose_name="time of day"),
-                ),
-                (
-                    "weekday",
-                    models.PositiveSmallIntegerField(
-                        choices=[
-                            (0, "Monday"),
-                            (1, "Tuesday"),
-                            (2, "Wednesday"),
-                            (3, "Thursday"),
-                            (4, "Friday"),
-                            (5, "Saturday"),
-                            (6, "Sunday"),
-                        ],
-                        default=6,
-                        verbose_name="weekday",
-                    ),
-                ),
-                (
-                    "day_of_month",
-                    models.PositiveSmallIntegerField(
-                        default=1,
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(31),
-                        ],
-                        verbose_name="day of the month",
-                    ),
-                ),
-                (
-                    "keep_last",
-                    models.PositiveIntegerField(
-                        blank=True,
-                        null=True,
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(100000),
-                        ],
-                        verbose_name="maximum number",
-                    ),
-                ),
-                (
-                    "keep_days",
-                    models.PositiveIntegerField(
-                        blank=True,
-                        null=True,
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(36500),
-                        ],
-                        verbose_name="retention period in days",
-                    ),
-                ),
-                (
-                    "keep_daily",
-                    models.PositiveIntegerField(
-                        blank=True,
-                        null=True,
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(36500),
-                        ],
-                        verbose_name="days to keep one backup of",
-                    ),
-                ),
-                (
-                    "keep_weekly",
-                    models.PositiveIntegerField(
-                        blank=True,
-                        null=True,
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(5200),
-                        ],
-                        verbose_name="weeks to keep one backup of",
-                    ),
-                ),
-                (
-                    "keep_monthly",
-                    models.PositiveIntegerField(
-                        blank=True,
-                        null=True,
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(1200),
-                        ],
-                        verbose_name="months to keep one backup of",
-                    ),
-                ),
-                (
-                    "notify_email",
-                    models.EmailField(
-                        blank=True, default="", max_length=254, verbose_name="address for notices"
-                    ),
-                ),
-                (
-                    "next_run_at",
-                    models.DateTimeField(
-                        blank=True, editable=False, null=True, verbose_name="next run"
-                    ),
-                ),
-                (
-                    "scheduled_since",
-                    models.DateTimeField(
-                        default=django.utils.timezone.now,
-                        editable=False,
-                        verbose_name="scheduled so since",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "backup settings",
-                "verbose_name_plural": "backups of all tenants",
-            },
-        ),
-        migrations.CreateModel(
-            name="Event",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("tenant_id", models.CharField(blank=True, max_length=255, verbose_name="tenant")),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("completed", "completed"),
-                            ("failed", "failed"),
-                            ("refused", "refused"),
-                            ("deleted", "deleted"),
-                            ("pruned", "removed automatically"),
-                            ("pinned", "pinned"),
-                            ("unpinned", "unpinned"),
-                            ("downloaded", "downloaded"),
-                            ("configured", "settings changed"),
-                            ("restored", "restored"),
-                            ("missing", "found missing"),
-                            ("damaged", "found damaged"),
-                            ("found", "found good again"),
-                            ("adopted", "found on disk"),
-                            ("overdue", "overdue"),
-                            ("recovered", "recovered"),
-                            ("paused", "automation paused"),
-                            ("resumed", "automation resumed"),
-                            ("retired", "retired"),
-                            ("held", "held"),
-                            ("released", "released"),
-                            ("rows_lost", "rows lost"),
-                            ("rows_back", "rows are back"),
-                            ("intended", "loss intended"),
-                            ("asked", "asked for"),
-                            ("answered", "answered"),
-                            ("rows_restored", "rows restored"),
-                            ("rows_undone", "restore of rows undone"),
-                        ],
-                        max_length=20,
-                        verbose_name="event",
-                    ),
-                ),
-                ("backup_id", models.BigIntegerField(blank=True, null=True, verbose_name="backup")),
-                (
-                    "file_name",
-                    models.CharField(blank=True, default="", max_length=255, verbose_name="file"),
-                ),
-                (
-                    "actor",
-                    models.CharField(blank=True, default="", max_length=255, verbose_name="by"),
-                ),
-                ("detail", models.TextField(blank=True, default="", verbose_name="detail")),
-                ("detail_data", models.TextField(blank=True, default="", editable=False)),
-                (
-                    "size",
-                    models.PositiveBigIntegerField(
-                        blank=True, null=True, verbose_name="size in bytes"
-                    ),
-                ),
-                (
-                    "created_at",
-                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="time"),
-                ),
-            ],
-            options={
-                "verbose_name": "event",
-                "verbose_name_plural": "events",
-            },
-        ),
-        migrations.CreateModel(
-            name="Hold",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("loss", "rows were lost after it"),
-                            ("request", "somebody asked for it"),
-                            ("restore", "made before a restore of rows"),
-                            ("folder", "the backup folder says so"),
-                            ("other", "another reason"),
-                        ],
-                        editable=False,
-                        max_length=10,
-                    ),
-                ),
-                ("key", models.CharField(blank=True, default="", editable=False, max_length=64)),
-                ("reason", models.CharField(editable=False, max_length=200)),
-                ("reason_data", models.TextField(blank=True, default="", editable=False)),
-                ("until", models.DateTimeField(editable=False, null=True)),
-                (
-                    "created_at",
-                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
-                ),
-            ],
-            options={
-                "verbose_name": "hold",
-                "verbose_name_plural": "holds",
-            },
-        ),
-        migrations.CreateModel(
-            name="RestoreRequest",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "tenant_id",
-                    models.CharField(editable=False, max_length=255, verbose_name="tenant"),
-                ),
-                ("tables", models.JSONField(default=list, editable=False)),
-                (
-                    "note",
-                    models.CharField(blank=True, default="", max_length=500, verbose_name="note"),
-                ),
-                (
-                    "asked_by",
-                    models.CharField(
-                        blank=True, default="", max_length=255, verbose_name="asked by"
-                    ),
-                ),
-                (
-                    "asked_at",
-                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="asked"),
-                ),
-                (
-                    "answered_by",
-                    models.CharField(
-                        blank=True, default="", max_length=255, verbose_name="answered by"
-                    ),
-                ),
-                (
-                    "answered_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="answered"),
-                ),
-                ("mailed_at", models.DateTimeField(blank=True, editable=False, null=True)),
-            ],
-            options={
-                "verbose_name": "request for lost data",
-                "verbose_name_plural": "requests for lost data",
-            },
-        ),
-        migrations.CreateModel(
-            name="RowLoss",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "tenant_id",
-                    models.CharField(editable=False, max_length=255, verbose_name="tenant"),
-                ),
-                ("table", models.CharField(editable=False, max_length=255, verbose_name="table")),
-                ("rows_before", models.PositiveBigIntegerField(editable=False)),
-                ("rows_now", models.PositiveBigIntegerField(editable=False)),
-                ("least_before", models.PositiveBigIntegerField(editable=False)),
-                ("before_at", models.DateTimeField(editable=False)),
-                ("after_at", models.DateTimeField(editable=False)),
-                (
-                    "found_at",
-                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
-                ),
-                ("ended_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                (
-                    "intended_by",
-                    models.CharField(blank=True, default="", editable=False, max_length=255),
-                ),
-            ],
-            options={
-                "verbose_name": "loss of rows",
-                "verbose_name_plural": "losses of rows",
-            },
-        ),
-        migrations.CreateModel(
-            name="RowRestore",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "tenant_id",
-                    models.CharField(editable=False, max_length=255, verbose_name="tenant"),
-                ),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("planned", "planned"),
-                            ("done", "done"),
-                            ("undoing", "being undone"),
-                            ("undone", "undone"),
-                        ],
-                        default="planned",
-                        editable=False,
-                        max_length=10,
-                    ),
-                ),
-                ("tables", models.JSONField(default=dict, editable=False)),
-                ("plan", models.BinaryField(default=b"")),
-                ("actor", models.CharField(blank=True, default="", editable=False, max_length=255)),
-                (
-                    "created_at",
-                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
-                ),
-                ("ended_at", models.DateTimeField(blank=True, editable=False, null=True)),
-            ],
-            options={
-                "verbose_name": "restore of rows",
-                "verbose_name_plural": "restores of rows",
-            },
-        ),
-        migrations.CreateModel(
             name="TenantState",
             fields=[
                 (
@@ -707,216 +196,697 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="RowCounts",
+            name="Backup",
             fields=[
                 (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("tenant_id", models.CharField(max_length=255, verbose_name="tenant")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "queued"),
+                            ("running", "running"),
+                            ("complete", "complete"),
+                            ("failed", "failed"),
+                        ],
+                        default="queued",
+                        max_length=10,
+                        verbose_name="status",
+                    ),
+                ),
+                (
+                    "trigger",
+                    models.CharField(
+                        choices=[
+                            ("manual", "manual"),
+                            ("automatic", "automatic"),
+                            ("command", "command"),
+                            ("migrate", "before an update"),
+                            ("restore", "before a restore"),
+                            ("adopted", "found on disk"),
+                        ],
+                        max_length=10,
+                        verbose_name="trigger",
+                    ),
+                ),
+                (
+                    "label",
+                    models.CharField(blank=True, default="", max_length=200, verbose_name="label"),
+                ),
+                ("pinned", models.BooleanField(default=False, verbose_name="pinned")),
+                (
+                    "file_name",
+                    models.CharField(blank=True, default="", max_length=255, verbose_name="file"),
+                ),
+                (
+                    "size",
+                    models.PositiveBigIntegerField(
+                        blank=True, null=True, verbose_name="size in bytes"
+                    ),
+                ),
+                (
+                    "sha256",
+                    models.CharField(blank=True, default="", max_length=64, verbose_name="SHA-256"),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="created"),
+                ),
+                ("started_at", models.DateTimeField(blank=True, null=True, verbose_name="started")),
+                (
+                    "finished_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="finished"),
+                ),
+                (
+                    "verified_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last verified"),
+                ),
+                (
+                    "missing_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="found missing"),
+                ),
+                (
+                    "damaged_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="found damaged"),
+                ),
+                (
+                    "verify_queued_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last read again"),
+                ),
+                ("error", models.TextField(blank=True, default="", verbose_name="error")),
+                ("error_data", models.TextField(blank=True, default="", editable=False)),
+                (
+                    "requested_by",
+                    models.CharField(
+                        blank=True, default="", max_length=255, verbose_name="requested by"
+                    ),
+                ),
+                ("slot_at", models.DateTimeField(blank=True, null=True, verbose_name="slot")),
+                ("replaces", models.BigIntegerField(blank=True, editable=False, null=True)),
+                (
+                    "form_token",
+                    models.CharField(blank=True, default="", editable=False, max_length=32),
+                ),
+                (
+                    "enqueued_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="enqueued"),
+                ),
+                (
+                    "future_at",
+                    models.DateTimeField(
+                        blank=True, null=True, verbose_name="found dated in the future"
+                    ),
+                ),
+                (
+                    "hold_reason",
+                    models.CharField(
+                        blank=True, default="", max_length=200, verbose_name="held because"
+                    ),
+                ),
+                ("hold_reason_data", models.TextField(blank=True, default="", editable=False)),
+                (
+                    "held_until",
+                    models.DateTimeField(blank=True, null=True, verbose_name="held until"),
+                ),
+                ("deleting_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "deleting_as",
+                    models.CharField(blank=True, default="", editable=False, max_length=20),
+                ),
+                (
+                    "deleting_by",
+                    models.CharField(blank=True, default="", editable=False, max_length=255),
+                ),
+                ("deleting_why", models.TextField(blank=True, default="", editable=False)),
+                ("deleting_why_data", models.TextField(blank=True, default="", editable=False)),
+            ],
+            options={
+                "verbose_name": "backup",
+                "verbose_name_plural": "backups",
+                "permissions": [("download_backup", "Can download backup")],
+                "indexes": [
+                    models.Index(
+                        models.F("tenant_id"),
+                        models.OrderBy(models.F("created_at"), descending=True),
+                        name="tenant_backup_by_tenant",
+                    ),
+                    models.Index(fields=["status", "created_at"], name="tenant_backup_by_status"),
+                    models.Index(
+                        fields=["tenant_id", "status", "created_at"], name="tenant_backup_standing"
+                    ),
+                    models.Index(
+                        condition=models.Q(("deleting_at__isnull", False)),
+                        fields=["deleting_at"],
+                        name="tenant_backup_deleting",
+                    ),
+                    models.Index(
+                        condition=models.Q(
+                            ("missing_at__isnull", False),
+                            ("damaged_at__isnull", False),
+                            ("future_at__isnull", False),
+                            _connector="OR",
+                        ),
+                        fields=["tenant_id", "status", "created_at"],
+                        name="tenant_backup_marked",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("status__in", ["queued", "running"])),
+                        fields=("tenant_id",),
+                        name="tenant_backup_one_active",
+                        violation_error_message="A backup of this tenant is queued or running.",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("file_name", ""), _negated=True),
+                        fields=("tenant_id", "file_name"),
+                        name="tenant_backup_one_row_a_file",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="BackupSettings",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("tenant_id", models.CharField(max_length=255, unique=True, verbose_name="tenant")),
+                ("automatic", models.BooleanField(default=False, verbose_name="automatic backup")),
+                (
+                    "interval",
+                    models.CharField(
+                        choices=[
+                            ("hourly", "every hour"),
+                            ("6h", "every 6 hours"),
+                            ("12h", "every 12 hours"),
+                            ("daily", "every day"),
+                            ("weekly", "every week"),
+                            ("monthly", "every month"),
+                        ],
+                        default="daily",
+                        max_length=10,
+                        verbose_name="interval",
+                    ),
+                ),
+                (
+                    "time_of_day",
+                    models.TimeField(default=datetime.time(2, 0), verbose_name="time of day"),
+                ),
+                (
+                    "weekday",
+                    models.PositiveSmallIntegerField(
+                        choices=[
+                            (0, "Monday"),
+                            (1, "Tuesday"),
+                            (2, "Wednesday"),
+                            (3, "Thursday"),
+                            (4, "Friday"),
+                            (5, "Saturday"),
+                            (6, "Sunday"),
+                        ],
+                        default=6,
+                        verbose_name="weekday",
+                    ),
+                ),
+                (
+                    "day_of_month",
+                    models.PositiveSmallIntegerField(
+                        default=1,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(31),
+                        ],
+                        verbose_name="day of the month",
+                    ),
+                ),
+                (
+                    "keep_last",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(100000),
+                        ],
+                        verbose_name="maximum number",
+                    ),
+                ),
+                (
+                    "keep_days",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(36500),
+                        ],
+                        verbose_name="retention period in days",
+                    ),
+                ),
+                (
+                    "keep_daily",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(36500),
+                        ],
+                        verbose_name="days to keep one backup of",
+                    ),
+                ),
+                (
+                    "keep_weekly",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(5200),
+                        ],
+                        verbose_name="weeks to keep one backup of",
+                    ),
+                ),
+                (
+                    "keep_monthly",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(1200),
+                        ],
+                        verbose_name="months to keep one backup of",
+                    ),
+                ),
+                (
+                    "notify_email",
+                    models.EmailField(
+                        blank=True, default="", max_length=254, verbose_name="address for notices"
+                    ),
+                ),
+                (
+                    "next_run_at",
+                    models.DateTimeField(
+                        blank=True, editable=False, null=True, verbose_name="next run"
+                    ),
+                ),
+                (
+                    "scheduled_since",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now,
+                        editable=False,
+                        verbose_name="scheduled so since",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "backup settings",
+                "verbose_name_plural": "backups of all tenants",
+                "indexes": [models.Index(fields=["next_run_at"], name="tenant_backup_next_run")],
+            },
+        ),
+        migrations.CreateModel(
+            name="Event",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("tenant_id", models.CharField(blank=True, max_length=255, verbose_name="tenant")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("completed", "completed"),
+                            ("failed", "failed"),
+                            ("refused", "refused"),
+                            ("deleted", "deleted"),
+                            ("pruned", "removed automatically"),
+                            ("pinned", "pinned"),
+                            ("unpinned", "unpinned"),
+                            ("downloaded", "downloaded"),
+                            ("configured", "settings changed"),
+                            ("restored", "restored"),
+                            ("missing", "found missing"),
+                            ("damaged", "found damaged"),
+                            ("found", "found good again"),
+                            ("adopted", "found on disk"),
+                            ("overdue", "overdue"),
+                            ("recovered", "recovered"),
+                            ("paused", "automation paused"),
+                            ("resumed", "automation resumed"),
+                            ("retired", "retired"),
+                            ("held", "held"),
+                            ("released", "released"),
+                            ("rows_lost", "rows lost"),
+                            ("rows_back", "rows are back"),
+                            ("intended", "loss intended"),
+                            ("asked", "asked for"),
+                            ("answered", "answered"),
+                            ("rows_restored", "rows restored"),
+                            ("rows_undone", "restore of rows undone"),
+                        ],
+                        max_length=20,
+                        verbose_name="event",
+                    ),
+                ),
+                ("backup_id", models.BigIntegerField(blank=True, null=True, verbose_name="backup")),
+                (
+                    "file_name",
+                    models.CharField(blank=True, default="", max_length=255, verbose_name="file"),
+                ),
+                (
+                    "actor",
+                    models.CharField(blank=True, default="", max_length=255, verbose_name="by"),
+                ),
+                ("detail", models.TextField(blank=True, default="", verbose_name="detail")),
+                ("detail_data", models.TextField(blank=True, default="", editable=False)),
+                (
+                    "size",
+                    models.PositiveBigIntegerField(
+                        blank=True, null=True, verbose_name="size in bytes"
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="time"),
+                ),
+            ],
+            options={
+                "verbose_name": "event",
+                "verbose_name_plural": "events",
+                "indexes": [
+                    models.Index(
+                        models.F("tenant_id"),
+                        models.OrderBy(models.F("created_at"), descending=True),
+                        name="tenant_backup_events",
+                    ),
+                    models.Index(fields=["created_at"], name="tenant_backup_events_at"),
+                    models.Index(fields=["kind", "created_at"], name="tenant_backup_events_of"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Hold",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("loss", "rows were lost after it"),
+                            ("request", "somebody asked for it"),
+                            ("restore", "made before a restore of rows"),
+                            ("folder", "the backup folder says so"),
+                            ("other", "another reason"),
+                        ],
+                        editable=False,
+                        max_length=10,
+                    ),
+                ),
+                ("key", models.CharField(blank=True, default="", editable=False, max_length=64)),
+                ("reason", models.CharField(editable=False, max_length=200)),
+                ("reason_data", models.TextField(blank=True, default="", editable=False)),
+                ("until", models.DateTimeField(editable=False, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                (
                     "backup",
-                    models.OneToOneField(
+                    models.ForeignKey(
                         editable=False,
                         on_delete=django.db.models.deletion.CASCADE,
-                        primary_key=True,
-                        related_name="row_counts",
-                        serialize=False,
+                        related_name="holds",
                         to="tenant_backup.backup",
                     ),
                 ),
+            ],
+            options={
+                "verbose_name": "hold",
+                "verbose_name_plural": "holds",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("backup", "kind", "key"), name="tenant_backup_one_hold_each"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="RestoreRequest",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "tenant_id",
+                    models.CharField(editable=False, max_length=255, verbose_name="tenant"),
+                ),
+                ("tables", models.JSONField(default=list, editable=False)),
+                (
+                    "note",
+                    models.CharField(blank=True, default="", max_length=500, verbose_name="note"),
+                ),
+                (
+                    "asked_by",
+                    models.CharField(
+                        blank=True, default="", max_length=255, verbose_name="asked by"
+                    ),
+                ),
+                (
+                    "asked_at",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="asked"),
+                ),
+                (
+                    "answered_by",
+                    models.CharField(
+                        blank=True, default="", max_length=255, verbose_name="answered by"
+                    ),
+                ),
+                (
+                    "answered_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="answered"),
+                ),
+                ("mailed_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "backup",
+                    models.ForeignKey(
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="tenant_backup.backup",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "request for lost data",
+                "verbose_name_plural": "requests for lost data",
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("answered_at__isnull", True)),
+                        fields=("tenant_id",),
+                        name="tenant_backup_one_request",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="RowCounts",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("tenant_id", models.CharField(editable=False, max_length=255)),
+                ("created_at", models.DateTimeField(editable=False)),
+                ("is_compared", models.BooleanField(default=True, editable=False)),
                 ("tables", models.JSONField(default=dict, editable=False)),
                 (
                     "migrations",
                     models.CharField(blank=True, default="", editable=False, max_length=64),
                 ),
                 ("looked_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "backup",
+                    models.OneToOneField(
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="row_counts",
+                        to="tenant_backup.backup",
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "numbers of rows",
                 "verbose_name_plural": "numbers of rows",
+                "indexes": [
+                    models.Index(fields=["tenant_id", "created_at"], name="tenant_backup_counts"),
+                    models.Index(
+                        condition=models.Q(("looked_at__isnull", True)),
+                        fields=["looked_at"],
+                        name="tenant_backup_not_looked",
+                    ),
+                ],
             },
         ),
-        migrations.AddIndex(
-            model_name="backup",
-            index=models.Index(
-                models.F("tenant_id"),
-                models.OrderBy(models.F("created_at"), descending=True),
-                name="tenant_backup_by_tenant",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backup",
-            index=models.Index(fields=["status", "created_at"], name="tenant_backup_by_status"),
-        ),
-        migrations.AddIndex(
-            model_name="backup",
-            index=models.Index(
-                fields=["tenant_id", "status", "created_at"], name="tenant_backup_standing"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backup",
-            index=models.Index(
-                condition=models.Q(("deleting_at__isnull", False)),
-                fields=["deleting_at"],
-                name="tenant_backup_deleting",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backup",
-            index=models.Index(
-                condition=models.Q(
-                    ("missing_at__isnull", False),
-                    ("damaged_at__isnull", False),
-                    ("future_at__isnull", False),
-                    _connector="OR",
+        migrations.CreateModel(
+            name="RowLoss",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
                 ),
-                fields=["tenant_id", "status", "created_at"],
-                name="tenant_backup_marked",
-            ),
+                (
+                    "tenant_id",
+                    models.CharField(editable=False, max_length=255, verbose_name="tenant"),
+                ),
+                ("table", models.CharField(editable=False, max_length=255, verbose_name="table")),
+                ("rows_before", models.PositiveBigIntegerField(editable=False)),
+                ("rows_now", models.PositiveBigIntegerField(editable=False)),
+                ("least_before", models.PositiveBigIntegerField(editable=False)),
+                ("before_at", models.DateTimeField(editable=False)),
+                ("after_at", models.DateTimeField(editable=False)),
+                (
+                    "found_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("ended_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "intended_by",
+                    models.CharField(blank=True, default="", editable=False, max_length=255),
+                ),
+                (
+                    "after",
+                    models.ForeignKey(
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="tenant_backup.backup",
+                    ),
+                ),
+                (
+                    "before",
+                    models.ForeignKey(
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="tenant_backup.backup",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "loss of rows",
+                "verbose_name_plural": "losses of rows",
+                "indexes": [
+                    models.Index(
+                        models.F("tenant_id"),
+                        models.OrderBy(models.F("found_at"), descending=True),
+                        name="tenant_backup_losses",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("ended_at__isnull", True)),
+                        fields=("tenant_id", "table"),
+                        name="tenant_backup_one_loss",
+                    )
+                ],
+            },
         ),
-        migrations.AddConstraint(
-            model_name="backup",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("status__in", ["queued", "running"])),
-                fields=("tenant_id",),
-                name="tenant_backup_one_active",
-                violation_error_message="A backup of this tenant is queued or running.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="backup",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("file_name", ""), _negated=True),
-                fields=("tenant_id", "file_name"),
-                name="tenant_backup_one_row_a_file",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backupsettings",
-            index=models.Index(fields=["next_run_at"], name="tenant_backup_next_run"),
-        ),
-        migrations.AddIndex(
-            model_name="event",
-            index=models.Index(
-                models.F("tenant_id"),
-                models.OrderBy(models.F("created_at"), descending=True),
-                name="tenant_backup_events",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="event",
-            index=models.Index(fields=["created_at"], name="tenant_backup_events_at"),
-        ),
-        migrations.AddIndex(
-            model_name="event",
-            index=models.Index(fields=["kind", "created_at"], name="tenant_backup_events_of"),
-        ),
-        migrations.AddField(
-            model_name="hold",
-            name="backup",
-            field=models.ForeignKey(
-                editable=False,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="holds",
-                to="tenant_backup.backup",
-            ),
-        ),
-        migrations.AddField(
-            model_name="restorerequest",
-            name="backup",
-            field=models.ForeignKey(
-                editable=False,
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="+",
-                to="tenant_backup.backup",
-            ),
-        ),
-        migrations.AddField(
-            model_name="rowloss",
-            name="after",
-            field=models.ForeignKey(
-                editable=False,
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="+",
-                to="tenant_backup.backup",
-            ),
-        ),
-        migrations.AddField(
-            model_name="rowloss",
-            name="before",
-            field=models.ForeignKey(
-                editable=False,
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="+",
-                to="tenant_backup.backup",
-            ),
-        ),
-        migrations.AddField(
-            model_name="rowrestore",
-            name="safety_copy",
-            field=models.ForeignKey(
-                editable=False,
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="+",
-                to="tenant_backup.backup",
-            ),
-        ),
-        migrations.AddField(
-            model_name="rowrestore",
-            name="source",
-            field=models.ForeignKey(
-                editable=False,
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="+",
-                to="tenant_backup.backup",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="rowcounts",
-            index=models.Index(
-                condition=models.Q(("looked_at__isnull", True)),
-                fields=["looked_at"],
-                name="tenant_backup_not_looked",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="hold",
-            constraint=models.UniqueConstraint(
-                fields=("backup", "kind", "key"), name="tenant_backup_one_hold_each"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="restorerequest",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("answered_at__isnull", True)),
-                fields=("tenant_id",),
-                name="tenant_backup_one_request",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="rowloss",
-            index=models.Index(
-                models.F("tenant_id"),
-                models.OrderBy(models.F("found_at"), descending=True),
-                name="tenant_backup_losses",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="rowloss",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("ended_at__isnull", True)),
-                fields=("tenant_id", "table"),
-                name="tenant_backup_one_loss",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="rowrestore",
-            index=models.Index(
-                models.F("tenant_id"),
-                models.OrderBy(models.F("created_at"), descending=True),
-                name="tenant_backup_rows_back",
-            ),
+        migrations.CreateModel(
+            name="RowRestore",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "tenant_id",
+                    models.CharField(editable=False, max_length=255, verbose_name="tenant"),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("planned", "planned"),
+                            ("done", "done"),
+                            ("undoing", "being undone"),
+                            ("undone", "undone"),
+                        ],
+                        default="planned",
+                        editable=False,
+                        max_length=10,
+                    ),
+                ),
+                ("tables", models.JSONField(default=dict, editable=False)),
+                ("plan", models.BinaryField(default=b"")),
+                ("actor", models.CharField(blank=True, default="", editable=False, max_length=255)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("ended_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "safety_copy",
+                    models.ForeignKey(
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="tenant_backup.backup",
+                    ),
+                ),
+                (
+                    "source",
+                    models.ForeignKey(
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="tenant_backup.backup",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "restore of rows",
+                "verbose_name_plural": "restores of rows",
+                "indexes": [
+                    models.Index(
+                        models.F("tenant_id"),
+                        models.OrderBy(models.F("created_at"), descending=True),
+                        name="tenant_backup_rows_back",
+                    )
+                ],
+            },
         ),
     ]

@@ -9,21 +9,33 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from tenant_backup.models.backup import Backup
+from tenant_backup.models.backup import Backup, Status
 from tenant_backup.tenants import ID_LENGTH
 
 NOTE_LENGTH = 500
 
 
+class RowCountsQuerySet(models.QuerySet["RowCounts"]):
+    def waiting(self) -> RowCountsQuerySet:
+        """Those of complete backups in which nobody has looked for losses yet."""
+        return self.filter(looked_at=None).exclude(backup__status=Status.RUNNING)
+
+
 class RowCounts(models.Model):
     """How many rows each table of a backup holds, counted in the verified copy.
 
-    A model of its own, so that the lists of thousands of backups do not load it.
+    A model of its own, so that the lists of thousands of backups do not load it. It outlives its
+    backup for some weeks, so that it does not depend on retention what was usual.
     """
 
     backup = models.OneToOneField(
-        Backup, models.CASCADE, primary_key=True, related_name="row_counts", editable=False
+        Backup, models.SET_NULL, null=True, related_name="row_counts", editable=False
     )
+    tenant_id = models.CharField(max_length=ID_LENGTH, editable=False)
+    # When the backup was made.
+    created_at = models.DateTimeField(editable=False)
+    # Whether it shows what there was from then on; not so what was saved before a restore.
+    is_compared = models.BooleanField(default=True, editable=False)
     # The rows by the table's name; null for a table that could not be counted.
     tables: Any = models.JSONField(default=dict, editable=False)
     # What `django_migrations` held, as a digest: whether a table vanished by a migration.
@@ -31,16 +43,19 @@ class RowCounts(models.Model):
     # When somebody last looked whether rows were lost; null until this backup was looked at, too.
     looked_at = models.DateTimeField(null=True, editable=False)
 
+    objects = RowCountsQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("numbers of rows")
         verbose_name_plural = _("numbers of rows")
         indexes = [
+            models.Index(fields=["tenant_id", "created_at"], name="tenant_backup_counts"),
             # Each tick asks for these, and there are hardly ever any.
             models.Index(
                 fields=["looked_at"],
                 condition=Q(looked_at__isnull=True),
                 name="tenant_backup_not_looked",
-            )
+            ),
         ]
 
     def __str__(self) -> str:

@@ -5,17 +5,20 @@ judges the tenant next. So a finding does not depend on the process that made th
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
+from django.db.models import Q
 from django.utils import timezone
 
 from tenant_backup.backups import hold_for_losses, index_kept
 from tenant_backup.catalog import catalog_transaction
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Backup, Event, EventKind, RowCounts, RowLoss, Trigger
+from tenant_backup.models import Backup, Event, EventKind, RowCounts, RowLoss
+from tenant_backup.rows.counts import fold_pruned
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text
 from tenant_backup.vanishing import OLDEST, YOUNGEST, Counted, Loss, Past, Rule, losses
@@ -36,6 +39,10 @@ HELD = timedelta(days=90)
 
 NEWEST_HELD = 2
 """So many backups are held beside that of the first finding: the newest ones."""
+
+OFTEN = 2
+"""A table whose rows came back by themselves so often within the baseline's age: its findings are
+a part of the baseline, so that a table that is emptied every week is no finding every week."""
 
 MOST_BACKUPS = 1000
 """If no backup is of the baseline's age, so many of the others are looked at, the newest ones."""
@@ -83,10 +90,10 @@ def look_at_new(tenants: Collection[Tenant]) -> None:
 
     A failure is logged: nobody else's judgement may depend on it.
     """
-    rows = RowCounts.objects.filter(looked_at=None).order_by()
+    waiting = RowCounts.objects.waiting()
     if len(tenants) == 1:
-        rows = rows.filter(backup__tenant_id__in=[tenant.id for tenant in tenants])
-    ids = set(rows.values_list("backup__tenant_id", flat=True).distinct())
+        waiting = waiting.filter(tenant_id__in=[tenant.id for tenant in tenants])
+    ids = set(waiting.values_list("tenant_id", flat=True))
     for tenant in tenants:
         if tenant.id in ids:
             try:
@@ -106,7 +113,7 @@ def look(tenant: Tenant, now: datetime | None = None) -> list[RowLoss]:
     They are noted, their backups held, and those ended whose rows are back: all that or nothing,
     and of several processes that look at once, one does it.
     """
-    waiting = RowCounts.objects.filter(backup__tenant_id=tenant.id, looked_at=None)
+    waiting = RowCounts.objects.waiting().filter(tenant_id=tenant.id)
     if not waiting.exists():
         return []
     now = now or timezone.now()
@@ -114,60 +121,86 @@ def look(tenant: Tenant, now: datetime | None = None) -> list[RowLoss]:
     known = list(RowLoss.objects.for_tenant(tenant.id).order_by("pk"))
     were_open = [loss for loss in known if loss.ended_at is None]
     newest = counted[0] if counted else None
+    past = _past(known, since=newest.created_at - OLDEST) if newest else {}
     names = {name for each in counted for name in each.tables}
     without = left_out(names).union(loss.table for loss in were_open)
-    found = losses(counted, rule(), past=_past(known), without=without)
+    found = losses(counted, rule(), past=past, without=without)
     over = [loss for loss in were_open if newest and _is_over(loss, newest)]
     if not found and not over:
         with catalog_transaction():
             if waiting.update(looked_at=now) and newest:
                 _note_numbers(were_open, newest)
+                spans = [(loss.after_at, loss.ended_at) for loss in known]
+                fold_pruned(tenant.id, since=newest.created_at - OLDEST, without=spans)
         return []
     with index_kept(tenant) as is_behind, catalog_transaction():
         if not waiting.update(looked_at=now):
             return []  # Somebody else has just looked.
+        if newest:
+            _note_numbers(were_open, newest)
         for loss in over:
             # They were back when the backup was made, which is a baseline again.
             if _end(loss, newest.created_at if newest else now):
                 Event.record(EventKind.ROWS_BACK, tenant.id, detail=_numbers(loss))
-        if newest:
-            _note_numbers(were_open, newest)
         new = [row for loss in found if (row := _note(tenant, loss, now))]
         _hold(tenant, now, counts=not is_behind)
     return new
 
 
 def _counted(tenant_id: str, now: datetime) -> list[Counted]:
-    """The good backups to look at, newest first.
+    """What was counted in the good backups, newest first; also in those that are pruned by now.
 
-    What was saved before a restore is none of them: it is not what there was afterwards.
+    What was saved before a restore is left out: it is not what there was afterwards.
     """
     good = Backup.objects.for_tenant(tenant_id).good().counted(now)
-    with_counts = good.exclude(trigger=Trigger.RESTORE).exclude(row_counts=None)
-    rows = with_counts.newest_first().values_list(
-        "pk", "created_at", "row_counts__tables", "row_counts__migrations"
-    )
-    newest = rows.first()
-    if newest is None:
+    kept = RowCounts.objects.filter(tenant_id=tenant_id, is_compared=True)
+    rows = kept.filter(Q(backup=None) | Q(backup__in=good)).order_by("-created_at", "-pk")
+    newest_at = rows.exclude(backup=None).values_list("created_at", flat=True).first()
+    if newest_at is None:
         return []
-    at = newest[1]
-    recent = [Counted(*row) for row in rows.filter(created_at__gte=at - OLDEST)]
-    if any(each.created_at <= at - YOUNGEST for each in recent):
+    columns = rows.filter(created_at__lte=newest_at).values_list(
+        "backup_id", "created_at", "tables", "migrations"
+    )
+    recent = [Counted(*row) for row in columns.filter(created_at__gte=newest_at - OLDEST)]
+    if any(each.created_at <= newest_at - YOUNGEST for each in recent):
         return recent
-    return [Counted(*row) for row in rows[:MOST_BACKUPS]]
+    return [Counted(*row) for row in columns[:MOST_BACKUPS]]
 
 
-def _past(known: Iterable[RowLoss]) -> Mapping[str, Past]:
+def _past(known: Sequence[RowLoss], since: datetime) -> Mapping[str, Past]:
     """What is known of the earlier findings, by the table's name; they are in their order."""
+    often = _came_back_often(known, since)
     past: dict[str, Past] = {}
     for loss in known:
         before = past.get(loss.table, Past())
         if loss.intended_by:
-            past[loss.table] = Past(loss.ended_at, before.losses)
-        else:
+            past[loss.table] = Past(loss.after_at, loss.ended_at, before.losses)
+        elif loss not in often:
             spans = (*before.losses, (loss.after_at, loss.ended_at))
-            past[loss.table] = Past(before.intended_at, spans)
+            past[loss.table] = Past(before.intended_from, before.intended_at, spans)
     return past
+
+
+def _came_back_often(known: Iterable[RowLoss], since: datetime) -> list[RowLoss]:
+    """The findings of the last weeks about tables whose rows came back by themselves, and often.
+
+    That is, without a restore, and before anybody said a word. Such a table shrinks and grows.
+    """
+    ended = [each for each in known if each.ended_at and each.ended_at >= since]
+    ended = [each for each in ended if not each.intended_by]
+    if len(ended) < OFTEN:
+        return []
+    restores = Event.objects.for_tenant(ended[0].tenant_id).filter(
+        kind__in=[EventKind.RESTORED, EventKind.ROWS_RESTORED], created_at__gte=since
+    )
+    times = list(restores.values_list("created_at", flat=True))
+    by_themselves = [
+        each
+        for each in ended
+        if not any(each.after_at <= at <= (each.ended_at or at) for at in times)
+    ]
+    number = Counter(each.table for each in by_themselves)
+    return [each for each in by_themselves if number[each.table] >= OFTEN]
 
 
 def _is_over(loss: RowLoss, newest: Counted) -> bool:

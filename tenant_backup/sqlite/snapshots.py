@@ -1,7 +1,7 @@
 """A snapshot: a database as it was at one moment; its pages are copied in chunks."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from tenant_backup.sqlite.deadlines import CHUNK_BYTES, Progress, require_time
 from tenant_backup.sqlite.errors import code_of, no_database, refusal
 from tenant_backup.sqlite.facts import Facts, bytes_in, journal_of, log_of, page_size_and_count
 from tenant_backup.sqlite.opening import connect_immutable, opened, regular_file, require_header
-from tenant_backup.sqlite.tables import rows_by_table
+from tenant_backup.sqlite.tables import comparable_rows, rows_by_table
 from tenant_backup.texts import Text
 
 
@@ -86,8 +86,19 @@ class Snapshot(Facts):
 
     def contents(self, *, deadline: float | None = None) -> dict[str, int | None]:
         """The number of rows of each table, as the function `contents` gives it for a file."""
+        return self._counted(rows_by_table, deadline)
+
+    def count(self, *, deadline: float | None = None) -> dict[str, int | None]:
+        """The number of rows of each table, as the function `count` gives it for a file."""
+        return self._counted(comparable_rows, deadline)
+
+    def _counted(
+        self,
+        rows: Callable[[sqlite3.Connection, Path, float | None], dict[str, int | None]],
+        deadline: float | None,
+    ) -> dict[str, int | None]:
         try:
-            return rows_by_table(self.connection, self.database, deadline)
+            return rows(self.connection, self.database, deadline)
         except sqlite3.Error as error:
             raise cannot_be_read(self.database, error) from error
 

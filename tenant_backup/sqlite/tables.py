@@ -2,7 +2,7 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +42,8 @@ def count(file: Path, *, deadline: float | None = None) -> Counts:
     """
     try:
         with closing(connect_immutable(file)) as connection:
-            names, virtual = _tables(connection), _virtual_tables(connection)
-            shadows = {f"{name}_{end}" for name in virtual for end in SHADOWS}
-            ordinary = [name for name in names if name not in virtual and name not in shadows]
-            numbers = dict.fromkeys(virtual) | _rows(connection, ordinary, file, deadline)
-            return Counts(dict(sorted(numbers.items())), _digest_of_migrations(connection, names))
+            tables = comparable_rows(connection, file, deadline)
+            return Counts(tables, _digest_of_migrations(connection, tables))
     except sqlite3.Error as error:
         raise cannot_be_read(file, error) from error
 
@@ -72,6 +69,17 @@ def rows_by_table(
     return _rows(connection, _tables(connection), path, deadline)
 
 
+def comparable_rows(
+    connection: sqlite3.Connection, path: Path, deadline: float | None
+) -> dict[str, int | None]:
+    """The number of rows of each table, as `count` gives it; raises `sqlite3.Error`."""
+    names, virtual = _tables(connection), _virtual_tables(connection)
+    shadows = {f"{name}_{end}" for name in virtual for end in SHADOWS}
+    ordinary = [name for name in names if name not in virtual and name not in shadows]
+    numbers = dict.fromkeys(virtual) | _rows(connection, ordinary, path, deadline)
+    return dict(sorted(numbers.items()))
+
+
 def _tables(connection: sqlite3.Connection) -> list[str]:
     found = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' "
@@ -86,7 +94,7 @@ def _virtual_tables(connection: sqlite3.Connection) -> list[str]:
     return [name for name, sql in found if str(sql)[: len(VIRTUAL)].upper() == VIRTUAL]
 
 
-def _digest_of_migrations(connection: sqlite3.Connection, tables: Sequence[str]) -> str:
+def _digest_of_migrations(connection: sqlite3.Connection, tables: Container[str]) -> str:
     digest = hashlib.sha256()
     if MIGRATIONS in tables:
         try:

@@ -9,14 +9,15 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
-from tenant_backup import backups
+from tenant_backup import backups, rows
 from tenant_backup.exceptions import TenantNotFound
 from tenant_backup.files import size_in_words
 from tenant_backup.management.base import USAGE_ERROR, TenantCommand, zone_in_words, zone_of
+from tenant_backup.management.matrix import MOST_BACKUPS, Matrix
 from tenant_backup.management.output import shown
 from tenant_backup.management.terminal import INDENT, columns, paragraph, width_of
 from tenant_backup.models import Backup, BackupQuerySet
-from tenant_backup.tenants import get_tenant, list_tenants, tenant_or_none
+from tenant_backup.tenants import Tenant, get_tenant, list_tenants, tenant_or_none
 from tenant_backup.words import ago
 
 TITLES = ["ID", "TENANT", "TIME", "AGE", "SIZE", "STATUS", "TRIGGER", "FILE", "LABEL"]
@@ -43,7 +44,7 @@ class Command(TenantCommand):
         parser.add_argument(
             "--contents",
             action="store_true",
-            help="what is in each backup: the rows of each table, beside today's",
+            help="what is in the backups: the rows of each table, today and in the newest ones",
         )
         parser.add_argument(
             "--failed",
@@ -72,11 +73,11 @@ class Command(TenantCommand):
     ) -> None:
         if ids and self.as_json:
             raise CommandError("Use --ids or --json, not both.", returncode=USAGE_ERROR)
-        rows = Backup.objects.order_by("tenant_id", "-created_at", "-pk")
+        catalog = Backup.objects.order_by("tenant_id", "-created_at", "-pk")
         if tenants:
-            rows = rows.filter(tenant_id__in=tenants)
+            catalog = catalog.filter(tenant_id__in=tenants)
         # Backups may outlive their tenant, so the provider need not know those in the catalog.
-        in_catalog = list(dict.fromkeys(rows.values_list("tenant_id", flat=True)))
+        in_catalog = list(dict.fromkeys(catalog.values_list("tenant_id", flat=True)))
         others = [id_ for id_ in dict.fromkeys(tenants) if id_ not in in_catalog]
         listed = self.listed(others)
         self.refuse_unknown(
@@ -84,10 +85,10 @@ class Command(TenantCommand):
             also=Backup.objects.order_by().values_list("tenant_id", flat=True).distinct(),
         )
         if ids:
-            self.say_ids(rows, in_catalog if not tenants else None)
+            self.say_ids(catalog, in_catalog if not tenants else None)
             return
         is_empty = not in_catalog
-        self.report.backups = _chosen(rows, failed=failed, last=last)
+        self.report.backups = _chosen(catalog, failed=failed, last=last)
         if not tenants:
             in_catalog = list(dict.fromkeys(row.tenant_id for row in self.report.backups))
         entries: dict[str, dict[str, Any]] = {
@@ -98,18 +99,17 @@ class Command(TenantCommand):
         with timezone.override(zone_of([tenant for tenant in known if tenant])):
             if not self.as_json:
                 self.say_list(is_empty=is_empty, failed=failed)
-            for backup in self.report.backups if contents else ():
-                if backup.is_good:
-                    self.look_inside(backup, entries[backup.tenant_id])
+            for id_, theirs in self.by_tenant() if contents else ():
+                self.look_inside(id_, theirs, entries[id_], shows_all=last is not None)
         self.finish(len(self.report.backups), failed="could not be looked into")
 
-    def say_ids(self, rows: BackupQuerySet, in_catalog: list[str] | None) -> None:
+    def say_ids(self, catalog: BackupQuerySet, in_catalog: list[str] | None) -> None:
         """Print the ids of all tenants, also of those that only the catalog knows, or of backups.
 
         An id that is not safe on a terminal is left out: nobody could type it.
         """
         if in_catalog is None:
-            found = [str(pk) for pk in rows.good().values_list("pk", flat=True)]
+            found = [str(pk) for pk in catalog.good().values_list("pk", flat=True)]
         else:
             with self.asking_provider():
                 found = sorted(list_tenants().ids.union(in_catalog))
@@ -118,36 +118,65 @@ class Command(TenantCommand):
                 self.say(each)
 
     def say_list(self, *, is_empty: bool, failed: bool) -> None:
-        rows, width = self.report.backups, width_of(self.stdout)
-        outcome = _outcome_of_failed(rows) if failed else _outcome(rows)
+        chosen, width = self.report.backups, width_of(self.stdout)
+        outcome = _outcome_of_failed(chosen) if failed else _outcome(chosen)
         if is_empty:
             outcome = gettext("There are no backups yet. Make some: %(command)s")
             outcome %= {"command": "python manage.py runbackup"}
         self.say(paragraph(outcome, width))
-        if rows:
+        if chosen:
             self.say(paragraph(zone_in_words(), width))
-            self.say(_table(rows, width))
+            self.say(_table(chosen, width))
 
-    def look_inside(self, backup: Backup, entry: dict[str, Any]) -> None:
-        """Say what is in a backup, and add it to the report's entry of its tenant."""
-        tables = self.attempt(backup.tenant_id, partial(_contents, backup))
-        if tables is None:
+    def by_tenant(self) -> list[tuple[str, list[Backup]]]:
+        """The good backups of each tenant, newest first."""
+        good = [backup for backup in self.report.backups if backup.is_good]
+        return [(id_, list(each)) for id_, each in groupby(good, key=lambda row: row.tenant_id)]
+
+    def look_inside(
+        self, tenant_id: str, theirs: list[Backup], entry: dict[str, Any], *, shows_all: bool
+    ) -> None:
+        """Say what is in a tenant's backups, and add it to the report's entry of the tenant."""
+        tenant = self.attempt(tenant_id, partial(_tenant, tenant_id))
+        if tenant is None:
             return
-        rows = {table.name: {"rows": table.rows, "today": table.rows_today} for table in tables}
-        entry.setdefault("contents", {})[str(backup.pk)] = rows
+        number = len(theirs)
+        if not (shows_all or self.as_json):
+            theirs = theirs[:MOST_BACKUPS]
+        kept = rows.kept_with(theirs)
+        matrix = Matrix(backups.numbers_today(tenant))
+        for backup in theirs:
+            look = partial(backups.numbers_in, tenant, backup, kept.get(backup.pk))
+            if (numbers := self.attempt(tenant_id, look)) is not None:
+                matrix.numbers[backup.pk] = numbers
+        if not matrix.numbers:
+            return
+        entry["contents"] = matrix.as_data()
         if not self.as_json:
-            self.say(f"\n{backup.pk}  {shown(backup.tenant_id)}  {backup}")
             width = width_of(self.stdout)
-            lines = columns(_contents_rows(tables), width=width and width - len(INDENT))
+            room = None if width is None else width - len(INDENT)
+            fits = len(matrix.numbers) if shows_all else matrix.fitting(room)
+            self.say(f"\n{shown(tenant_id)}")
+            lines = columns(matrix.lines(fits), width=room)
             self.say("\n".join(INDENT + line.replace("\n", f"\n{INDENT}") for line in lines))
+            if fits < number and not shows_all:
+                self.say(paragraph(_more(fits, number), width, INDENT))
 
 
-def _contents(backup: Backup) -> list[backups.Table] | None:
+def _tenant(tenant_id: str) -> Tenant | None:
     try:
-        tenant = get_tenant(backup.tenant_id)
+        return get_tenant(tenant_id)
     except TenantNotFound:
         return None  # nothing says where its files are
-    return backups.contents(tenant, backup)
+
+
+def _more(number: int, total: int) -> str:
+    text = ngettext(
+        "This is the newest of %(total)d good backups. More of them: --last N",
+        "These are the newest %(number)d of %(total)d good backups. More of them: --last N",
+        number,
+    )
+    return text % {"number": number, "total": total}
 
 
 def _chosen(rows: BackupQuerySet, *, failed: bool, last: int | None) -> list[Backup]:
@@ -186,6 +215,7 @@ def _outcome_of_failed(rows: list[Backup]) -> str:
 def _cells(backup: Backup) -> list[str]:
     marks = {
         "pinned": backup.pinned,
+        "held": backup.is_held(timezone.now()),
         "missing": backup.missing_at,
         "damaged": backup.damaged_at,
         "dated in the future": backup.future_at,
@@ -211,15 +241,3 @@ def _table(backups: list[Backup], width: int | None) -> str:
         f"{line}\n{paragraph(shown(reason), width, INDENT)}" if reason else line
         for line, reason in zip(lines, reasons, strict=True)
     )
-
-
-def _contents_rows(tables: list[backups.Table]) -> list[list[str]]:
-    def number(rows: int | None, *, is_there: bool) -> str:
-        return str(rows) if rows is not None else "not counted" if is_there else "-"
-
-    lines = [["TABLE", "ROWS", "TODAY"]]
-    for table in tables:
-        in_backup = number(table.rows, is_there=table.is_in_backup)
-        today = number(table.rows_today, is_there=table.is_there_today)
-        lines.append([shown(table.name), in_backup, today])
-    return lines
