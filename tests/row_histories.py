@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing, suppress
 
 TYPES = ["INTEGER", "TEXT", "TEXT COLLATE NOCASE", "", "REAL"]
+DEFERRED = ["DEFERRABLE INITIALLY DEFERRED", ""]
 VALUES = [None, 0, 1, 7, "7", "007", "Mueller", "MUELLER", "", b"\x00\xff", 2.5, 3.0, "a'b"]
 
 
@@ -62,7 +63,7 @@ class History:
                 column = f"to_{to}"
                 columns.append(
                     f'"{column}" {"NOT NULL" if required else ""} REFERENCES "{to}" ("id") '
-                    f"ON DELETE {kind} DEFERRABLE INITIALLY DEFERRED"
+                    f"ON DELETE {kind} {random.choice(DEFERRED)}"
                 )
                 references.append((column, to, required))
         end = " WITHOUT ROWID" if key == "without" else ""
@@ -82,7 +83,7 @@ class History:
         if not ones:
             return
         one, other = self.random.choice(ones), self.random.choice(ones)
-        end = "ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED"
+        end = f"ON DELETE CASCADE {self.random.choice(DEFERRED)}"
         connection.execute(
             f'CREATE TABLE through ("id" INTEGER PRIMARY KEY, '
             f'one NOT NULL REFERENCES "{one}" ("id") {end}, '
@@ -118,7 +119,7 @@ class History:
         for column, to, required in facts["references"]:
             key = self.some_key(connection, to)
             is_set = key and (required or self.random.random() < 0.8)
-            row[column] = key[0] if is_set else None
+            row[column] = self.spelled(to, key[0]) if is_set else None
         names = ", ".join(f'"{name}"' for name in row)
         marks = ", ".join("?" * len(row))
         self.attempt(
@@ -148,12 +149,17 @@ class History:
         for name in chosen:
             if name in targets:
                 other = self.some_key(connection, targets[name])
-                values.append(other[0] if other else None)
+                values.append(self.spelled(targets[name], other[0]) if other else None)
             else:
                 values.append(self.random.choice(VALUES))
         changes = ", ".join(f'"{name}" = ?' for name in chosen)
         where = " AND ".join(f'"{name}" = ?' for name in facts["key"])
         self.attempt(connection, f'UPDATE "{table}" SET {changes} WHERE {where}', [*values, *key])
+
+    def spelled(self, table, key):
+        """A reference may spell a key otherwise, where case makes no difference."""
+        is_nocase = self.tables[table]["kind"] == "nocase"
+        return key.swapcase() if is_nocase and self.random.random() < 0.3 else key
 
     def some_key(self, connection, table):
         names = ", ".join(f'"{name}"' for name in self.tables[table]["key"])

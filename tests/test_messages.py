@@ -167,7 +167,8 @@ class TestTemplates:
         r"{%\s*blocktranslate\b.*?{%\s*endblocktranslate\s*%}",
         r"{%\s*block bodyclass\s*%}.*?{%\s*endblock\s*%}",
         r"{#.*?#}|{%.*?%}|{{.*?}}",
-        r"<style>.*?</style>",
+        # What a program reads, or a shell.
+        r"<(style|code|pre|var)\b[^>]*>.*?</\1>",
         r'name="do" value="\w+"',
     ]
     READ = r'\b(?:aria-label|title|alt|placeholder|value)="([^"]*)"'
@@ -197,10 +198,10 @@ class TestTemplates:
             text = re.sub(pattern, "", text, flags=re.DOTALL)
         attributes = " ".join(re.findall(self.READ, text))
         shown = re.sub(r"<[^>]*>|&\w+;", " ", text)
-        # Of a field's value a program reads these.
+        # A single letter is a section's. Of a field's value a program reads these words.
         return [
             word
-            for word in re.findall(r"[^\W\d_]+", f"{attributes} {shown}")
+            for word in re.findall(r"[^\W\d_]{2,}", f"{attributes} {shown}")
             if word not in {"yes", "pause", "resume"}
         ]
 

@@ -346,7 +346,7 @@ REFUSED = {
         ["tenant_backup_event"],
         "a table of tenant_backup",
     ),
-    "unknown": ("", "SELECT 1", ["shop_contracts"], "Is it one of these: shop_contract?"),
+    "unknown": ("", "SELECT 1", ["shop_contracts"], "Is it one of these: shop_contract"),
     "a column is gone": (
         "CREATE TABLE thing (id integer PRIMARY KEY, name, colour, size); "
         "INSERT INTO thing VALUES (1, 'x', 'red', 2);",
@@ -428,7 +428,7 @@ REFUSED = {
         "CREATE TABLE thing (id integer PRIMARY KEY, name UNIQUE, colour); "
         "CREATE TABLE part (id integer PRIMARY KEY, "
         "of REFERENCES THING (name) ON UPDATE CASCADE); "
-        "INSERT INTO thing VALUES (1, 'x', 'red'); INSERT INTO part VALUES (1, 'x');",
+        "INSERT INTO thing VALUES (1, 'x', 'red'); INSERT INTO part VALUES (1, NULL);",
         "UPDATE thing SET name = 'y'",
         ["thing", "--changed"],
         "because rows of other tables would change with them: part",

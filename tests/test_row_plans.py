@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies
 
 from tenant_backup.sqlite.row_choice import RowChoice
 from tenant_backup.sqlite.row_conflicts import ConflictSearch, skip
-from tenant_backup.sqlite.row_plan import RowPlan, attached_backup
+from tenant_backup.sqlite.row_plan import RowPlan, attach_backup
 from tenant_backup.sqlite.row_relatives import Relatives
 from tenant_backup.sqlite.row_writing import has_happened, take_back, write
 from tenant_backup.sqlite.structure import Structure
@@ -42,16 +42,16 @@ class Rescue:
     def planned(self):
         with closing(sqlite3.connect(self.history.live, uri=True, isolation_level=None)) as live:
             self.connection = live
-            with attached_backup(live, self.history.backup):
-                self.plan = RowPlan.make(live, self.history.live, self.folder / "plan")
-                self.structure = Structure.read(live, "main", "then")
-                choice = RowChoice(self.plan, self.structure)
-                choice.choose(self.tables, gone=self.gone, changed=self.changed)
-                if self.with_related:
-                    Relatives(choice, lambda table: True).follow()
-                self.search = ConflictSearch(self.plan, self.structure, frozenset(self.tables))
-                self.search.find()
-                yield self.search.found(limit=5).rows
+            attach_backup(live, self.history.backup)
+            self.plan = RowPlan.make(live, self.history.live, self.folder / "plan")
+            self.structure = Structure.read(live, "main", "then")
+            choice = RowChoice(self.plan, self.structure)
+            choice.choose(self.tables, gone=self.gone, changed=self.changed)
+            if self.with_related:
+                Relatives(choice, lambda table: True).follow()
+            self.search = ConflictSearch(self.plan, self.structure, frozenset(self.tables))
+            self.search.find()
+            yield self.search.found(limit=5).rows
 
     def state(self):
         return self.history.state(self.history.live)

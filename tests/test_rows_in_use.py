@@ -257,6 +257,84 @@ class TestMeanwhile:
         bring_back(tenant, source)
 
 
+class TestValues:
+    def test_a_changed_row_gives_up_what_a_gone_one_needs(self, tenant):
+        source = backups.create(tenant, COMMAND).backup
+        was = rows_of(tenant.database)
+        script(
+            tenant.database,
+            "DELETE FROM shop_ticket WHERE contract_id = 5; DELETE FROM shop_device WHERE id = 5;"
+            "DELETE FROM shop_contract WHERE id = 5;"
+            "UPDATE shop_contract SET number = 'C-5' WHERE id = 3;",
+        )
+        before = everything(tenant.database)
+        with pytest.raises(RowConflicts, match="shop_contract 5: row 3 has the same number"):
+            bring_back(tenant, source)
+        done = bring_back(tenant, source, changed=True)
+        assert rows_of(tenant.database) == was
+        take_back(tenant, done.record.pk)
+        assert everything(tenant.database) == before
+
+    def test_a_reference_is_not_filled_in_a_row_that_has_only_the_key_of_the_old_one(
+        self, tenant, source
+    ):
+        script(
+            tenant.database,
+            "DELETE FROM shop_device WHERE id = 3;"
+            "INSERT INTO shop_device VALUES (3, 'something else', NULL)",
+        )
+        bring_back(tenant, source)
+        assert rows_of(tenant.database, "shop_device")[3][2] is None
+        assert rows_of(tenant.database, "shop_device")[4][2] == 4
+
+    def test_rows_may_refer_to_each_other_in_a_circle(self, tenant):
+        with closing(sqlite3.connect(tenant.database)) as database:
+            # Without PRAGMA foreign_keys, SQLite lets this happen.
+            database.executescript(
+                "CREATE TABLE one (id integer PRIMARY KEY, two_id NOT NULL REFERENCES two);"
+                "CREATE TABLE two (id integer PRIMARY KEY, one_id NOT NULL REFERENCES one);"
+                "CREATE TABLE page (id integer PRIMARY KEY, parent_id REFERENCES page);"
+                "INSERT INTO one VALUES (1, 2); INSERT INTO two VALUES (2, 1);"
+                "INSERT INTO page VALUES (9, NULL), (5, 9), (3, 5);"
+            )
+            source = backups.create(tenant, COMMAND).backup
+            database.executescript("DELETE FROM one; DELETE FROM two; DELETE FROM page;")
+        with pytest.raises(RowConflicts, match="page 5: it needs page 9, which is gone"):
+            bring_back(tenant, source, "page", keys=("5",))
+        bring_back(tenant, source, "page", keys=("9",))
+        assert set(rows_of(tenant.database, "page")) == {3, 5, 9}
+        done = bring_back(tenant, source, "one")
+        assert rows_of(tenant.database, "two") == {2: (2, 1)}
+        take_back(tenant, done.record.pk)
+        assert rows_of(tenant.database, "one") == {}
+
+    def test_text_that_is_none_comes_back_to_the_bit(self, tenant):
+        with closing(sqlite3.connect(tenant.database)) as database:
+            database.executescript(
+                "CREATE TABLE code (id text NOT NULL PRIMARY KEY, a, b);"
+                "INSERT INTO code VALUES (CAST(x'ff41' AS text), CAST(x'c328' AS text), x'00ff');"
+                "INSERT INTO code VALUES ('b', 9e999, -0.0), ('c', 9223372036854775807, '');"
+            )
+            query = "SELECT hex(id), hex(a), typeof(a), hex(b), typeof(b) FROM code ORDER BY id"
+            was = database.execute(query).fetchall()
+            source = backups.create(tenant, COMMAND).backup
+            script(tenant.database, "DELETE FROM code")
+            done = bring_back(tenant, source, "code")
+            assert database.execute(query).fetchall() == was
+            take_back(tenant, done.record.pk)
+            assert database.execute(query).fetchall() == []
+
+    def test_an_old_violation_prevents_no_rescue(self, tenant):
+        with closing(sqlite3.connect(tenant.database)) as database, database:
+            database.execute("INSERT INTO shop_ticket VALUES (999, 12345, 'of nothing')")
+        source = backups.create(tenant, COMMAND).backup
+        with closing(sqlite3.connect(tenant.database)) as database, database:
+            database.executescript(f"{DELETE_ALL} INSERT INTO shop_ticket VALUES (999, 777, 'x');")
+        bring_back(tenant, source)
+        assert rows_of(tenant.database, "shop_ticket")[999] == (999, 777, "x")
+        assert len(rows_of(tenant.database)) == ROWS
+
+
 class TestHostsOwn:
     """Functions and collations are the host's, never stand-ins; by an alias: `test_restorerows`."""
 

@@ -36,7 +36,7 @@ _tenant_backup_complete() {
         return 0
     fi
     case "$command" in
-        restorebackup)
+        restorebackup | restorerows)
             if [[ $((COMP_CWORD - start)) -eq 2 ]]; then
                 # The ids of the tenant's good backups, or a file.
                 _tenant_backup_offer "$current" < <(

@@ -18,7 +18,7 @@ from tenant_backup.rows.connection import host_connection
 from tenant_backup.rows.tables import generic_references, is_guarded, is_ours, refuse_ours
 from tenant_backup.sqlite.row_choice import RowChoice
 from tenant_backup.sqlite.row_conflicts import Conflicts, ConflictSearch, skip
-from tenant_backup.sqlite.row_plan import RowPlan, attached_backup, explaining
+from tenant_backup.sqlite.row_plan import RowPlan, attach_backup, explaining
 from tenant_backup.sqlite.row_relatives import Loss, Relatives
 from tenant_backup.sqlite.shapes import folded
 from tenant_backup.sqlite.structure import Structure
@@ -88,7 +88,7 @@ def planned(tenant: Tenant, source: Backup, wanted: Wanted) -> Iterator[Plan]:
         folder = stack.enter_context(TemporaryDirectory(prefix="tenant-backup-"))
         connection = stack.enter_context(host_connection(tenant))
         with explaining(tenant.database, conf.BUSY_TIMEOUT):
-            stack.enter_context(attached_backup(connection, file))
+            attach_backup(connection, file)
             rows = RowPlan.make(connection, tenant.database, Path(folder) / "plan")
             structure = Structure.read(connection, "main", "then")
             structure.generic += generic_references(connection, structure)

@@ -26,6 +26,9 @@ from tenant_backup.texts import Text
 KEPT = timedelta(days=30)
 """So long the backup from before is held, and the plan is kept, which undoing it needs."""
 
+ENDED = [RowRestore.State.DONE, RowRestore.State.UNDONE]
+"""Nobody needs to find out what came of these any more."""
+
 MOST_BYTES = 256 * 1024 * 1024
 """How large a plan may be in the catalog, compressed."""
 
@@ -98,16 +101,18 @@ def mark_done(tenant: Tenant, record: RowRestore) -> None:
 
 def mark_undone(record: RowRestore) -> None:
     with catalog_transaction():
-        record.state, record.ended_at = RowRestore.State.UNDONE, timezone.now()
-        record.save(update_fields=["state", "ended_at"])
+        # What is undone needs no plan any more, which holds a tenant's data.
+        record.state, record.ended_at, record.plan = RowRestore.State.UNDONE, timezone.now(), b""
+        record.save(update_fields=["state", "ended_at", "plan"])
         about: Backup | str = record.source or record.tenant_id
         Event.record(EventKind.ROWS_UNDONE, about, actor=record.actor, detail=_said(record))
 
 
 def forget(now: datetime) -> None:
     """Forget what is old: the plans, which hold tenants' data, and long afterwards the records."""
-    RowRestore.objects.filter(created_at__lt=now - KEPT).exclude(plan=b"").update(plan=b"")
-    RowRestore.objects.filter(created_at__lt=now - timedelta(days=conf.HISTORY_DAYS)).delete()
+    ended = RowRestore.objects.filter(state__in=ENDED)
+    ended.filter(created_at__lt=now - KEPT).exclude(plan=b"").update(plan=b"")
+    ended.filter(created_at__lt=now - timedelta(days=conf.HISTORY_DAYS)).delete()
 
 
 def _said(record: RowRestore) -> Text:

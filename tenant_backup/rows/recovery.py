@@ -68,14 +68,26 @@ def recover_under_lock(tenant: Tenant) -> list[Restored]:
     unfinished = RowRestore.objects.for_tenant(tenant.id).filter(state__in=UNFINISHED)
     for record in unfinished.order_by("pk"):
         logger.warning("Recovering the restore of rows %s of tenant %r.", record.pk, tenant.id)
-        with plan_of(tenant, record) as rows:
-            if restored := settle(tenant, record, rows):
-                found.append(restored)
+        try:
+            with plan_of(tenant, record) as rows:
+                if restored := settle(tenant, record, rows):
+                    found.append(restored)
+        except BackupError as error:
+            # It stays as it is, and keeps nobody from bringing other rows back.
+            logger.error(
+                "The restore of rows %s of tenant %r is not recovered: %s",
+                record.pk,
+                tenant.id,
+                error,
+            )
     return found
 
 
 def recover(tenant: Tenant) -> None:
-    """Recover what a crash left, unless somebody is at work. Raises `BackupError`."""
+    """Recover what a crash left, unless somebody is at work.
+
+    Raises `BackupError` if the tenant's lock cannot be taken.
+    """
     if not RowRestore.objects.for_tenant(tenant.id).filter(state__in=UNFINISHED).exists():
         return
     try:

@@ -59,14 +59,17 @@ def perform(plan: Plan, *, actor: str = "") -> Done:
     tenant = plan.tenant
     backups.require_no_transaction()
     backups.directory_of(tenant).make()
-    with backups.tenant_lock(tenant, wait=conf.BUSY_TIMEOUT) as ended:
-        recovered = recover_under_lock(tenant)
-        safety_copy = _back_up(plan, actor, ended)
-        with explained(Text("The backup %(file)s was made before.", file=safety_copy.file_name)):
-            record = _write(plan, safety_copy, actor)
-        restored = Restored.of(plan.rows)
-    for each in (*recovered, restored):
-        each.announce(tenant)
+    found: list[Restored] = []
+    try:
+        with backups.tenant_lock(tenant, wait=conf.BUSY_TIMEOUT) as ended:
+            found += recover_under_lock(tenant)
+            safety_copy = _back_up(plan, actor, ended)
+            before = Text("The backup %(file)s was made before.", file=safety_copy.file_name)
+            with explained(before):
+                record = _write(plan, safety_copy, actor, found)
+    finally:
+        for restored in found:
+            restored.announce(tenant)
     return Done(record, safety_copy)
 
 
@@ -79,7 +82,8 @@ def _back_up(plan: Plan, actor: str, ended: list[Backup]) -> Backup:
     return backups.make_from(source, plan.tenant, request, ended)
 
 
-def _write(plan: Plan, safety_copy: Backup, actor: str) -> RowRestore:
+def _write(plan: Plan, safety_copy: Backup, actor: str, found: list[Restored]) -> RowRestore:
+    """Write the rows, and record it. What is back then is added to the list."""
     record = RowRestore(
         tenant_id=plan.tenant.id, source=plan.source, safety_copy=safety_copy, actor=actor
     )
@@ -95,7 +99,8 @@ def _write(plan: Plan, safety_copy: Backup, actor: str) -> RowRestore:
                 raise
         except BaseException:
             # The commit may have worked all the same, if a signal came just then.
-            settle(plan.tenant, record, plan.rows)
+            if restored := settle(plan.tenant, record, plan.rows):
+                found.append(restored)
             raise
         else:
             break
@@ -107,6 +112,7 @@ def _write(plan: Plan, safety_copy: Backup, actor: str) -> RowRestore:
             "of this kind, or the schedule, does.",
             reason=error,
         ) from error
+    found.append(Restored.of(plan.rows))
     return record
 
 

@@ -279,14 +279,9 @@ def refused(database: Path, error: sqlite3.Error, busy_timeout: float) -> Backup
     return refusal(database, error, busy_timeout)
 
 
-@contextmanager
-def attached_backup(connection: sqlite3.Connection, file: Path) -> Iterator[None]:
-    """Within this block, a backup's file is the schema `then` of the connection."""
+def attach_backup(connection: sqlite3.Connection, file: Path) -> None:
+    """From now on a backup's file is the schema `then` of the connection."""
     try:
         connection.execute('ATTACH ? AS "then"', (uri_of(file, UNTOUCHED),))
     except sqlite3.Error as error:
         raise cannot_be_read(file, error) from error
-    try:
-        yield
-    finally:
-        connection.execute('DETACH "then"')
