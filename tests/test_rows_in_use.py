@@ -412,6 +412,22 @@ class TestTriggers:
             found = database.execute("SELECT rowid FROM words WHERE words MATCH 'text'").fetchall()
         assert found == [(number,) for number in range(1, ROWS + 1)]
 
+    def test_what_they_say_of_conflicts_counts(self, tenant):
+        with closing(sqlite3.connect(tenant.database)) as database:
+            database.executescript(
+                """
+                CREATE TABLE letter (letter text PRIMARY KEY);
+                CREATE TRIGGER seen AFTER INSERT ON shop_contract BEGIN
+                    INSERT OR IGNORE INTO letter VALUES (substr(new.number, 1, 1));
+                END;
+                """
+            )
+        source = backups.create(tenant, COMMAND).backup
+        script(tenant.database, DELETE_ALL)
+        bring_back(tenant, source)
+        assert len(rows_of(tenant.database)) == ROWS
+        assert rows_of(tenant.database, "letter") == {"C": ("C",)}
+
     def test_one_that_alters_what_is_written_is_refused(self, tenant):
         with closing(sqlite3.connect(tenant.database)) as database:
             database.executescript(

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from tenant_backup.exceptions import NotAsPlanned
 from tenant_backup.sqlite.row_conflicts import needed
 from tenant_backup.sqlite.row_plan import LIVE, Part, RowPlan, refused, row_value
-from tenant_backup.sqlite.structure import Structure, has_triggers, uniques_of
+from tenant_backup.sqlite.structure import Structure, has_triggers, resolves_conflicts, uniques_of
 from tenant_backup.sqlite.tables import quoted
 
 CACHE_KIB = 64 * 1024
@@ -98,7 +98,7 @@ def _transaction(plan: RowPlan, busy_timeout: float) -> Iterator[None]:
             yield
             connection.execute("COMMIT")
         except BaseException:
-            # SQLite itself has rolled back after some errors, such as a full disk.
+            # SQLite itself has rolled back after conflicts, or if the disk is full.
             with suppress(sqlite3.OperationalError):
                 connection.execute("ROLLBACK")
             raise
@@ -128,11 +128,21 @@ def _doubtful(plan: RowPlan, structure: Structure) -> list[Part]:
     ]
 
 
+def _or(plan: RowPlan, part: Part) -> str:
+    """What a statement says of conflicts: that they roll back the transaction, as we would.
+
+    Then SQLite need not keep a copy of each page to take back a single statement, which takes long.
+    And a table's own "ON CONFLICT REPLACE" does not count. But a trigger's "OR IGNORE" does not,
+    either: where there are triggers, a plain statement leaves it to them.
+    """
+    names = plan.connection, LIVE, part.table
+    return "" if has_triggers(*names) and not resolves_conflicts(*names) else " OR ROLLBACK"
+
+
 def _insert(plan: RowPlan, part: Part) -> None:
     columns = ", ".join(map(quoted, (*part.key, *part.columns)))
     plan.connection.execute(
-        # This is what a plain INSERT does, unless the table itself says "ON CONFLICT REPLACE".
-        f"INSERT OR ABORT INTO {part.live} ({columns}) "
+        f"INSERT{_or(plan, part)} INTO {part.live} ({columns}) "
         f"SELECT {', '.join([*part.keys, *part.values])} FROM {part.name} ORDER BY row"
     )
 
@@ -145,7 +155,7 @@ def _update(plan: RowPlan, part: Part, values: list[str], expected: list[str]) -
         f"{quoted(column)} = p.{value}" for column, value in zip(part.columns, values, strict=True)
     )
     done = plan.connection.execute(
-        f"UPDATE OR ABORT {part.live} AS n SET {changes} FROM {part.name} AS p "
+        f"UPDATE{_or(plan, part)} {part.live} AS n SET {changes} FROM {part.name} AS p "
         f"WHERE {part.is_same_row} AND {part.is_as(expected)}"
     ).rowcount
     if done != plan.count(part):
@@ -162,7 +172,7 @@ def _set_back(plan: RowPlan, part: Part, columns: set[str]) -> None:
     if not changes:
         return
     done = plan.connection.execute(
-        f"UPDATE OR ABORT {part.live} AS n SET {changes} FROM {part.name} AS p "
+        f"UPDATE{_or(plan, part)} {part.live} AS n SET {changes} FROM {part.name} AS p "
         f"WHERE {part.is_same_row}"
     ).rowcount
     if done != plan.count(part):

@@ -15,6 +15,8 @@ WRITES = re.compile(
 )
 """What the statements of a trigger write to."""
 
+RESOLVED = re.compile(r"\bON\s+CONFLICT\b", re.IGNORECASE)
+
 COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 PIECES = re.compile(
@@ -230,6 +232,16 @@ def has_triggers(connection: sqlite3.Connection, schema: str, table: str) -> boo
         f"SELECT tbl_name FROM {quoted(schema)}.sqlite_master WHERE type = 'trigger'"
     )
     return any(folded(name) == folded(table) for (name,) in rows.fetchall())
+
+
+def resolves_conflicts(connection: sqlite3.Connection, schema: str, table: str) -> bool:
+    """Whether the table itself may say what to do about conflicts: to replace rows, or to skip."""
+    row = connection.execute(
+        f"SELECT sql FROM {quoted(schema)}.sqlite_master "
+        "WHERE type = 'table' AND lower(name) = lower(?)",
+        (table,),
+    ).fetchone()
+    return bool(row and RESOLVED.search(row[0]))
 
 
 def triggers_into(connection: sqlite3.Connection, schema: str, table: str) -> list[str]:
