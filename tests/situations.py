@@ -41,7 +41,14 @@ def enter(name: str) -> None:
     from example_project.tenancy import tenant_context
     from tenant_backup import automation, backups, monitoring
     from tenant_backup.exceptions import BackupError
-    from tenant_backup.models import Automation, Backup, BackupSettings, Event, Trigger
+    from tenant_backup.models import (
+        Automation,
+        Backup,
+        BackupSettings,
+        Event,
+        RowCounts,
+        Trigger,
+    )
     from tenant_backup.tenants import get_provider
 
     acme, globex, initech = map(get_provider().get_tenant, ("acme", "globex", "initech"))
@@ -58,6 +65,7 @@ def enter(name: str) -> None:
         Backup.objects.filter(pk=backup.pk).update(
             created_at=at, started_at=at, finished_at=at + after, verified_at=at + after
         )
+        RowCounts.objects.filter(backup=backup.pk).update(created_at=at)
         Event.objects.filter(backup_id=backup.pk).update(created_at=at + after)
 
     def fail(at=None, tenant=acme):
