@@ -95,8 +95,14 @@ class Rescue:
         return (to, (self.history.folded(to)(value),)) in new
 
     def assert_all_chosen_are_back(self, after):
-        for table in self.tables if self.gone else ():
-            assert set(self.then[table]) <= set(after[table])
+        for table in self.tables:
+            then = self.then[table]
+            if self.gone:
+                assert set(then) <= set(after[table])
+            if self.changed:
+                assert {key: after[table][key] for key in then if key in after[table]} == {
+                    key: row for key, row in then.items() if key in after[table]
+                }
 
     def assert_no_related_row_is_missing(self, after):
         """No row that referred to one that came back is still gone, nor is such a reference."""
