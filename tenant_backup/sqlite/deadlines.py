@@ -35,11 +35,11 @@ def interruptible(
     deadline: float | None,
     sign_of_life: SignOfLife | None = None,
     *,
-    steps: int = CHECK_STEPS,
+    steps: int | None = None,
 ) -> Iterator[None]:
     """Let the deadline or a signal end one long statement, with the right error.
 
-    Both are looked at after so many steps of SQLite's virtual machine.
+    Both are looked at after so many steps of SQLite's virtual machine; None: `CHECK_STEPS`.
 
     SQLite reports both as "interrupted", and sqlite3 drops what the handler raises. So the handler
     keeps its error, which is raised afterwards.
@@ -55,7 +55,7 @@ def interruptible(
             raised.append(error)
         return len(raised)
 
-    connection.set_progress_handler(look, steps)
+    connection.set_progress_handler(look, steps or CHECK_STEPS)
     try:
         yield
     except sqlite3.OperationalError as error:
