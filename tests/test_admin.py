@@ -1377,11 +1377,11 @@ class TestAllTenants:
             response = self.list(operator)
         assert response.context["cl"].result_count == 1000
         assert len(response.context["cl"].result_list) == 100
-        # The session and the user; the ids, also for those who are not listed; the three of
+        # The session and the user; the ids, also for those who are not listed; the four of
         # monitoring; the two counts and the page of the list; the states and the backups of the
         # header; automation's row, its schedule twice, and what waits to be handed over; the
         # requests for lost data.
-        assert len(few) == len(many) == 16
+        assert len(few) == len(many) == 17
 
     def test_a_state_is_that_of_now_and_not_of_the_last_tick(
         self, operator, all_tenants, add_tenant

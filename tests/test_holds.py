@@ -75,7 +75,8 @@ class TestSeveralReasons:
             holds.hold(tenant, made[0], ASKED, kind=HoldKind.REQUEST, key=key)
         assert holds.release(tenant, made[0], kind=HoldKind.REQUEST, key="1")
         assert held_because(made[0]) == str(ASKED)
-        assert holds.release(tenant, made[0])
+        assert not holds.release(tenant, made[0])
+        assert holds.release(tenant, made[0], kind=None, key=None)
         assert not as_read(made[0]).hold_reason
 
     def test_one_is_prolonged_and_never_shortened(self, tenant, made):

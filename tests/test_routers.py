@@ -6,10 +6,24 @@ from django.contrib.auth.models import Permission, User
 from django.db import router
 from django_q.models import OrmQ, Schedule, Task
 
-from tenant_backup.models import Automation, Backup, BackupSettings, Event, TenantState
+from tenant_backup.models import (
+    Automation,
+    Backup,
+    BackupSettings,
+    Event,
+    Hold,
+    RestoreRequest,
+    RowCounts,
+    RowLoss,
+    RowRestore,
+    TenantState,
+)
 from tenant_backup.routers import CatalogRouter
 
-OURS = [Automation, Backup, BackupSettings, Event, OrmQ, Schedule, Task, TenantState]
+OURS = [
+    *(Automation, Backup, BackupSettings, Event, Hold, OrmQ, RestoreRequest, RowCounts, RowLoss),
+    *(RowRestore, Schedule, Task, TenantState),
+]
 OTHERS = [User, Permission]
 
 

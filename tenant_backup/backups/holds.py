@@ -42,13 +42,13 @@ def release(
     tenant: Tenant,
     backup: Backup,
     *,
-    kind: HoldKind | None = None,
-    key: str | None = None,
+    kind: HoldKind | None = HoldKind.OTHER,
+    key: str | None = "",
     actor: str = "",
 ) -> bool:
-    """End the holds of this kind and key on a backup; without them, all. False if there are none.
+    """End the hold of this kind and key on a backup. False if there is none.
 
-    The backup stays held if there is another reason.
+    The backup stays held if there is another reason. Who means all kinds or keys says None.
     """
     holds = Hold.objects.for_tenant(tenant.id)
     if kind is not None:
