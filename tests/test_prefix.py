@@ -110,7 +110,7 @@ def test_every_route_is_answered_and_leads_back_below_the_prefix(tenant, prefix,
     client = visit()
     backup = make(tenant)
     for name, route in ROUTES.items():
-        fill = {"<id>": str(backup.pk)}
+        fill = route.filled(backup)
         rest = PAGE if name == "overview" else f"{PAGE}/{name.replace('_', '-')}"
         address = prefix + "/".join([rest, *(fill.get(part, part) for part in route.args)])
         body = {key: fill.get(value, value) for key, value in route.body.items()}
@@ -140,6 +140,7 @@ def test_no_link_of_any_page_leaves_the_prefix(tenant, prefix, visit):
     pages = [
         client.get(f"{page}?page=2"),
         client.get(f"{page}/contents/{backup.pk}"),
+        client.get(f"{page}/rows/{backup.pk}?table=credits"),
         client.get(f"{page}/history"),
         client.get(f"{page}/diagnosis"),
         client.post(f"{page}/delete", {"backup": backup.pk}),

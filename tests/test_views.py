@@ -209,12 +209,17 @@ class Route:
     body: dict[str, Any] = field(default_factory=dict)
     action: str = "view"
 
-    def send(self, client, name, backup):
-        fill = {"<id>": str(backup.pk), "<request>": "", "<loss>": ""}
+    def filled(self, backup):
+        """What the names in its address and in its body stand for; each is there from now on."""
+        fill = {"<id>": str(backup.pk)}
         if "<request>" in self.body.values():
             fill["<request>"] = str(open_request(backup).pk)
         if "<loss>" in self.body.values():
             fill["<loss>"] = str(open_loss(backup).pk)
+        return fill
+
+    def send(self, client, name, backup):
+        fill = self.filled(backup)
         url = reverse(f"tenant_backup:{name}", args=[fill.get(arg, arg) for arg in self.args])
         body = {key: fill.get(value, value) for key, value in self.body.items()}
         answer = getattr(client, self.method)(url, body)
