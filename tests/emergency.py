@@ -1,10 +1,11 @@
-"""What `docs/emergency.md` shows is what the commands print: `python -m tests.emergency` renews it.
+"""What two pages show is what the commands print: `python -m tests.emergency` renews it.
 
-Each block that begins with `$ python manage.py` is run on the example project, in the order of the
-page, in which things go wrong as the page tells it. What differs from day to day, such as times,
-is no difference.
+They are `docs/emergency.md` and `docs/rows.md`. Each block that begins with `$ python manage.py` is
+run on the example project, in the order of the page, in which things go wrong as the page tells it.
+What differs from day to day, such as times, is no difference.
 """
 
+import getpass
 import re
 import sqlite3
 import tempfile
@@ -13,9 +14,11 @@ from pathlib import Path
 
 from tests.example import TOP, Project
 
-PAGE = TOP / "docs" / "emergency.md"
 DATA = "/srv/mysite/var"
-"""Where the page has the data of the example project."""
+"""Where the pages have the data of the example project."""
+
+USER = "ops"
+"""Who runs the commands on the pages."""
 
 BLOCK = re.compile(
     r"^(?P<indent> *)```console\n *\$ python manage\.py (?P<command>.+)\n"
@@ -33,7 +36,12 @@ DIFFERS = {
     r" {2,}": "  ",  # a wider or narrower column
 }
 
-ANSWERS = {"restorebackup acme 1": {"(acme): ": "acme"}}
+YES = {"Type yes or no: ": "yes"}
+ANSWERS = {
+    "restorebackup acme 1": {"(acme): ": "acme"},
+    "restorerows acme 1 business_contract --with-related": YES,
+    "restorerows acme --undo 1": YES,
+}
 """What somebody types, by the end of the question."""
 
 
@@ -56,28 +64,27 @@ def of_no_day(output):
     return output
 
 
-class Emergency:
-    """The example project on its bad day."""
+class Story:
+    """What a page tells, in the example project."""
+
+    page: Path
 
     def __init__(self, folder):
         self.project = Project(folder)
         self.project.manage("setup_example", "--scale", "0.02")
-        self.project.manage("runbackup", "--label", "before the update")
-        self._change("DELETE FROM business_ticket WHERE id > 100")
+        self.situations = {}
+        """What is the case while a command runs."""
 
-    def _change(self, statement):
+    def change(self, *statements):
         with closing(sqlite3.connect(self.project.database("acme"))) as database, database:
-            database.execute(statement)
+            for statement in statements:
+                database.execute(statement)
 
     def run(self, command):
         """What the command says to somebody at a terminal, in the situation that the page tells."""
-        before = {
-            "restorebackup acme --latest --no-input": self._in_use,
-            "syncbackups": self._control_database_lost,
-        }
         with ExitStack() as stack:
-            if command in before:
-                stack.enter_context(before[command]())
+            if command in self.situations:
+                stack.enter_context(self.situations[command]())
             answers = ANSWERS.get(command, {})
             done = self.project.python(
                 "manage.py",
@@ -88,7 +95,23 @@ class Emergency:
         for question, answer in answers.items():
             assert question in said, said
             said = said.replace(question, f"{question}{answer}\n")
+        said = said.replace(f"by {getpass.getuser()}:", f"by {USER}:")
         return said.replace(str(self.project.data), DATA)
+
+
+class Emergency(Story):
+    """The example project on its bad day."""
+
+    page = TOP / "docs" / "emergency.md"
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.project.manage("runbackup", "--label", "before the update")
+        self.change("DELETE FROM business_ticket WHERE id > 100")
+        self.situations = {
+            "restorebackup acme --latest --no-input": self._in_use,
+            "syncbackups": self._control_database_lost,
+        }
 
     @contextmanager
     def _in_use(self):
@@ -106,26 +129,54 @@ class Emergency:
         yield
 
 
+class RowsLost(Story):
+    """The example project after all contracts were deleted; and somebody goes on working."""
+
+    page = TOP / "docs" / "rows.md"
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.project.manage("runbackup", "acme")
+        # As the button of the example does it.
+        self.change(
+            "UPDATE business_inventoryitem SET contract_id = NULL",
+            "DELETE FROM business_ticket",
+            "DELETE FROM business_contract",
+        )
+        self.project.manage("runbackup", "acme")
+        self.change("DELETE FROM business_inventoryitem WHERE id = 440", NEW_PARTNER)
+
+
+NEW_PARTNER = """
+    INSERT INTO business_partner (number, name, contact, email, street, city, since, notes)
+    VALUES ('P-2026', 'Since then', '', '', '', '', '2026-11-26', '')
+"""
+
+STORIES = (Emergency, RowsLost)
+
+
 def main():
-    page = PAGE.read_text()
-    with tempfile.TemporaryDirectory() as folder:
-        emergency = Emergency(Path(folder))
+    for story in STORIES:
+        with tempfile.TemporaryDirectory() as folder:
+            renew(story(Path(folder)))
 
-        def renewed(block):
-            said = emergency.run(block["command"])
-            said = re.sub(r"\b\d+ \(\S*python[^)]*\)", "4711 (gunicorn)", said)
-            shown = _without(block["indent"], block["output"])
-            if of_no_day(said) == of_no_day(shown):
-                return block[0]
-            lines = [
-                "```console",
-                f"$ python manage.py {block['command']}",
-                *said.splitlines(),
-                "```",
-            ]
-            return "\n".join(f"{block['indent']}{line}" if line else "" for line in lines)
 
-        PAGE.write_text(BLOCK.sub(renewed, page))
+def renew(story):
+    def renewed(block):
+        said = story.run(block["command"])
+        said = re.sub(r"\b\d+ \(\S*python[^)]*\)", "4711 (gunicorn)", said)
+        shown = _without(block["indent"], block["output"])
+        if of_no_day(said) == of_no_day(shown):
+            return block[0]
+        lines = [
+            "```console",
+            f"$ python manage.py {block['command']}",
+            *said.splitlines(),
+            "```",
+        ]
+        return "\n".join(f"{block['indent']}{line}" if line else "" for line in lines)
+
+    story.page.write_text(BLOCK.sub(renewed, story.page.read_text()))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,37 @@ class Project:
         done = self.python("manage.py", *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    @contextmanager
+    def asking(self, *arguments: str) -> Iterator[Callable[[str], str]]:
+        """While a command asks a question. An answer lets it go on; what it said is returned."""
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=TOP,
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        said = b""
+
+        def answer(text: str) -> str:
+            rest, _ = process.communicate(f"{text}\n".encode(), timeout=60)
+            printed = (said + rest).decode()
+            assert process.returncode == 0, printed
+            return printed
+
+        with process:
+            try:
+                assert process.stdout is not None
+                # A question is what ends without the end of a line.
+                while not said.endswith(b": "):
+                    piece = process.stdout.read(1)
+                    assert piece, f"it ended without a question: {said.decode()}"
+                    said += piece
+                yield answer
+            finally:
+                process.kill()
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:

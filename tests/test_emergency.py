@@ -16,7 +16,7 @@ from tenant_backup.restore import manual
 from tests import emergency
 from tests.conftest import REPOSITORY
 
-PAGE = (REPOSITORY / "docs" / "emergency.md").read_text()
+PAGE = emergency.Emergency.page.read_text()
 
 
 def test_the_commands_by_hand_are_those_that_the_page_shows_of_each_backup():
@@ -41,17 +41,23 @@ def test_it_says_that_passwords_and_sessions_come_back():
     assert "**Passwords and sessions come back, too.**" in PAGE
 
 
-def test_its_commands_print_what_it_shows(tmp_path):
+@pytest.mark.parametrize(
+    ("story", "expected"),
+    [
+        (
+            emergency.Emergency,
+            {"listbackups", "comparebackups", "restorerows", "restorebackup", "syncbackups"},
+        ),
+        (emergency.RowsLost, {"listbackups", "comparebackups", "restorerows"}),
+    ],
+)
+def test_the_commands_print_what_the_page_shows(tmp_path, story, expected):
     """`python -m tests.emergency` renews what it shows."""
-    bad_day = emergency.Emergency(tmp_path)
-    shown = emergency.commands(PAGE)
-    assert {command.split()[0] for command, _ in shown} >= {
-        "listbackups",
-        "restorebackup",
-        "syncbackups",
-    }
+    shown = emergency.commands(story.page.read_text())
+    assert {command.split()[0] for command, _ in shown} == expected
+    told = story(tmp_path)
     for command, output in shown:
-        assert emergency.of_no_day(bad_day.run(command)) == emergency.of_no_day(output), command
+        assert emergency.of_no_day(told.run(command)) == emergency.of_no_day(output), command
 
 
 def section(title):

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -252,57 +253,72 @@ def test_the_accident_deletes_this_tenants_contracts_and_tickets(visit, project)
 
 
 def test_the_accident_of_the_readme_and_the_way_back(tmp_path):
-    """The README's own commands, on an example of its own."""
+    """The README's own commands, on an example of its own, which is in use all the time."""
     text = (TOP / "README.md").read_text()
     story = text[text.index("### An accident") : text.index("## Five minutes")]
     commands = re.findall(r"^\$ \.venv/bin/python (manage\.py .+)$", story, re.MULTILINE)
-    look_inside, restore = (command.split() for command in commands)
+    compare, bring_back, undo = (command.split() for command in commands)
+    finding, count = re.search(r'"(([\d,]+) contracts fewer than today at) ', story).groups()
+    [held] = re.findall(r"holds the backup before: here number (\d+)", story)
     project = Project(tmp_path)
     project.manage("setup_example", "--scale", SCALE)
     project.manage("runbackup")
-    before = project.rows("acme", "contract")
-    port = free_port()
-    with project.running("runserver", "--noreload", str(port)) as server:
-        wait_until_served(port, server)
-        anna = Browser(port, "acme.")
-        anna.log_in("anna")
-        anna.submit("/", "/accident")
-    assert project.rows("acme", "contract") == []
-
-    printed = project.python(*look_inside).stdout
-    assert re.search(rf"^ +business_contract +0 +{len(before)}$", printed, re.MULTILINE)
-    refused = project.python(*restore, answer="globex\n")
-    assert refused.returncode == 1
-    assert project.rows("acme", "contract") == []
-    done = project.python(*restore, answer="acme\n")
-    assert done.returncode == 0, done.stderr
-    assert project.rows("acme", "contract") == before
-    undo = re.search(r"restorebackup acme (acme-\S+\.sqlite3)", done.stdout)[1]
-    assert project.python(*restore[:3], undo, answer="acme\n").returncode == 0
-    assert project.rows("acme", "contract") == []
-
-
-def test_after_the_accident_the_page_says_what_is_missing_and_keeps_the_backup_before(tmp_path):
-    project = Project(tmp_path)
-    project.manage("setup_example", "--scale", SCALE)
-    project.manage("runbackup", "acme")
-    contracts = len(project.rows("acme", "contract"))
-    assert contracts >= 20
+    before = everything(project)
+    contracts = len(before["contract"])
     port = free_port()
     with project.running("runserver", "--noreload", str(port)) as server:
         wait_until_served(port, server)
         anna = Browser(port, "acme.")
         anna.log_in("anna")
         page = "/settings/admin/backup"
-        assert "Rows have been lost" not in anna.open(page).text
         anna.submit("/", "/accident")
+        assert project.rows("acme", "contract") == []
         assert "Rows have been lost" not in anna.open(page).text, "there is no new backup yet"
         anna.submit(page, f"{page}/create")
-        text = anna.open(page).text
-        assert "Rows have been lost." in text
-        assert f"{contracts} contracts fewer than today at" in text
-    project.manage("runbackup", "acme")
-    assert "complete, held" in project.manage("listbackups", "acme")
+        told = anna.open(page).text
+        assert "Rows have been lost." in told
+        assert finding.replace(count, str(contracts)) in told
+        enter_partner(anna, "P-since")
+        project.manage("runbackup", "acme")
+        listed = project.manage("listbackups", "acme")
+        assert re.search(rf"^{held} +acme .* complete, held ", listed, re.MULTILINE)
+
+        compared = project.python(*compare).stdout
+        line = rf"^business_contract +{contracts} +0 +{contracts} +0 +0$"
+        assert re.search(line, compared, re.MULTILINE)
+        refused = project.python(*bring_back, answer="no\n")
+        assert refused.returncode == 1
+        assert project.rows("acme", "contract") == []
+        with project.asking(*bring_back) as answer:
+            enter_partner(anna, "P-meanwhile")
+            done = answer("yes")
+        assert f"restorerows {' '.join(undo[2:])}\n" in done
+
+        now = everything(project)
+        since = [row[1] for row in now["partner"] if row not in before["partner"]]
+        assert since == ["P-since", "P-meanwhile"]
+        assert {**now, "partner": now["partner"][: -len(since)]} == before
+        project.manage("runbackup", "acme")
+        assert "Rows have been lost" not in anna.open(page).text
+        assert f"<dd>{len(before['ticket'])}</dd>" in anna.open("/").text
+        with project.asking(*undo) as answer:
+            answer("yes")
+        assert project.rows("acme", "contract") == project.rows("acme", "ticket") == []
+        assert project.rows("acme", "partner") == now["partner"]
+        assert anna.open("/").status == 200
+
+
+def everything(project: Project) -> dict[str, list[Any]]:
+    tables = ("partner", "contract", "ticket", "inventoryitem")
+    return {table: project.rows("acme", table) for table in tables}
+
+
+def enter_partner(browser: Browser, number: str) -> None:
+    """As somebody does who goes on working."""
+    form = {"number": number, "name": number, "contact": "Ada", "email": "ada@example.com"}
+    form |= {"street": "Quay 1", "city": "Kiel", "since": "2026-11-26"}
+    page = "/admin/business/partner/add/"
+    assert browser.submit(page, page, **form).status == 302
 
 
 # The demo
