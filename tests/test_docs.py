@@ -11,15 +11,17 @@ from contextlib import closing, nullcontext
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import load_command_class
 from django.core.management.base import BaseCommand
 
-from tenant_backup import checks, signals
+from tenant_backup import checks, signals, vanishing
 from tenant_backup.conf import Conf
 from tenant_backup.management import commands
-from tenant_backup.models import ALARMING, EventKind, Verdict
+from tenant_backup.models import ALARMING, Backup, EventKind, Verdict
+from tenant_backup.rows import losses, records
 from tenant_backup.schedule import MARGINS
 from tests.conftest import REPOSITORY, make_database, names_in
 
@@ -66,9 +68,8 @@ def test_every_command_is_documented_with_its_options(name):
 
 def test_every_signal_is_documented():
     text = (DOCS / "settings.md").read_text()
-    for name in vars(signals):
-        if name.startswith("backup_"):
-            assert f"`{name}`" in text
+    documented = re.findall(r"^\| `(\w+)` \| `tenant`, ", text, re.MULTILINE)
+    assert sorted(documented) == sorted(signals.__all__)
 
 
 def test_every_action_of_the_history_is_documented_with_its_level():
@@ -136,6 +137,20 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
+def anchors(page):
+    """Where links can lead within a page: its headings, as GitHub writes them."""
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_headings(page):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert anchor in anchors(page.parent / target if target else page), (target, anchor)
+
+
 def test_the_python_of_the_settings_page_runs():
     operator, provider, shops, customers, bookkeepers, receiver = (
         run_block(code) for code in blocks(DOCS / "settings.md", "python")
@@ -160,6 +175,36 @@ def test_the_python_of_the_settings_page_runs():
         assert page == "https://acme.example.com/settings/admin/backup"
     finally:
         assert signals.backup_completed.disconnect(receiver["copy_elsewhere"])
+
+
+def test_the_python_of_the_page_on_rows_runs():
+    setting, receiver = (run_block(code) for code in blocks(DOCS / "rows.md", "python"))
+    given = setting["TENANT_BACKUP"]["ROWS_LOST"]
+    assert Conf.ROWS_LOST.problem(given) is None
+    assert {**given, "exclude": []} == Conf.ROWS_LOST.default
+    pages, tenants = [], []
+    receiver["Page"] = SimpleNamespace(fix_tree=lambda: pages.append(tenants[-1]))
+    receiver["tenant_context"] = lambda tenant: nullcontext(tenants.append(tenant))
+    try:
+        for tables in ({"pages_page": 2}, {"shop_contract": 1}):
+            keys = {table: [(1,)] for table in tables}
+            signals.rows_restored.send(Backup, tenant="acme", tables=tables, keys=keys)
+    finally:
+        assert signals.rows_restored.disconnect(receiver["rebuild_what_is_derived"])
+    assert pages == ["acme"]
+
+
+def test_what_the_page_on_rows_says_of_the_rule_is_so():
+    text = " ".join((DOCS / "rows.md").read_text().split())
+    left_out = re.search(r"These are always left out: (.*?)\.", text)[1]
+    assert tuple(re.findall(r"`([^`]+)`", left_out)) == losses.NEVER_LOST
+    youngest, oldest = vanishing.YOUNGEST.days, vanishing.OLDEST.days
+    assert f"made {youngest} to {oldest} days before it" in text
+    rule = Conf.ROWS_LOST.default
+    assert f"at least {rule['rows']} rows and {rule['share']:.0%} fewer".replace("%", " %") in text
+    assert f"If nothing is left, {vanishing.NOTHING_LEFT} rows are enough." in text
+    assert f"each for at most {losses.HELD.days} days" in text
+    assert f"It works for {records.KEPT.days} days" in text
 
 
 def run_block(code):
