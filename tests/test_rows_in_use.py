@@ -327,7 +327,8 @@ class TestValues:
     def test_numbers_that_differ_by_their_type_only_have_changed(self, tenant):
         with closing(sqlite3.connect(tenant.database)) as database:
             database.executescript(
-                "CREATE TABLE code (id integer PRIMARY KEY, a, b); INSERT INTO code VALUES (1, 3, 0);"
+                "CREATE TABLE code (id integer PRIMARY KEY, a, b);"
+                "INSERT INTO code VALUES (1, 3, 0);"
             )
             source = backups.create(tenant, COMMAND).backup
             script(tenant.database, "UPDATE code SET a = 3.0")
