@@ -5,7 +5,7 @@ from contextlib import closing, suppress
 
 TYPES = ["INTEGER", "TEXT", "TEXT COLLATE NOCASE", "", "REAL"]
 DEFERRED = ["DEFERRABLE INITIALLY DEFERRED", ""]
-VALUES = [None, 0, 1, 7, "7", "007", "Mueller", "MUELLER", "", b"\x00\xff", 2.5, 3.0, "a'b"]
+VALUES = [None, 0, 1, 3, 7, "7", "007", "Mueller", "MUELLER", "", b"\x00\xff", 2.5, 3.0, "a'b"]
 
 
 class History:

@@ -324,6 +324,18 @@ class TestValues:
             take_back(tenant, done.record.pk)
             assert database.execute(query).fetchall() == []
 
+    def test_numbers_that_differ_by_their_type_only_have_changed(self, tenant):
+        with closing(sqlite3.connect(tenant.database)) as database:
+            database.executescript(
+                "CREATE TABLE code (id integer PRIMARY KEY, a, b);"
+                "INSERT INTO code VALUES (1, 3, 0);"
+            )
+            source = backups.create(tenant, COMMAND).backup
+            script(tenant.database, "UPDATE code SET a = 3.0")
+            bring_back(tenant, source, "code", gone=False, changed=True)
+            [found] = database.execute("SELECT typeof(a) FROM code").fetchall()
+        assert found == ("integer",)
+
     def test_an_old_violation_prevents_no_rescue(self, tenant):
         with closing(sqlite3.connect(tenant.database)) as database, database:
             database.execute("INSERT INTO shop_ticket VALUES (999, 12345, 'of nothing')")
