@@ -592,6 +592,29 @@ class TestRecovery:
         rows.recover_all()
         assert RowRestore.objects.get().state == State.DONE
 
+    def test_or_all_of_them(self, tenant, source, monkeypatch):
+        self.crash(tenant, source, monkeypatch, after=True)
+        script(
+            tenant.database,
+            "UPDATE shop_contract SET body = 'x'; UPDATE shop_ticket SET title = 'x'",
+        )
+        rows.recover_all()
+        assert RowRestore.objects.get().state == State.DONE
+
+    def test_an_undo_that_did_not_happen_is_not_done_because_rows_were_changed(
+        self, tenant, source, monkeypatch
+    ):
+        done = bring_back(tenant, source, "shop_contract", keys=("1",), with_related=False)
+        patch = self.killed(monkeypatch, undo, "take_back", after=False)
+        with pytest.raises(Killed):
+            take_back(tenant, done.record.pk)
+        patch.undo()
+        script(tenant.database, "UPDATE shop_contract SET body = 'x' WHERE id = 1")
+        rows.recover_all()
+        record = RowRestore.objects.get()
+        assert record.state == State.DONE
+        assert record.plan
+
     def test_or_brought_a_few_back_by_hand(self, tenant, source, monkeypatch):
         self.crash(tenant, source, monkeypatch, after=False)
         script(tenant.database, "INSERT INTO shop_contract VALUES (1, 'C-1', 'text of 1')")

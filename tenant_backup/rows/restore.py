@@ -84,8 +84,10 @@ def _back_up(plan: Plan, actor: str, ended: list[Backup]) -> Backup:
 
 def _write(plan: Plan, safety_copy: Backup, actor: str, found: list[Restored]) -> RowRestore:
     """Write the rows, and record it. What is back then is added to the list."""
+    # It may have been deleted since the plan was made, while somebody was asked.
+    source = Backup.objects.filter(pk=plan.source.pk).first()
     record = RowRestore(
-        tenant_id=plan.tenant.id, source=plan.source, safety_copy=safety_copy, actor=actor
+        tenant_id=plan.tenant.id, source=source, safety_copy=safety_copy, actor=actor
     )
     for attempt in count(1):
         _save(record, plan)

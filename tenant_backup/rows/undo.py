@@ -90,12 +90,19 @@ def _require_done(record: RowRestore) -> None:
 
 
 def _require_same_columns(rows: RowPlan, structure: Structure) -> None:
-    """Raise `BackupError` if a table has lost columns since, or has another key."""
+    """Raise `BackupError` if a table has lost columns since, or has another key.
+
+    Of a row that is to be deleted, a new column may hold what somebody has entered since.
+    """
     for part in rows.parts:
         shape = structure.shape(part.table)
-        names = {folded(name) for name in shape.now.names} if shape and shape.now else set()
+        columns = shape.now.columns if shape and shape.now else ()
+        names = {folded(column.name) for column in columns}
+        written = {folded(column.name) for column in columns if not column.is_generated}
         key = shape.now.key if shape and shape.now else ()
-        if tuple(part.key) != key or not names.issuperset(map(folded, part.columns)):
+        known = {*map(folded, part.key), *map(folded, part.columns)}
+        added = written - known if part.kind == "new" else set()
+        if tuple(part.key) != key or not names.issuperset(known) or added:
             raise BackupError(
                 "This cannot be undone any more: the columns of %(table)s have changed since.",
                 table=part.table,
