@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection, connections, models, transaction
+from django.db import DatabaseError, connection, connections, models, transaction
 from django.db.backends.signals import connection_created
 from django.test.utils import isolate_apps
 from django.utils import timezone
@@ -673,6 +673,20 @@ class TestRecovery:
         with pytest.raises(KeyboardInterrupt):
             bring_back(tenant, source)
         assert RowRestore.objects.get().state == State.DONE
+
+    def test_an_undo_that_the_catalog_cannot_record(self, tenant, source, monkeypatch):
+        done = bring_back(tenant, source)
+
+        def fail(record):
+            raise DatabaseError("database is locked")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(undo, "mark_undone", fail)
+            with pytest.raises(BackupError, match="is undone, but the catalog could not record it"):
+                take_back(tenant, done.record.pk)
+        assert not rows_of(tenant.database)
+        rows.recover_all()
+        assert RowRestore.objects.get().state == State.UNDONE
 
     def test_a_database_that_is_gone_stops_no_tick(self, tenant, source, monkeypatch, caplog):
         self.crash(tenant, source, monkeypatch, after=True)

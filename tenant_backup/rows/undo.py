@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from django.db import DatabaseError
+
 from tenant_backup import backups
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, NotAsPlanned
@@ -75,7 +77,15 @@ def take_back(found: Undoing, *, actor: str = "") -> RowRestore:
                 with explaining(found.tenant.database, conf.BUSY_TIMEOUT):
                     _require_untouched(found.search)
             raise
-        mark_undone(record)
+        try:
+            mark_undone(record)
+        except DatabaseError as error:
+            raise BackupError(
+                "Number %(number)d is undone, but the catalog could not record it: %(reason)s. The "
+                "next command of this kind, or the schedule, does.",
+                number=record.pk,
+                reason=error,
+            ) from error
     return record
 
 
