@@ -670,9 +670,12 @@ class TestRecovery:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(restore, "write", write)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as interrupted:
             bring_back(tenant, source)
-        assert RowRestore.objects.get().state == State.DONE
+        record = RowRestore.objects.get()
+        assert record.state == State.DONE
+        said = "The rows are back all the same. To undo: "
+        assert f"{said}{restore.undo_command('acme', record.pk)}" in interrupted.value.__notes__
 
     def test_an_undo_that_the_catalog_cannot_record(self, tenant, source, monkeypatch):
         done = bring_back(tenant, source)

@@ -99,10 +99,13 @@ def _write(plan: Plan, safety_copy: Backup, actor: str, found: list[Restored]) -
             _bring_in_line(plan, error)
             if attempt == ATTEMPTS:
                 raise
-        except BaseException:
+        except BaseException as error:
             # The commit may have worked all the same, if a signal came just then.
             if restored := settle(plan.tenant, record, plan.rows):
                 found.append(restored)
+                undo = undo_command(plan.tenant.id, record.pk)
+                said = Text("The rows are back all the same. To undo: %(command)s", command=undo)
+                error.add_note(str(said))
             raise
         else:
             break
