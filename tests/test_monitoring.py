@@ -578,8 +578,9 @@ class TestWhoIsJudged:
         for _ in range(3):
             monitoring.notify(NOW)
         # Automation's row, where there is a new backup, the four of `judge_all`, who is no longer
-        # invalid, who has disappeared, who is back, and that the disks of some were looked at.
-        with django_assert_num_queries(10):
+        # invalid, who has disappeared, who is back, what was asked for, and that the disks of some
+        # were looked at.
+        with django_assert_num_queries(11):
             monitoring.notify(NOW + HOUR)
 
 
