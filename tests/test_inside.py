@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from html import unescape
 
@@ -93,6 +94,20 @@ class TestTables:
         assert "2 other tables, of the software itself" in folded
         assert "credits</a>" in folded
         assert not folded.startswith(" open")
+
+    def test_a_name_that_is_no_text_is_shown_as_well_as_it_can_be(self, tenant, visit):
+        with closing(sqlite3.connect(tenant.database)) as connection:
+            connection.executescript(
+                "CREATE TABLE shop_old (id INTEGER); PRAGMA writable_schema = ON;"
+                "UPDATE sqlite_master SET name = CAST(x'7aff' AS TEXT),"
+                " tbl_name = CAST(x'7aff' AS TEXT),"
+                " sql = 'CREATE TABLE ' || CAST(x'7aff' AS TEXT) || ' (id INTEGER)'"
+                " WHERE name = 'shop_old'"
+            )
+        answer = visit().get(contents(make(tenant)))
+        assert answer.status_code == 200
+        assert "z\N{REPLACEMENT CHARACTER}" in text_of(answer)
+        assert "is no valid text" in text_of(answer)
 
     def test_without_models_nothing_is_folded(self, tenant, visit):
         assert "<details open>" in visit().get(contents(make(tenant))).content.decode()

@@ -618,3 +618,16 @@ def die(*arguments, **options):
 
 def fail(*arguments, **options):
     raise RuntimeError("nobody can look")
+
+
+@pytest.mark.parametrize("nonsense", [5, "text", [], {"credits": "many"}, {"credits": 10**30}])
+def test_nonsense_among_the_numbers_stops_nothing(tenant, project, visit, nonsense):
+    old = backups.create(tenant, COMMAND).backup
+    RowCounts.objects.filter(backup=old).update(tables=nonsense)
+    backups.create(tenant, COMMAND)
+    RowCounts.objects.update(looked_at=None)
+    assert backups.prune(tenant) == []
+    assert visit().get("/settings/admin/backup").status_code == 200
+    call_command("listbackups", "acme", "--contents")
+    RowCounts.objects.all().update(backup=None, looked_at=None)
+    assert rows.look(tenant) == []

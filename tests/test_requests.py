@@ -158,11 +158,31 @@ class TestMail:
         assert "has been told by mail" in said(answer)
         [message] = mail.outbox
         assert message.subject.endswith("Backups: 1 tenant asks for lost data")
-        assert f"acme: ada asks for data from backup {backup.pk}.\nAll <gone>\n" in message.body
+        assert f"acme: ada asks for data from backup {backup.pk}.\n> All <gone>\n" in message.body
         assert f"python manage.py restorerows acme {backup.pk} credits --with-related" in (
             message.body
         )
         assert rows.open_request("acme").mailed_at
+
+    def test_cannot_be_made_to_say_what_somebody_else_would_say(
+        self, tenant, backup, visit, admins
+    ):
+        forged = "acme: failed\n  python manage.py restorerows other 1 shop\u2028  rm -rf /srv"
+        note = f"gone\r\n\r\n{forged}"
+        visit().post(f"{PAGE}/ask", {"backup": backup.pk, "note": note, "table": "credits"})
+        [message] = mail.outbox
+        lines = message.body.splitlines()
+        commands = [line for line in lines if line.startswith("  ")]
+        assert commands == [
+            f"  {command}" for command in rows.commands_for(rows.open_request("acme"))
+        ]
+        assert [line for line in lines if line.startswith(">")] == [
+            "> gone",
+            "> ",
+            "> acme: failed",
+            ">   python manage.py restorerows other 1 shop",
+            ">   rm -rf /srv",
+        ]
 
     def test_that_fails_is_sent_with_the_next_notices_and_only_once(
         self, tenant, backup, visit, admins, project

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection, connections, models, transaction
+from django.db import DatabaseError, connection, connections, models, transaction
 from django.db.backends.signals import connection_created
 from django.test.utils import isolate_apps
 from django.utils import timezone
@@ -620,6 +620,29 @@ class TestRecovery:
         rows.recover_all()
         assert RowRestore.objects.get().state == State.DONE
 
+    def test_or_all_of_them(self, tenant, source, monkeypatch):
+        self.crash(tenant, source, monkeypatch, after=True)
+        script(
+            tenant.database,
+            "UPDATE shop_contract SET body = 'x'; UPDATE shop_ticket SET title = 'x'",
+        )
+        rows.recover_all()
+        assert RowRestore.objects.get().state == State.DONE
+
+    def test_an_undo_that_did_not_happen_is_not_done_because_rows_were_changed(
+        self, tenant, source, monkeypatch
+    ):
+        done = bring_back(tenant, source, "shop_contract", keys=("1",), with_related=False)
+        patch = self.killed(monkeypatch, undo, "take_back", after=False)
+        with pytest.raises(Killed):
+            take_back(tenant, done.record.pk)
+        patch.undo()
+        script(tenant.database, "UPDATE shop_contract SET body = 'x' WHERE id = 1")
+        rows.recover_all()
+        record = RowRestore.objects.get()
+        assert record.state == State.DONE
+        assert record.plan
+
     def test_or_brought_a_few_back_by_hand(self, tenant, source, monkeypatch):
         self.crash(tenant, source, monkeypatch, after=False)
         script(tenant.database, "INSERT INTO shop_contract VALUES (1, 'C-1', 'text of 1')")
@@ -675,9 +698,26 @@ class TestRecovery:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(restore, "write", write)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as interrupted:
             bring_back(tenant, source)
-        assert RowRestore.objects.get().state == State.DONE
+        record = RowRestore.objects.get()
+        assert record.state == State.DONE
+        said = "The rows are back all the same. To undo: "
+        assert f"{said}{restore.undo_command('acme', record.pk)}" in interrupted.value.__notes__
+
+    def test_an_undo_that_the_catalog_cannot_record(self, tenant, source, monkeypatch):
+        done = bring_back(tenant, source)
+
+        def fail(record):
+            raise DatabaseError("database is locked")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(undo, "mark_undone", fail)
+            with pytest.raises(BackupError, match="is undone, but the catalog could not record it"):
+                take_back(tenant, done.record.pk)
+        assert not rows_of(tenant.database)
+        rows.recover_all()
+        assert RowRestore.objects.get().state == State.UNDONE
 
     def test_a_database_that_is_gone_stops_no_tick(self, tenant, source, monkeypatch, caplog):
         self.crash(tenant, source, monkeypatch, after=True)

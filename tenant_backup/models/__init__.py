@@ -22,6 +22,7 @@ from tenant_backup.models.rows import (
     RowCounts,
     RowLoss,
     RowRestore,
+    sane_numbers,
 )
 from tenant_backup.models.settings import (
     BackupSettings,
@@ -60,4 +61,5 @@ __all__ = [
     "Trigger",
     "Verdict",
     "Weekday",
+    "sane_numbers",
 ]

@@ -15,6 +15,21 @@ from tenant_backup.tenants import ID_LENGTH
 
 NOTE_LENGTH = 500
 
+MOST_ROWS = 2**63 - 1
+"""So many rows a table may have, and a database can store."""
+
+
+def sane_numbers(tables: object) -> dict[str, int | None]:
+    """What `RowCounts.tables` holds, as far as it makes sense.
+
+    Whatever else somebody may have written there, no page and no retention may fail because of it.
+    """
+    given = tables if isinstance(tables, dict) else {}
+    return {
+        name: rows if type(rows) is int and 0 <= rows <= MOST_ROWS else None
+        for name, rows in given.items()
+    }
+
 
 class RowCountsQuerySet(models.QuerySet["RowCounts"]):
     def waiting(self) -> RowCountsQuerySet:

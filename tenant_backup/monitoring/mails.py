@@ -177,7 +177,7 @@ def send_to_admins(bulletin: Bulletin) -> bool | None:
             "automation": automation,
             "absent": [(absence.some_of(each.tenant_ids), each) for each in absent],
             "returned": absence.some_of(returned),
-            "asked": [(each, rows.commands_for(each)) for each in asked],
+            "asked": [(each, _as_quote(each.note), rows.commands_for(each)) for each in asked],
             "news": news,
             "link": on_the_site("admin:tenant_backup_backupsettings_changelist"),
         }
@@ -217,6 +217,11 @@ def _subject_and_body(recipient: str, context: dict[str, Any]) -> tuple[str, str
     subject = render_to_string(f"tenant_backup/mail/{recipient}_subject.txt", context)
     body = render_to_string(f"tenant_backup/mail/{recipient}.txt", context)
     return " ".join(subject.split()), re.sub(r"\n{3,}", "\n\n", body).strip()
+
+
+def _as_quote(text: str) -> str:
+    """What somebody has written, such that nobody takes it for what this app says."""
+    return "\n".join(f"> {line}" for line in text.splitlines())
 
 
 def _counts(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 
-from tenant_backup.models import Backup, RowCounts
+from tenant_backup.models import Backup, RowCounts, sane_numbers
 from tenant_backup.tenants import Tenant
 
 
@@ -22,13 +22,13 @@ def history(tenant: Tenant, number: int) -> list[CountedBackup]:
     """The newest so many good backups whose rows were counted, newest first, in one query."""
     good = Backup.objects.for_tenant(tenant.id).good().exclude(row_counts=None)
     rows = good.select_related("row_counts").newest_first()[:number]
-    return [CountedBackup(row, row.row_counts.tables) for row in rows]
+    return [CountedBackup(row, sane_numbers(row.row_counts.tables)) for row in rows]
 
 
 def kept_with(backups: Sequence[Backup]) -> Mapping[int, Mapping[str, int | None]]:
     """The numbers kept with these backups, by the backup's id; none for one not counted."""
     rows = RowCounts.objects.filter(backup__in=[backup.pk for backup in backups])
-    return {row.backup_id: row.tables for row in rows if row.backup_id is not None}
+    return {row.backup_id: sane_numbers(row.tables) for row in rows if row.backup_id is not None}
 
 
 def fold_pruned(
@@ -51,7 +51,7 @@ def fold_pruned(
         first, *others = (pk for _at, pk in of_day)
         if others:
             rows = gone.in_bulk([first, *others])
-            least = _least([row.tables for row in rows.values()])
+            least = _least([sane_numbers(row.tables) for row in rows.values()])
             gone.filter(pk=first).update(tables=least)
             gone.filter(pk__in=others).delete()
 

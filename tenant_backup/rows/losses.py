@@ -17,7 +17,7 @@ from tenant_backup.backups import hold_for_losses, index_kept
 from tenant_backup.catalog import catalog_transaction
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Backup, Event, EventKind, RowCounts, RowLoss
+from tenant_backup.models import Backup, Event, EventKind, RowCounts, RowLoss, sane_numbers
 from tenant_backup.rows.counts import fold_pruned
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text
@@ -161,10 +161,14 @@ def _counted(tenant_id: str, now: datetime) -> list[Counted]:
     columns = rows.filter(created_at__lte=newest_at).values_list(
         "backup_id", "created_at", "tables", "migrations"
     )
-    recent = [Counted(*row) for row in columns.filter(created_at__gte=newest_at - OLDEST)]
+    recent = [_as_counted(*row) for row in columns.filter(created_at__gte=newest_at - OLDEST)]
     if any(each.created_at <= newest_at - YOUNGEST for each in recent):
         return recent
-    return [Counted(*row) for row in columns[:MOST_BACKUPS]]
+    return [_as_counted(*row) for row in columns[:MOST_BACKUPS]]
+
+
+def _as_counted(pk: int | None, at: datetime, tables: object, migrations: str) -> Counted:
+    return Counted(pk, at, sane_numbers(tables), migrations)
 
 
 def _past(known: Sequence[RowLoss], since: datetime) -> Mapping[str, Past]:

@@ -13,7 +13,15 @@ from tenant_backup.backups import directory_of, hold, release
 from tenant_backup.catalog import catalog_transaction
 from tenant_backup.command_lines import command
 from tenant_backup.exceptions import BackupError
-from tenant_backup.models import Backup, Event, EventKind, HoldKind, RestoreRequest, RowCounts
+from tenant_backup.models import (
+    Backup,
+    Event,
+    EventKind,
+    HoldKind,
+    RestoreRequest,
+    RowCounts,
+    sane_numbers,
+)
 from tenant_backup.tenants import Tenant
 from tenant_backup.texts import Text
 
@@ -120,7 +128,7 @@ def _require_tables(tenant: Tenant, backup: Backup, wanted: Iterable[str]) -> No
     counts = RowCounts.objects.filter(backup=backup).first()
     # The deadline is over already: so only the names are read, and nothing is counted.
     known = (
-        counts.tables
+        sane_numbers(counts.tables)
         if counts
         else sqlite.contents(directory_of(tenant).file(backup.file_name), deadline=0.0)
     )

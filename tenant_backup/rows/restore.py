@@ -84,8 +84,10 @@ def _back_up(plan: Plan, actor: str, ended: list[Backup]) -> Backup:
 
 def _write(plan: Plan, safety_copy: Backup, actor: str, found: list[Restored]) -> RowRestore:
     """Write the rows, and record it. What is back then is added to the list."""
+    # It may have been deleted since the plan was made, while somebody was asked.
+    source = Backup.objects.filter(pk=plan.source.pk).first()
     record = RowRestore(
-        tenant_id=plan.tenant.id, source=plan.source, safety_copy=safety_copy, actor=actor
+        tenant_id=plan.tenant.id, source=source, safety_copy=safety_copy, actor=actor
     )
     for attempt in count(1):
         _save(record, plan)
@@ -97,10 +99,13 @@ def _write(plan: Plan, safety_copy: Backup, actor: str, found: list[Restored]) -
             _bring_in_line(plan, error)
             if attempt == ATTEMPTS:
                 raise
-        except BaseException:
+        except BaseException as error:
             # The commit may have worked all the same, if a signal came just then.
             if restored := settle(plan.tenant, record, plan.rows):
                 found.append(restored)
+                undo = undo_command(plan.tenant.id, record.pk)
+                said = Text("The rows are back all the same. To undo: %(command)s", command=undo)
+                error.add_note(str(said))
             raise
         else:
             break

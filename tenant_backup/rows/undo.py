@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from django.db import DatabaseError
+
 from tenant_backup import backups
 from tenant_backup.conf import conf
 from tenant_backup.exceptions import BackupError, NotAsPlanned
@@ -75,7 +77,15 @@ def take_back(found: Undoing, *, actor: str = "") -> RowRestore:
                 with explaining(found.tenant.database, conf.BUSY_TIMEOUT):
                     _require_untouched(found.search)
             raise
-        mark_undone(record)
+        try:
+            mark_undone(record)
+        except DatabaseError as error:
+            raise BackupError(
+                "Number %(number)d is undone, but the catalog could not record it: %(reason)s. The "
+                "next command of this kind, or the schedule, does.",
+                number=record.pk,
+                reason=error,
+            ) from error
     return record
 
 
@@ -90,12 +100,19 @@ def _require_done(record: RowRestore) -> None:
 
 
 def _require_same_columns(rows: RowPlan, structure: Structure) -> None:
-    """Raise `BackupError` if a table has lost columns since, or has another key."""
+    """Raise `BackupError` if a table has lost columns since, or has another key.
+
+    Of a row that is to be deleted, a new column may hold what somebody has entered since.
+    """
     for part in rows.parts:
         shape = structure.shape(part.table)
-        names = {folded(name) for name in shape.now.names} if shape and shape.now else set()
+        columns = shape.now.columns if shape and shape.now else ()
+        names = {folded(column.name) for column in columns}
+        written = {folded(column.name) for column in columns if not column.is_generated}
         key = shape.now.key if shape and shape.now else ()
-        if tuple(part.key) != key or not names.issuperset(map(folded, part.columns)):
+        known = {*map(folded, part.key), *map(folded, part.columns)}
+        added = written - known if part.kind == "new" else set()
+        if tuple(part.key) != key or not names.issuperset(known) or added:
             raise BackupError(
                 "This cannot be undone any more: the columns of %(table)s have changed since.",
                 table=part.table,

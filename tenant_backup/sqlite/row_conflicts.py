@@ -152,8 +152,8 @@ class ConflictSearch:
         connection = self.plan.connection
         former = {each.expressions for each in uniques_of(connection, "then", part.table)}
         for unique in uniques_of(connection, LIVE, part.table):
-            if part.kind != "new" and not _concerns(unique, part):
-                continue
+            if unique.is_computed or (part.kind != "new" and not _concerns(unique, part)):
+                continue  # It stays as it is, or only the database itself can judge it.
             self._find_equal(part, unique)
             if unique.expressions not in former and part.kind == "new":
                 self._find_twice(part, unique)
@@ -252,12 +252,17 @@ def needed(
 
     And for the key of that row. None if there can be none.
     """
-    to = [part.value(name) for name in reference.to_columns]
     shape = structure.shape(reference.table)
-    if None in to or shape is None or shape.now is None:
+    if shape is None or shape.now is None:
         return None
+    values = [part.value(name) for name in reference.to_columns]
+    # A plan does not have what generated columns hold: the live row `m` does.
+    to = [
+        f"p.{value}" if value else f"m.{quoted(name)}"
+        for name, value in zip(reference.to_columns, values, strict=True)
+    ]
     columns = reference.compared([f"n.{quoted(name)}" for name in reference.columns])
-    refers = conjunction(f"{column} = p.{value}" for column, value in zip(columns, to, strict=True))
+    refers = conjunction(f"{column} = {value}" for column, value in zip(columns, to, strict=True))
     identity = shape.now.key or ((shape.now.row_id,) if shape.now.row_id else ())
     own = [f"n.{quoted(name)}" for name in identity]
     for other in plan.parts:
@@ -265,7 +270,10 @@ def needed(
         if other.table == reference.table and is_taken_back:
             keys = f"SELECT {', '.join(other.keys)} FROM {other.name}"
             refers += f" AND {row_value(own)} NOT IN ({keys})"
-    source = f"{part.name} AS p CROSS JOIN {LIVE}.{quoted(reference.table)} AS n WHERE {refers}"
+    rows = f"{part.name} AS p"
+    if None in values:
+        rows += f" CROSS JOIN {part.live} AS m ON {part.same_row(live='m')}"
+    source = f"{rows} CROSS JOIN {LIVE}.{quoted(reference.table)} AS n WHERE {refers}"
     return source, key_in_words(own or ["NULL"])
 
 

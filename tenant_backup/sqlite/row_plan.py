@@ -73,10 +73,10 @@ class Part:
         """The names of its columns with the values from before. A new row has none."""
         return [] if self.kind == "new" else names("o", self.columns)
 
-    def same_row(self, ours: str = "p") -> str:
+    def same_row(self, ours: str = "p", live: str = "n") -> str:
         """The condition under which `n`, a row of the live table, is a row of this part."""
         return conjunction(
-            f"n.{quoted(column)} = {ours}.{key}"
+            f"{live}.{quoted(column)} = {ours}.{key}"
             for column, key in zip(self.key, self.keys, strict=True)
         )
 

@@ -11,7 +11,14 @@ from contextlib import contextmanager, suppress
 from tenant_backup.exceptions import NotAsPlanned
 from tenant_backup.sqlite.row_conflicts import needed
 from tenant_backup.sqlite.row_plan import LIVE, Part, RowPlan, refused, row_value
-from tenant_backup.sqlite.structure import Structure, has_triggers, resolves_conflicts, uniques_of
+from tenant_backup.sqlite.shapes import folded
+from tenant_backup.sqlite.structure import (
+    Structure,
+    has_triggers,
+    resolves_conflicts,
+    triggers_of,
+    uniques_of,
+)
 from tenant_backup.sqlite.tables import quoted
 
 CACHE_KIB = 64 * 1024
@@ -39,7 +46,9 @@ def write(plan: RowPlan, structure: Structure, busy_timeout: float) -> None:
 def take_back(plan: RowPlan, structure: Structure, busy_timeout: float) -> None:
     """Bring back what was before, all of it or nothing; raises as `write` does."""
     early = {part.table: _early(plan, structure, part) for part in plan.of_kind("changed")}
+    endangered = _endangered(plan, structure)
     with _transaction(plan, busy_timeout):
+        there_were = {table: _number_in(plan, table) for table in endangered}
         for part in plan.parts:
             _require_as(plan, part, part.values)
         for part in plan.of_kind("new"):
@@ -56,6 +65,38 @@ def take_back(plan: RowPlan, structure: Structure, busy_timeout: float) -> None:
             # It may also need a value that a new one held, so the rest comes now.
             if changed := plan.part("changed", table):
                 _set_back(plan, changed, set(changed.columns) - early[table])
+        for table, may_go in endangered.items():
+            if _number_in(plan, table) < there_were[table] - may_go:
+                raise NotAsPlanned(
+                    "Triggers would delete rows of %(table)s that nobody has brought back.",
+                    table=table,
+                )
+
+
+def _endangered(plan: RowPlan, structure: Structure) -> dict[str, int]:
+    """The tables of which triggers may delete rows when the plan is taken back.
+
+    And how many rows may go: those that were brought back, and for each of these one that a trigger
+    may have added then.
+    """
+    triggers = triggers_of(plan.connection, LIVE)
+    new = {folded(part.table): plan.count(part) for part in plan.of_kind("new")}
+    written, reached = set[str](), {folded(part.table) for part in plan.parts}
+    while reached != written:
+        written = reached
+        reached = written.union(*(each.all for each in triggers if each.table in written))
+    deleted = frozenset[str]().union(*(each.deletes for each in triggers if each.table in written))
+    shapes = [structure.shape(table) for table in sorted(deleted)]
+    return {
+        shape.table: new.get(folded(shape.table), 0)
+        + sum(
+            number
+            for table, number in new.items()
+            if any(each.table == table and folded(shape.table) in each.inserts for each in triggers)
+        )
+        for shape in shapes
+        if shape and shape.now
+    }
 
 
 def _early(plan: RowPlan, structure: Structure, part: Part) -> set[str]:
@@ -73,13 +114,13 @@ def _early(plan: RowPlan, structure: Structure, part: Part) -> set[str]:
 
 
 def has_happened(plan: RowPlan) -> bool:
-    """Whether the plan was carried out: most of its rows are as it says.
+    """Whether the plan was carried out: not more of its rows are as before than as it says.
 
-    Before that none is, and afterwards all are, until somebody changes one or the other.
+    Before that all are as before, and afterwards none is. But others may have changed some since,
+    so that these are neither; of one that is neither, it is harmless to think that it was written.
     """
-    rows = sum(plan.count(part) for part in plan.parts)
     as_planned = sum(_number_as(plan, part, part.values) for part in plan.parts)
-    return 2 * as_planned >= rows
+    return as_planned >= sum(_number_before(plan, part) for part in plan.parts)
 
 
 @contextmanager
@@ -120,11 +161,13 @@ def _in_order(plan: RowPlan, structure: Structure) -> list[Part]:
 
 def _doubtful(plan: RowPlan, structure: Structure) -> list[Part]:
     """The parts of which rows may become something else while they are written."""
+    if any(has_triggers(plan.connection, LIVE, part.table) for part in plan.parts):
+        # The triggers of one table may write to others.
+        return list(plan.parts)
     return [
         part
         for part in plan.parts
-        if has_triggers(plan.connection, LIVE, part.table)
-        or ((shape := structure.shape(part.table)) is not None and shape.why_not is not None)
+        if (shape := structure.shape(part.table)) is not None and shape.why_not is not None
     ]
 
 
@@ -145,6 +188,12 @@ def _insert(plan: RowPlan, part: Part) -> None:
         f"INSERT{_or(plan, part)} INTO {part.live} ({columns}) "
         f"SELECT {', '.join([*part.keys, *part.values])} FROM {part.name} ORDER BY row"
     )
+
+
+def _number_in(plan: RowPlan, table: str) -> int:
+    query = f"SELECT count(*) FROM {LIVE}.{quoted(table)}"
+    number: int = plan.connection.execute(query).fetchone()[0]
+    return number
 
 
 def _update(plan: RowPlan, part: Part, values: list[str], expected: list[str]) -> None:
@@ -216,5 +265,16 @@ def _number_as(plan: RowPlan, part: Part, values: list[str]) -> int:
     number: int = plan.connection.execute(
         f"SELECT count(*) FROM {part.name} AS p CROSS JOIN {part.live} AS n "
         f"WHERE {part.is_same_row} AND {part.is_as(values)}"
+    ).fetchone()[0]
+    return number
+
+
+def _number_before(plan: RowPlan, part: Part) -> int:
+    """How many rows of a part are as they were before: not there, or with their old values."""
+    if part.kind != "new":
+        return _number_as(plan, part, part.old_values)
+    number: int = plan.connection.execute(
+        f"SELECT count(*) FROM {part.name} AS p "
+        f"WHERE NOT EXISTS (SELECT 1 FROM {part.live} AS n WHERE {part.is_same_row})"
     ).fetchone()[0]
     return number

@@ -5,15 +5,24 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tenant_backup.sqlite.shapes import Catalog, Schema, Shape, Table, folded, shape_of
+from tenant_backup.sqlite.shapes import (
+    COMPUTED_AND_STORED,
+    COMPUTED_WHEN_READ,
+    Catalog,
+    Schema,
+    Shape,
+    Table,
+    folded,
+    shape_of,
+)
 from tenant_backup.sqlite.tables import quoted
 
 WRITES = re.compile(
-    r"""\b(?:INTO|UPDATE(?:\s+OR\s+\w+)?|DELETE\s+FROM)\s+
+    r"""\b(INTO|UPDATE(?:\s+OR\s+\w+)?|DELETE\s+FROM)\s+
     (?:"((?:[^"]|"")+)"|`((?:[^`]|``)+)`|\[([^\]]+)\]|'((?:[^']|'')+)'|(\w+))""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""What the statements of a trigger write to."""
+"""What the statements of a trigger do, and to which table."""
 
 RESOLVED = re.compile(r"\bON\s+CONFLICT\b", re.IGNORECASE)
 
@@ -67,6 +76,8 @@ class Unique:
     where: str
     columns: tuple[str, ...]
     """Those of its columns that are plain ones."""
+    is_computed: bool
+    """Whether it depends on generated columns: a plan does not have what they will hold."""
 
     @property
     def is_plain(self) -> bool:
@@ -173,6 +184,13 @@ def _actual(columns: Sequence[str], shape: Shape) -> tuple[str, ...]:
 def uniques_of(connection: sqlite3.Connection, schema: str, table: str) -> list[Unique]:
     """What keeps the rows of a table unique, besides the primary key."""
     found = []
+    generated = [
+        re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
+        for (name,) in connection.execute(
+            "SELECT name FROM pragma_table_xinfo(?, ?) WHERE hidden IN (?, ?)",
+            (table, schema, COMPUTED_WHEN_READ, COMPUTED_AND_STORED),
+        )
+    ]
     indexes = connection.execute(
         "SELECT name, partial FROM pragma_index_list(?, ?) "
         "WHERE \"unique\" AND origin <> 'pk' ORDER BY name",
@@ -201,6 +219,7 @@ def uniques_of(connection: sqlite3.Connection, schema: str, table: str) -> list[
                 ),
                 where if is_partial else "",
                 tuple(column for column, cid, _ in parts if cid >= 0),
+                any(name.search(text) for name in generated for text in (*expressions, where)),
             )
         )
     return found
@@ -234,6 +253,45 @@ def has_triggers(connection: sqlite3.Connection, schema: str, table: str) -> boo
     return any(folded(name) == folded(table) for (name,) in rows.fetchall())
 
 
+@dataclass(frozen=True, slots=True)
+class TriggerWrites:
+    """What a trigger may write to, by folded names."""
+
+    name: str
+    table: str
+    """Whose rows cause it to run."""
+    inserts: frozenset[str]
+    updates: frozenset[str]
+    deletes: frozenset[str]
+
+    @property
+    def all(self) -> frozenset[str]:
+        return self.inserts | self.updates | self.deletes
+
+
+def triggers_of(connection: sqlite3.Connection, schema: str) -> list[TriggerWrites]:
+    """What the triggers write to, by their names."""
+    rows = connection.execute(
+        f"SELECT name, tbl_name, sql FROM {quoted(schema)}.sqlite_master "
+        "WHERE type = 'trigger' ORDER BY name"
+    ).fetchall()
+    found = []
+    for name, table, sql in rows:
+        # What comes before BEGIN says when it runs, and names its own table.
+        body = re.split(r"\bBEGIN\b", COMMENTS.sub(" ", sql), maxsplit=1, flags=re.IGNORECASE)[-1]
+        written: dict[str, set[str]] = {"I": set(), "U": set(), "D": set()}
+        for verb, *names in WRITES.findall(body):
+            written[verb[0].upper()].add(folded(next(filter(None, names))))
+        found.append(TriggerWrites(name, folded(table), *map(frozenset, written.values())))
+    return found
+
+
+def triggers_into(connection: sqlite3.Connection, schema: str, table: str) -> list[str]:
+    """The names of the triggers that may write to this table."""
+    found = triggers_of(connection, schema)
+    return [trigger.name for trigger in found if folded(table) in trigger.all]
+
+
 def resolves_conflicts(connection: sqlite3.Connection, schema: str, table: str) -> bool:
     """Whether the table itself may say what to do about conflicts: to replace rows, or to skip."""
     row = connection.execute(
@@ -242,21 +300,6 @@ def resolves_conflicts(connection: sqlite3.Connection, schema: str, table: str) 
         (table,),
     ).fetchone()
     return bool(row and RESOLVED.search(row[0]))
-
-
-def triggers_into(connection: sqlite3.Connection, schema: str, table: str) -> list[str]:
-    """The names of the triggers that may write to this table."""
-    rows = connection.execute(
-        f"SELECT name, sql FROM {quoted(schema)}.sqlite_master WHERE type = 'trigger' ORDER BY name"
-    ).fetchall()
-    found = []
-    for name, sql in rows:
-        # What comes before BEGIN says when it runs, and names its own table.
-        body = re.split(r"\bBEGIN\b", COMMENTS.sub(" ", sql), maxsplit=1, flags=re.IGNORECASE)[-1]
-        written = {folded(next(filter(None, names))) for names in WRITES.findall(body)}
-        if folded(table) in written:
-            found.append(name)
-    return found
 
 
 def shared_types(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -73,9 +74,11 @@ class TableInside:
         def shown(number: int | None) -> str:
             return number_in_words(number, is_complete=difference.is_complete)
 
+        # Its name may hold bytes that are no text, which no page can show.
+        table = os.fsencode(difference.table).decode(errors="replace")
         return cls(
-            difference.table,
-            table_names.heading_of(difference.table),
+            table,
+            table_names.heading_of(table),
             number_in_words(difference.rows_then),
             number_in_words(difference.rows_now),
             shown(difference.gone),
