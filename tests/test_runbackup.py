@@ -364,12 +364,13 @@ class TestOutcome:
             "bytes": file.stat().st_size,
             "sha256": (root / "backups" / f"{backup['file']}.sha256").read_text().split()[0],
             "error": None,
+            "check_error": None,
         }
         assert expected.items() <= backup.items()
         assert isinstance(backup["id"], int)
         for field in ("created_at", "finished_at"):
             assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", backup[field])
-        assert len(backup) == 12
+        assert len(backup) == 13
         assert [tenant["id"] for tenant in answer["tenants"]] == ["acme"]
         listed = json.loads(host.run("listbackups", "--json").stdout)["backups"]
         assert listed == host.catalog() == [backup]

@@ -26,7 +26,7 @@ class Command(TenantCommand):
     )
     examples = (
         ("--output /root/emergency.html", "a file that only its owner can read"),
-        ("> /mnt/stick/emergency.html", "the page on the standard output"),
+        ("--output /mnt/stick/emergency.html", "the same, onto a stick to keep elsewhere"),
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
