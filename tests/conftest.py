@@ -376,7 +376,7 @@ class Host:
             {
                 **row,
                 "pinned": bool(row["pinned"]),
-                **{key: row[key] or None for key in ("file", "sha256", "error")},
+                **{key: row[key] or None for key in ("file", "sha256", "error", "check_error")},
                 **{key: as_iso(row[key]) for key in ("created_at", "finished_at")},
             }
             for row in (dict(zip(LISTED, values, strict=True)) for values in self.query(LIST))
@@ -401,6 +401,7 @@ LISTED = {
     "created_at": "created_at",
     "finished_at": "finished_at",
     "error": "error",
+    "check_error": "check_error",
 }
 LIST = (
     f"SELECT {', '.join(LISTED.values())} FROM tenant_backup_backup "
