@@ -327,7 +327,7 @@ class TestForWhom:
             for page in ("contents", "download"):
                 assert operator.get(url("backupsettings", page, pk, chosen)).status_code == 403
             address = url("backupsettings", "do", pk)
-            for doing in [*self.BUTTONS, "pin", "verify_one"]:
+            for doing in [*self.BUTTONS, "pin", "verify_one", "answered", "intended", "nonsense"]:
                 response = operator.post(address, {"do": doing, "backup": chosen})
                 assert response.status_code == 403, doing
             assert operator.get(url("backupsettings", "history", pk)).status_code == 403

@@ -105,6 +105,7 @@ class HubAdmin(TenantActions):
             "retire": self.retire,
         }
         if doing not in known:
+            self._require(self.has_view_permission(request))
             return HttpResponseBadRequest()
         may = self.has_back_up_permission if doing == "back_up" else self.has_change_permission
         # Before anything is looked for: who may not, does not learn what there is.

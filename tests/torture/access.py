@@ -15,11 +15,13 @@ from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections
+from django.db.models import Model
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 
 from tenant_backup import urls
-from tenant_backup.models import Backup, BackupSettings, Event
+from tenant_backup.models import Backup, BackupSettings, Event, RestoreRequest, RowLoss
 from tests.conftest import make_database
 from tests.tenancy import Folders
 from tests.torture.host import Site
@@ -43,6 +45,10 @@ class Route:
     body: dict[str, Any] = field(default_factory=dict)
     backup: str = ""
     """Where the backup is named: in the "path", in the "body", or nowhere."""
+    model: type[Model] = Backup
+    """What is named there, if it is no backup."""
+    named: str = "backup"
+    """By which name in the body."""
 
 
 LOOK, ONLY_GET, POST = ("get", "head"), ("get",), ("post",)
@@ -63,6 +69,10 @@ ROUTES = {
     "pin": Route(POST, DELETE, 302, {"pinned": "yes"}, backup="body"),
     "download": Route(LOOK, DOWNLOAD, backup="path"),
     "contents": Route(LOOK, backup="path"),
+    "rows": Route(LOOK, DOWNLOAD, body={"table": "credits"}, backup="path"),
+    "ask": Route(POST, CREATE, 302, {"note": "x"}, backup="body"),
+    "withdraw": Route(POST, CREATE, 302, {}, "body", RestoreRequest, "request"),
+    "intended": Route(POST, DELETE, 302, {}, "body", RowLoss, "loss"),
     "test_mail": Route(POST, CONFIGURE, 302),
     "summary": Route(ONLY_GET, CONFIGURE, body=SETTINGS),
     "diagnosis": Route(LOOK),
@@ -137,6 +147,14 @@ def prepare(folder, *, short):
     site.succeed("syncbackups")
 
     def add_people():
+        for backup in Backup.objects.order_by("created_at"):
+            given, now = {"tenant_id": backup.tenant_id}, timezone.now()
+            if backup.tenant_id not in RowLoss.objects.values_list("tenant_id", flat=True):
+                RestoreRequest.objects.create(**given, backup=backup)
+                numbers = {"rows_before": 90, "rows_now": 0, "least_before": 90}
+                RowLoss.objects.create(
+                    **given, **numbers, table="credits", before_at=now, after_at=now
+                )
         for name in PEOPLE:
             if name not in ("anonymous", "tenant-superuser"):
                 is_operator = name == "operator"
@@ -185,6 +203,8 @@ def trial(name, random, folder, template):
         elif route == "slash":
             visitor.visit_with_slash()
         else:
+            if route == "ask":
+                RestoreRequest.objects.all().delete()
             visitor.visit(route, ROUTES[route])
             if route == "delete":
                 visitor.visit(route, CONFIRMED)
@@ -213,15 +233,15 @@ class Visitor:
         for place in PLACES:
             client = self.client(place)
             for method in METHODS:
-                objects = list(self.objects(place)) if route.backup else [("", "")]
+                objects = list(self.objects(place, route)) if route.backup else [("", "")]
                 # A wrong method is refused first of all, whatever it is about.
                 for kind, backup in objects if method in route.methods else objects[:2]:
                     self.ask(client, place, name, route, method, kind, backup)
 
-    def objects(self, place):
-        """Backups to ask for: of this tenant's, of another's, and none."""
-        mine = Backup.objects.filter(tenant_id=place).newest_first()
-        others = Backup.objects.exclude(tenant_id=place)
+    def objects(self, place, route):
+        """What to ask for: this tenant's, another's, and none."""
+        rows = route.model._default_manager.order_by("-pk")
+        mine, others = rows.filter(tenant_id=place), rows.exclude(tenant_id=place)
         yield "own", str(mine[0].pk) if mine else "1"
         yield "foreign", str(others[0].pk)
         yield "unknown", "424242"
@@ -234,7 +254,7 @@ class Visitor:
         if route.backup == "path":
             arguments = [backup]
         elif route.backup == "body":
-            body["backup"] = backup
+            body[route.named] = backup
         try:
             url = reverse(f"tenant_backup:{name}", args=arguments)
         except NoReverseMatch:
@@ -359,7 +379,7 @@ def everything():
     for tenant in ("acme", "globex"):
         rows = [
             list(model.objects.filter(tenant_id=tenant).order_by("pk").values())
-            for model in (Backup, BackupSettings, Event)
+            for model in (Backup, BackupSettings, Event, RestoreRequest, RowLoss)
         ]
         folder = Folders.directory / tenant / "backups"
         files = {
