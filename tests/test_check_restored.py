@@ -517,15 +517,24 @@ class TestVerification:
 
 
 def test_its_database_connections_end_with_it(tenant, check):
-    opened = []
+    opened, closed = [], []
 
     def look(tenant, connection):
-        connections["default"].ensure_connection()
-        opened.append(connections["default"])
+        mine = connections["default"]
+        mine.ensure_connection()
+        opened.append(mine)
+
+        def close():
+            # Django's own closes no database in memory, as that of the tests is.
+            mine.connection.close()
+            closed.append(mine)
+
+        mine.close = close
 
     check(look)
     assert backups.create(tenant, COMMAND).backup.check_error == ""
     assert len(opened) == 1
+    assert closed == opened
 
 
 class TestRestore:

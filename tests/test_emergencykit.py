@@ -1,6 +1,7 @@
 """The emergency kit: what it says of this host is true, and its commands are run as it has them."""
 
 import html
+import os
 import re
 import shutil
 import stat
@@ -22,6 +23,9 @@ from tenant_backup.tenants import Tenant
 from tests.conftest import REPOSITORY, open_backup
 from tests.example import Project
 from tests.tenancy import Tenants
+
+LIBRARIES = {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"}
+"""What a Python that was moved to another folder needs to start."""
 
 GENERAL = (REPOSITORY / "docs" / "emergency.md").read_text()
 
@@ -203,7 +207,12 @@ class TestPage:
         ask = "import os, sys; print(sys.executable, os.environ['PYTHONPATH'], os.getcwd())"
         line = f'{setup}\npython -c "{ask}"'
         done = subprocess.run(
-            ["bash", "-euc", line], cwd="/", env={}, capture_output=True, text=True, check=True
+            ["bash", "-euc", line],
+            cwd="/",
+            env=LIBRARIES,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert done.stdout == f"{sys.executable} /a b {REPOSITORY}\n"
 
@@ -364,6 +373,7 @@ class Night:
             ["bash", "-euc", f"{setup}\n{command}"],
             cwd="/",
             env={
+                **LIBRARIES,
                 "PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin",
                 # What "only the services have".
                 "EXAMPLE_DATA": str(self.project.data),
