@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.core.checks import CheckMessage
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -14,6 +15,23 @@ from tenant_backup.models.backup import Backup, Status
 from tenant_backup.tenants import ID_LENGTH
 
 NOTE_LENGTH = 500
+
+
+class StoredJSONField(models.JSONField):
+    """A JSON field that is not asked whether the database supports it, as all that we use do.
+
+    For that system check Django connects to the database before each command. SQLite would delete
+    the log beside a damaged one, which `restorebackup` may still need.
+    """
+
+    def check(self, **options: Any) -> list[CheckMessage]:
+        return super().check(**options | {"databases": ()})
+
+    def deconstruct(self) -> Any:
+        """As a plain one, in migrations."""
+        name, _path, arguments, options = super().deconstruct()
+        return name, "django.db.models.JSONField", arguments, options
+
 
 MOST_ROWS = 2**63 - 1
 """So many rows a table may have, and a database can store."""
@@ -53,7 +71,7 @@ class RowCounts(models.Model):
     # Whether it shows what there was from then on; not so what was saved before a restore.
     is_compared = models.BooleanField(default=True, editable=False)
     # The rows by the table's name; null for a table that could not be counted.
-    tables: Any = models.JSONField(default=dict, editable=False)
+    tables: Any = StoredJSONField(default=dict, editable=False)
     # What `django_migrations` held, as a digest: whether a table vanished by a migration.
     migrations = models.CharField(max_length=64, blank=True, default="", editable=False)
     # When somebody last looked whether rows were lost; null until this backup was looked at, too.
@@ -144,7 +162,7 @@ class RestoreRequest(models.Model):
     tenant_id = models.CharField(_("tenant"), max_length=ID_LENGTH, editable=False)
     backup = models.ForeignKey(Backup, models.SET_NULL, null=True, related_name="+", editable=False)
     # The tables that were chosen, by name; none: whatever the note says.
-    tables: Any = models.JSONField(default=list, editable=False)
+    tables: Any = StoredJSONField(default=list, editable=False)
     note = models.CharField(_("note"), max_length=NOTE_LENGTH, blank=True, default="")
     asked_by = models.CharField(_("asked by"), max_length=255, blank=True, default="")
     asked_at = models.DateTimeField(_("asked"), default=timezone.now)
@@ -198,7 +216,7 @@ class RowRestore(models.Model):
         Backup, models.SET_NULL, null=True, related_name="+", editable=False
     )
     # How many rows of each table were restored, updated and skipped.
-    tables: Any = models.JSONField(default=dict, editable=False)
+    tables: Any = StoredJSONField(default=dict, editable=False)
     # Each planned row: its key, what it was, and what it became; compressed.
     plan = models.BinaryField(default=b"", editable=False)
     actor = models.CharField(max_length=255, blank=True, default="", editable=False)
